@@ -1,0 +1,131 @@
+// Package driver is the interface between the portable layer of package
+// backend and a transport. A driver carries frames; the portable layer does the
+// rest: states, chunks, sequence numbers, heartbeats, views, state exchange,
+// queues, metrics and opening again.
+//
+// A plain bus (publish and subscribe) leaves every field of [Caps] zero. Users
+// of a cluster never import this package; package backend hands its types on.
+package driver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// An OpenFunc starts a driver. It is called again, with the same Options and
+// Handler, after a driver was lost, never while an earlier one is still open.
+//
+// ctx bounds the opening only. Parameters are checked before anything is
+// dialled: a bad one is an error that wraps ErrConfig, names the key and prints
+// no secret. A server that cannot be reached is an error that wraps
+// ErrUnavailable; the portable layer tries again with back-off. After an error
+// nothing is left running. OpenFunc may call h before it returns.
+type OpenFunc func(ctx context.Context, o Options, h Handler) (Driver, error)
+
+// Options say who is opening a driver. They must not be modified.
+type Options struct {
+	Cluster  string            // the cluster's name, any valid UTF-8 up to 200 bytes; nothing may cross from one to another
+	Self     Member            // this node; Addr is empty unless the user configured one
+	Params   map[string]string // the backend's own block of configuration, undecoded (see package params)
+	MaxBytes int               // no larger frame is ever handed to Broadcast or Send
+	Logger   *slog.Logger      // never nil; the transport's library logs here too, never to stderr
+}
+
+// A Driver carries frames between the nodes of one cluster. Its methods may be
+// called from many goroutines at once.
+type Driver interface {
+	// Broadcast sends frame to every node, best effort and without retrying: a
+	// lost frame is found by its sequence number and repaired. It may block until
+	// the transport has accepted the frame, at most until ctx is done; what queues
+	// up meanwhile leaves as one frame, so a driver does not batch on its own. It
+	// must not keep or modify frame after it returns. A frame above Caps.MaxFrame
+	// is refused with ErrTooLarge. After Close the error wraps ErrClosed.
+	Broadcast(ctx context.Context, frame []byte) error
+
+	// Caps tells what the transport does natively. It is fixed once the driver is
+	// open.
+	Caps() Caps
+
+	// Close leaves the cluster and releases every goroutine, connection and
+	// subscription. Frames that Broadcast accepted are sent first, as far as ctx
+	// allows. No Handler method is called once it has returned. Further calls
+	// return nil.
+	Close(ctx context.Context) error
+}
+
+// Caps are the abilities of a transport. The zero value is a plain bus: every
+// node hears every frame, its own included, and membership, state exchange and
+// failure detection are made of frames by the portable layer. Being a plain
+// struct it survives any wrapper.
+type Caps struct {
+	// MaxFrame is the largest frame in bytes; 0 means no limit. The portable layer
+	// splits what is larger.
+	MaxFrame int
+
+	// Membership: the driver calls Handler.Members, and Left where the transport
+	// can tell. No heartbeats are sent, and a node need not hear its own frames.
+	Membership bool
+
+	// Exchange: the driver also moves full states by Handler.LocalState and
+	// MergeState, and accepts frames of peers that are not ours: a bare key and
+	// data, as Alertmanager sends them. The portable exchange goes on beside it.
+	Exchange bool
+
+	// Send sends a frame to one member, otherwise like Broadcast. Nil: the
+	// portable layer broadcasts, and the others ignore what is not for them.
+	Send func(ctx context.Context, to Member, frame []byte) error
+}
+
+// A Handler is the portable layer as a driver sees it. Its methods may be
+// called from any goroutine, never block on the network and keep no argument.
+type Handler interface {
+	// Frame hands over one inbound frame. A bus hands over the node's own frames
+	// too: hearing them is how a node knows that it is heard.
+	Frame(b []byte)
+
+	// Link tells the state of the link to the cluster: nil when attached (again),
+	// else why it is lost. After an error that wraps ErrUnavailable the driver has
+	// given up: it is closed and another one is opened, with back-off. After any
+	// other error the driver goes on trying by itself. A bus calls Link(nil) after
+	// every new subscription, for frames were missed in between.
+	Link(err error)
+
+	// Members replaces the list of live members, this node included, in any order
+	// (Caps.Membership only). A Member with an empty Instance is a peer that is not
+	// ours.
+	Members(all []Member)
+
+	// Left tells that m left by its own will. It comes before the Members without
+	// m (Caps.Membership only); a member that vanishes without it has failed.
+	Left(m Member)
+
+	// Probe reports a round trip to a peer, or to the server, that the transport
+	// measured by itself, or its failure. It is optional.
+	Probe(peer string, rtt time.Duration, err error)
+
+	// LocalState returns this node's full state, to be merged by a peer's
+	// MergeState (Caps.Exchange only). It takes as long as marshalling takes.
+	LocalState() []byte
+
+	// MergeState takes a peer's full state (Caps.Exchange only).
+	MergeState(b []byte)
+}
+
+// A Member is one live node of a cluster.
+type Member struct {
+	Name     string            // chosen by the user; not necessarily unique
+	Instance string            // random, new at every Open
+	Addr     string            // where it can be reached, in the transport's terms; may be empty
+	Meta     map[string]string // chosen by the user; must not be modified
+}
+
+// The errors of a driver. Wrap both the sentinel and the cause:
+// fmt.Errorf("redis: %w: %w", driver.ErrUnavailable, err).
+var (
+	ErrConfig      = errors.New("bad configuration") // trying again cannot help
+	ErrUnavailable = errors.New("unavailable")       // trying again may help
+	ErrTooLarge    = errors.New("too large")         // above Caps.MaxFrame
+	ErrClosed      = errors.New("closed")            // used after Close
+)
