@@ -1,0 +1,143 @@
+package conformance
+
+import (
+	"testing"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// Harness tells [Run] how to open a backend and how to disturb it. Every field
+// but Backend may be left out; a check that needs what is missing fails unless
+// Waive names it. Functions may be called from many goroutines at once, for
+// checks run side by side; t then belongs to one check, or to the whole run.
+type Harness struct {
+	// Backend is the key under which the driver is registered.
+	Backend string
+
+	// Open returns what opens node n, in place of the registered driver: one on a
+	// transport that Cut can disturb, for example. Nil means the registered one.
+	Open func(t testing.TB, n Node) driver.OpenFunc
+
+	// Server starts a server, empty and ready, and stops it for good in
+	// t.Cleanup. Checks that only use a server share one; each check that stops it
+	// has its own. Nil means that the backend has none.
+	Server func(t testing.TB) Server
+
+	// Params returns the block of configuration of node n.
+	Params func(t testing.TB, n Node) map[string]string
+
+	// Bad holds blocks of configuration that Open must refuse, each under the key
+	// at fault, which the error must name. More than one case of a key is told
+	// apart by what follows a blank: "address", "address without a port". A value
+	// that holds [Secret] must show in no error and no log.
+	Bad map[string]map[string]string
+
+	// Timing is what channels are opened with, and the budgets they are held to.
+	Timing Timing
+
+	// Cut cuts or mends the link between two nodes, in both directions: frames on
+	// a link that is cut vanish without an error. Needed where nodes talk with
+	// each other directly. Where there is a server the suite cuts a node off by
+	// the proxy in front of it.
+	Cut func(t testing.TB, a, b Node, cut bool)
+
+	// Inject hands frame to the nodes of a cluster as a stranger would who can
+	// reach their transport but is no member.
+	Inject func(t testing.TB, cluster string, frame []byte)
+
+	// Foreign leaves data of strangers on the server, as near to that of cluster
+	// as names can be, and returns what tells whether all of it is still there.
+	Foreign func(t testing.TB, cluster string) (untouched func() error)
+
+	// Residue lists what is left on the server of a cluster: keys, leases,
+	// subscriptions, consumers.
+	Residue func(t testing.TB, cluster string) []string
+
+	// Waive maps the name of a check to the public reason why this backend does
+	// not pass it.
+	Waive map[string]string
+
+	// Parallel is how many checks run side by side; 0 means 4.
+	Parallel int
+
+	opened func(Node, backend.ClusterChannel) backend.ClusterChannel // mutants of the portable layer
+}
+
+// Secret is a password for Harness.Bad and Harness.Params. No error and no log
+// may show it.
+const Secret = "conformance-s3cret"
+
+// Node is one node that the suite opens. It is comparable, and no two of a run
+// are equal: a node that comes back under its old name has a new ID.
+type Node struct {
+	ID      int
+	Name    string
+	Cluster string
+	Server  string // the node's own proxy in front of the server; Server.Addr itself where that is no host:port; empty without a server
+}
+
+// Server is a running server of a backend.
+type Server interface {
+	// Addr is where the server listens, once it is started. Between a host:port
+	// and each node stands a proxy, so it may differ from one Start to the next.
+	Addr() string
+
+	// Stop takes the server away at once, as a crash does, but for what it has
+	// stored. It returns when nothing answers any more.
+	Stop(t testing.TB)
+
+	// Start brings a stopped server back, with what it had stored. It returns when
+	// the server answers its protocol.
+	Start(t testing.TB)
+
+	// Empty deletes what a stopped server has stored.
+	Empty(t testing.TB)
+}
+
+// Timing is what channels are opened with, and the budgets they are held to. A
+// zero means the default. A budget above the contract's ceiling, which is also
+// the default, fails the run.
+type Timing struct {
+	// Channel is what channels are opened with. Short periods make for a short
+	// run; those of the defaults are 100ms, 2s, 5s and 1s.
+	Channel backend.Timing
+
+	// Converge is how long nodes may take to agree on a view.
+	Converge time.Duration
+
+	// Leave is how long a leave may take to be seen by all.
+	Leave time.Duration
+
+	// Detect is how long a crash, or a deaf link, may take to be seen by all.
+	Detect time.Duration
+
+	// Restart is how long the cluster may take to be whole after the server is
+	// back.
+	Restart time.Duration
+
+	// Joiner is how long a state of the others may take to reach a node.
+	Joiner time.Duration
+
+	// Scale multiplies all budgets, for a machine that is slow or busy; 0 means 1.
+	// Under the race detector they are three times as long besides. It is printed
+	// with the budgets.
+	Scale float64
+}
+
+// CheckInfo describes one check of the suite.
+type CheckInfo struct {
+	Name  string // "members/join"
+	Level string // "basic" or "fault"
+	Rule  string // the lines of the contract that it defends
+}
+
+// Checks returns what [Run] checks, in order.
+func Checks() []CheckInfo {
+	infos := make([]CheckInfo, len(checks))
+	for i, c := range checks {
+		infos[i] = CheckInfo{c.name, c.level.String(), c.rule()}
+	}
+	return infos
+}

@@ -1,0 +1,144 @@
+package conformance
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// Run checks the backend that h describes. It ends with one line,
+// "49 checks: 47 passed, 2 waived", and the time measured for each budget.
+func Run(t *testing.T, h Harness) {
+	t.Helper()
+	h, problems := h.complete()
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if len(problems) > 0 {
+		return
+	}
+	s := &suite{h: h, outcomes: map[string]outcome{}, budgets: newBudgets(h.Timing)}
+	if h.Server != nil {
+		s.shared = h.Server(t)
+	}
+	t.Run("basic", func(t *testing.T) { s.runLevel(t, basic) })
+	if !testing.Short() {
+		t.Run("fault", func(t *testing.T) { s.runLevel(t, fault) })
+	}
+	t.Log(s.summary())
+	t.Log(s.budgets.table())
+}
+
+// complete fills in the defaults and says what keeps h from being run.
+func (h Harness) complete() (Harness, []string) {
+	var problems []string
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf("conformance: "+format, args...)) }
+	if _, ok := backend.Lookup(h.Backend); !ok && h.Open == nil {
+		bad("Harness.Backend %q is not registered (registered: %s): import its package, or set Harness.Open", h.Backend, strings.Join(backend.Registered(), ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Waive)) {
+		switch c := find(name); {
+		case c == nil:
+			bad("Harness.Waive names %q, which is no check", name)
+		case strings.TrimSpace(h.Waive[name]) == "":
+			bad("Harness.Waive gives no reason for %q", name)
+		}
+	}
+	if h.Parallel < 0 {
+		bad("Harness.Parallel is negative")
+	}
+	if h.Parallel == 0 {
+		h.Parallel = 4
+	}
+	timing, err := h.Timing.complete()
+	if err != nil {
+		bad("%v", err)
+	}
+	h.Timing = timing
+	return h, problems
+}
+
+type outcome int
+
+const (
+	notRun outcome = iota
+	passed
+	waived
+	failed
+)
+
+// suite is one run.
+type suite struct {
+	h       Harness
+	shared  Server // used by the checks that leave the server alone; nil without one
+	budgets *budgets
+
+	mu       sync.Mutex
+	outcomes map[string]outcome
+}
+
+// runLevel runs the checks of one level: side by side, and then one by one those
+// that measure the process.
+func (s *suite) runLevel(t *testing.T, l level) {
+	var wg sync.WaitGroup
+	free := make(chan struct{}, s.h.Parallel)
+	for _, c := range checks {
+		if c.level != l || c.alone {
+			continue
+		}
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			s.runCheck(t, c)
+		})
+	}
+	wg.Wait()
+	for _, c := range checks {
+		if c.level == l && c.alone {
+			s.runCheck(t, c)
+		}
+	}
+}
+
+func (s *suite) runCheck(t *testing.T, c *check) {
+	t.Run(c.name, func(t *testing.T) {
+		if reason := s.h.Waive[c.name]; reason != "" {
+			s.note(c.name, waived)
+			t.Logf("waived: %s", reason)
+			return
+		}
+		s.note(c.name, failed)
+		if c.run(t, s) {
+			s.note(c.name, passed)
+		}
+	})
+}
+
+func (s *suite) note(name string, o outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outcomes[name] = o
+}
+
+// summary counts the outcomes in one line.
+func (s *suite) summary() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var n [4]int
+	for _, c := range checks {
+		n[s.outcomes[c.name]]++
+	}
+	line := fmt.Sprintf("%d checks: %d passed, %d waived", len(checks), n[passed], n[waived])
+	if n[failed] > 0 {
+		line += fmt.Sprintf(", %d FAILED", n[failed])
+	}
+	if n[notRun] > 0 {
+		line += fmt.Sprintf(", %d not run", n[notRun])
+	}
+	return line
+}
