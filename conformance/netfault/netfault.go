@@ -1,0 +1,251 @@
+// Package netfault is a TCP proxy that breaks connections on demand. Placed
+// between one node and a server it gives the node one stable address, and the
+// test a way to cut, swallow or stall that node's traffic and no other's.
+package netfault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Mode says what becomes of the bytes that pass a [Proxy].
+type Mode int
+
+const (
+	Pass    Mode = iota // bytes pass
+	Refuse              // connections are reset, new ones as soon as they are accepted
+	Swallow             // bytes vanish, connections stay: a half-open link
+	Stall               // bytes wait, so that the sender's buffers fill up
+)
+
+// Proxy forwards TCP connections to a server. Its methods may be called from
+// many goroutines at once.
+type Proxy struct {
+	listener net.Listener
+	target   func() string
+	ctx      context.Context
+	stop     context.CancelFunc
+	wg       sync.WaitGroup
+
+	mu      sync.Mutex
+	mode    Mode
+	delay   time.Duration
+	changed chan struct{} // closed when mode changes
+	links   map[*link]struct{}
+}
+
+// Listen starts a proxy on a free port of the loopback interface. target is
+// called for each connection, so the server may move.
+func Listen(target func() string) (*Proxy, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("netfault: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p := &Proxy{listener: l, target: target, ctx: ctx, stop: stop, changed: make(chan struct{}), links: map[*link]struct{}{}}
+	p.wg.Go(p.accept)
+	return p, nil
+}
+
+// Addr returns the host:port to connect to. It never changes.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Set changes what becomes of the bytes, on new connections and on those that
+// are open. A connection that lost bytes is reset once its bytes would pass
+// again, as a peer does that knows nothing of it any more.
+func (p *Proxy) Set(m Mode) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mode = m
+	close(p.changed)
+	p.changed = make(chan struct{})
+	for l := range p.links {
+		if m == Refuse || (l.lossy && m != Swallow) {
+			l.reset()
+		}
+	}
+}
+
+// Delay holds each chunk of bytes back for d before it passes.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// Links returns the number of open connections.
+func (p *Proxy) Links() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.links)
+}
+
+// Close resets all connections and releases everything. Further calls return
+// the same as the first, or net.ErrClosed.
+func (p *Proxy) Close() error {
+	p.stop()
+	err := p.listener.Close()
+	p.Set(Refuse)
+	p.wg.Wait()
+	return err
+}
+
+func (p *Proxy) accept() {
+	for {
+		conn, err := p.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // the connection was gone before it was accepted
+		}
+		l := &link{client: conn.(*net.TCPConn)}
+		if !p.add(l) {
+			l.reset()
+			continue
+		}
+		p.wg.Go(func() {
+			defer p.remove(l)
+			p.serve(l)
+		})
+	}
+}
+
+func (p *Proxy) add(l *link) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mode == Refuse || p.ctx.Err() != nil {
+		return false
+	}
+	p.links[l] = struct{}{}
+	return true
+}
+
+func (p *Proxy) remove(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.links, l)
+	l.close()
+}
+
+// serve connects l to the server and moves its bytes until either side is done.
+func (p *Proxy) serve(l *link) {
+	if p.gate(l) == Swallow {
+		_, _ = io.Copy(io.Discard, l.client) // ends when either side gives up
+		return
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(p.ctx, "tcp", p.target())
+	if err != nil {
+		return
+	}
+	if !p.attach(l, conn.(*net.TCPConn)) {
+		return
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { p.pump(l, l.server, l.client) })
+	wg.Go(func() { p.pump(l, l.client, l.server) })
+	wg.Wait()
+}
+
+// attach gives l its other half, unless it was reset meanwhile.
+func (p *Proxy) attach(l *link, server *net.TCPConn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.server = server
+	if l.dead {
+		l.reset()
+	}
+	return !l.dead
+}
+
+// pump moves bytes one way. An error resets both ways, the end of the bytes
+// closes this one.
+func (p *Proxy) pump(l *link, to, from *net.TCPConn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 && p.gate(l) == Pass {
+			if _, werr := to.Write(buf[:n]); werr != nil {
+				err = werr
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			if p.gate(l) == Pass {
+				_ = to.CloseWrite() // fails only where the other side is gone already
+			}
+			return
+		default:
+			p.mu.Lock()
+			l.reset()
+			p.mu.Unlock()
+			return
+		}
+	}
+}
+
+// gate waits while bytes of l are held back, and tells whether they pass or are
+// lost.
+func (p *Proxy) gate(l *link) Mode {
+	for {
+		p.mu.Lock()
+		mode, delay, changed := p.mode, p.delay, p.changed
+		if mode == Swallow {
+			l.lossy = true
+		}
+		p.mu.Unlock()
+		switch {
+		case mode == Stall:
+			select {
+			case <-changed:
+			case <-p.ctx.Done():
+				return Refuse
+			}
+		case mode == Pass && delay > 0:
+			select {
+			case <-time.After(delay):
+			case <-p.ctx.Done():
+			}
+			return Pass
+		default:
+			return mode
+		}
+	}
+}
+
+// link is one connection through the proxy. Its fields are guarded by Proxy.mu,
+// but for the ends, which do not change once both are there.
+type link struct {
+	client, server *net.TCPConn
+	lossy          bool // bytes of it were swallowed
+	dead           bool
+}
+
+// reset drops both ends and what is on its way between them.
+func (l *link) reset() {
+	l.dead = true
+	for _, c := range l.ends() {
+		_ = c.SetLinger(0)
+	}
+	l.close()
+}
+
+func (l *link) close() {
+	for _, c := range l.ends() {
+		_ = c.Close()
+	}
+}
+
+func (l *link) ends() []*net.TCPConn {
+	if l.server == nil {
+		return []*net.TCPConn{l.client}
+	}
+	return []*net.TCPConn{l.client, l.server}
+}
