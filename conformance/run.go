@@ -37,7 +37,9 @@ func Run(t *testing.T, h Harness) {
 // complete fills in the defaults and says what keeps h from being run.
 func (h Harness) complete() (Harness, []string) {
 	var problems []string
-	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf("conformance: "+format, args...)) }
+	bad := func(format string, args ...any) {
+		problems = append(problems, fmt.Sprintf("conformance: "+format, args...))
+	}
 	if _, ok := backend.Lookup(h.Backend); !ok && h.Open == nil {
 		bad("Harness.Backend %q is not registered (registered: %s): import its package, or set Harness.Open", h.Backend, strings.Join(backend.Registered(), ", "))
 	}

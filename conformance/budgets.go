@@ -1,0 +1,105 @@
+package conformance
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// budget is one of the contract's time limits.
+type budget int
+
+const (
+	converge budget = iota
+	leave
+	detect
+	restart
+	joiner
+	numBudgets
+)
+
+func (b budget) String() string {
+	return [...]string{"converge", "leave", "detect", "restart", "joiner"}[b]
+}
+
+// ceilings are what the contract allows at most.
+var ceilings = [numBudgets]time.Duration{2 * time.Second, time.Second, 5 * time.Second, 3 * time.Second, 2 * time.Second}
+
+func (t *Timing) field(b budget) *time.Duration {
+	return [...]*time.Duration{&t.Converge, &t.Leave, &t.Detect, &t.Restart, &t.Joiner}[b]
+}
+
+// complete fills in the defaults, and refuses what is above a ceiling.
+func (t Timing) complete() (Timing, error) {
+	for b := range numBudgets {
+		switch d := t.field(b); {
+		case *d < 0 || *d > ceilings[b]:
+			return t, fmt.Errorf("Harness.Timing: the budget %v is %v; the contract allows up to %v", b, *d, ceilings[b])
+		case *d == 0:
+			*d = ceilings[b]
+		}
+	}
+	if t.Scale < 0 {
+		return t, fmt.Errorf("Harness.Timing.Scale is %v; it must not be negative", t.Scale)
+	}
+	if t.Scale == 0 {
+		t.Scale = 1
+	}
+	t.Channel = backend.Timing{
+		Heartbeat: orElse(t.Channel.Heartbeat, 100*time.Millisecond),
+		Grace:     orElse(t.Channel.Grace, 2*time.Second),
+		Settle:    orElse(t.Channel.Settle, 5*time.Second),
+		Sync:      orElse(t.Channel.Sync, time.Second),
+	}
+	return t, nil
+}
+
+func orElse(d, fallback time.Duration) time.Duration {
+	if d == 0 {
+		return fallback
+	}
+	return d
+}
+
+// budgets are the limits of a run and what was measured against them.
+type budgets struct {
+	limits [numBudgets]time.Duration
+	scale  float64
+
+	mu    sync.Mutex
+	worst [numBudgets]time.Duration
+	count [numBudgets]int
+}
+
+func newBudgets(t Timing) *budgets {
+	s := &budgets{scale: t.Scale * raceScale}
+	for b := range numBudgets {
+		s.limits[b] = s.scaled(*t.field(b))
+	}
+	return s
+}
+
+// scaled stretches d for a slow machine and the race detector.
+func (s *budgets) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * s.scale) }
+
+func (s *budgets) record(b budget, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.worst[b] = max(s.worst[b], took)
+	s.count[b]++
+}
+
+// table shows the worst time measured for each budget.
+func (s *budgets) table() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-10s %10s %10s %7s   (scale %g)\n", "budget", "limit", "worst", "times", s.scale)
+	for i := range numBudgets {
+		fmt.Fprintf(&b, "%-10v %10v %10v %7d\n", i, s.limits[i], s.worst[i].Round(time.Millisecond), s.count[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,148 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// atOnce is how long Open may take to refuse a bad configuration.
+const atOnce = time.Second
+
+// refused opens a channel that must not open. It checks that the error wraps
+// want, comes at once, holds each of texts, and shows no secret.
+func (e *env) refused(what string, want error, texts []string, edit func(*backend.Config)) {
+	e.Helper()
+	start := time.Now()
+	n, err := e.tryOpen(context.Background(), "node", edit)
+	if took := time.Since(start); took > e.scaled(atOnce) {
+		e.Errorf("%s: Open took %v to refuse it, want less than %v", what, took, e.scaled(atOnce))
+	}
+	if !errors.Is(err, want) {
+		e.Errorf("%s: Open: %v, want an error that wraps %q", what, err, want)
+		return
+	}
+	for _, text := range texts {
+		if !strings.Contains(err.Error(), text) {
+			e.Errorf("%s: Open: %v, want an error that names %q", what, err, text)
+		}
+	}
+	for place, text := range map[string]string{"error": err.Error(), "log": n.log.String()} {
+		if strings.Contains(text, Secret) {
+			e.Errorf("%s: the %s shows the secret: %s", what, place, text)
+		}
+	}
+}
+
+func configUnknownBackend(e *env) {
+	for _, name := range []string{"nope", ""} {
+		texts := append(backend.Registered(), "registered")
+		if name != "" {
+			texts = append(texts, "nope", "import", "/backends/")
+		}
+		unknown := func(c *backend.Config) { c.Backend = name }
+		e.refusedUnwrapped(fmt.Sprintf("backend %q", name), texts, unknown)
+	}
+}
+
+// refusedUnwrapped is refused for the registry itself, which a tap would
+// replace.
+func (e *env) refusedUnwrapped(what string, texts []string, edit func(*backend.Config)) {
+	e.Helper()
+	c := backend.Config{Cluster: e.cluster, Name: "node"}
+	edit(&c)
+	start := time.Now()
+	channel, err := backend.Open(context.Background(), c)
+	if took := time.Since(start); took > e.scaled(atOnce) {
+		e.Errorf("%s: Open took %v", what, took)
+	}
+	if channel != nil || !errors.Is(err, backend.ErrUnknownBackend) {
+		e.Fatalf("%s: Open: %v, %v, want ErrUnknownBackend", what, channel, err)
+	}
+	for _, text := range texts {
+		if !strings.Contains(err.Error(), text) {
+			e.Errorf("%s: Open: %v, want an error that names %q", what, err, text)
+		}
+	}
+}
+
+func configBadParams(e *env) {
+	for _, name := range slices.Sorted(maps.Keys(e.h.Bad)) {
+		key, _, _ := strings.Cut(name, " ")
+		e.refused("bad "+name, backend.ErrConfig, []string{key}, func(c *backend.Config) { c.Params = e.h.Bad[name] })
+	}
+	const unknown = "no-such-key"
+	n, err := e.prepare("node")
+	if err != nil {
+		e.Fatal(err)
+	}
+	params := map[string]string{unknown: Secret}
+	maps.Copy(params, n.config.Params)
+	e.refused("an unknown key", backend.ErrConfig, []string{unknown}, func(c *backend.Config) { c.Params = params })
+	e.refused("a negative period", backend.ErrConfig, []string{"-1s"}, func(c *backend.Config) { c.Timing.Heartbeat = -time.Second })
+	e.refused("a name with a blank", backend.ErrConfig, []string{"no de"}, func(c *backend.Config) { c.Name = "no de" })
+	e.refused("a cluster that is no UTF-8", backend.ErrConfig, []string{"luster"}, func(c *backend.Config) { c.Cluster = "\xff" })
+	e.refused("a cluster of 201 bytes", backend.ErrConfig, []string{"200"}, func(c *backend.Config) { c.Cluster = strings.Repeat("c", 201) })
+	e.refused("an unknown policy", backend.ErrConfig, []string{"panic", "alone", "hold"}, func(c *backend.Config) { c.OnIsolation = "panic" })
+	e.refused("an unknown start policy", backend.ErrConfig, []string{"panic", "degrade", "fail"}, func(c *backend.Config) { c.OnStartFailure = "panic" })
+}
+
+func configCancelledContext(e *env) {
+	before := measure()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	past, cancelPast := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+	defer cancelPast()
+	for what, ctx := range map[string]context.Context{"cancelled": ctx, "past": past} {
+		start := time.Now()
+		n, err := e.tryOpen(ctx, "node")
+		if !errors.Is(err, ctx.Err()) {
+			e.Errorf("%s context: Open: %v, want %v", what, err, ctx.Err())
+		}
+		if took := time.Since(start); took > e.scaled(atOnce) {
+			e.Errorf("%s context: Open took %v", what, took)
+		}
+		if n != nil && n.ClusterChannel != nil && err != nil {
+			e.Errorf("%s context: Open returned a channel beside the error", what)
+		}
+	}
+	e.leftNothing(before)
+}
+
+func configUnreachableDegrades(e *env) {
+	e.server.Stop(e)
+	start := time.Now()
+	a := e.open("a")
+	if took := time.Since(start); took > e.scaled(10*time.Second) {
+		e.Errorf("Open took %v with the server down", took)
+	}
+	b := e.open("b")
+	nodes := []*node{a, b}
+	sets := addSets("set", nodes)
+	for _, n := range nodes {
+		v := n.View()
+		if err := lists(v, n, n); err != nil {
+			e.Errorf("with the server down: %v", err)
+		}
+		if v.Status != backend.Detached || v.Err == nil {
+			e.Errorf("with the server down: %s is %v, %v; want it detached, and why", n, v.Status, v.Err)
+		}
+	}
+	sets[0].write([]byte("early"))
+
+	_, err := e.tryOpen(context.Background(), "strict", func(c *backend.Config) { c.OnStartFailure = backend.Fail })
+	if !errors.Is(err, backend.ErrUnavailable) {
+		e.Errorf("with the server down and the policy to fail: Open: %v, want ErrUnavailable", err)
+	}
+
+	e.server.Start(e)
+	e.within(restart, "both nodes attach and find each other", func() error { return agree(nodes...) })
+	sets[1].write([]byte("late"))
+	e.within(joiner, "what was written before arrives", func() error { return holdAll(2, sets...) })
+}

@@ -1,0 +1,217 @@
+package conformance
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// trio opens three nodes with a set each and one entry everywhere.
+func (e *env) trio(edits ...func(*backend.Config)) ([]*node, []*set) {
+	e.Helper()
+	nodes := make([]*node, 3)
+	for i, name := range []string{"a", "b", "c"} {
+		nodes[i] = e.open(name, edits...)
+	}
+	e.agreed(nodes...)
+	sets := addSets("set", nodes)
+	sets[0].write([]byte("before"))
+	e.eventually(e.limit(joiner), "the first entry is everywhere", func() error { return holdAll(1, sets...) })
+	return nodes, sets
+}
+
+// detached waits until each of nodes says so, and why.
+func (e *env) detached(nodes ...*node) {
+	e.Helper()
+	start := time.Now()
+	e.within(detect, "detached, and told why", func() error {
+		for _, n := range nodes {
+			v := n.View()
+			switch {
+			case v.Status != backend.Detached:
+				return fmt.Errorf("%s is %v", n, v.Status)
+			case v.Err == nil:
+				return fmt.Errorf("%s does not tell why it is detached", n)
+			case v.Since.Before(start.Add(-time.Second)):
+				return fmt.Errorf("%s is detached since %v, but was attached at %v", n, v.Since, start)
+			}
+		}
+		return nil
+	})
+}
+
+func faultServerRestart(e *env) { e.serverReturns(func() {}) }
+
+func faultServerEmptied(e *env) { e.serverReturns(func() { e.server.Empty(e) }) }
+
+// serverReturns stops the server below grace, has each node write meanwhile, and
+// expects the same view and all entries once the server is back.
+func (e *env) serverReturns(meanwhile func()) {
+	e.Helper()
+	roomy := func(c *backend.Config) { c.Timing.Grace = time.Minute; rarely(c) }
+	nodes, sets := e.trio(roomy)
+	e.server.Stop(e)
+	same := func() error { return sameMembers(nodes) }
+	for _, s := range sets {
+		s.write([]byte("while the server is away"))
+	}
+	e.detached(nodes...)
+	meanwhile()
+	if err := same(); err != nil {
+		e.Errorf("with the server away: %v", err)
+	}
+	e.server.Start(e)
+	e.within(restart, "attached, the gap repaired", func() error {
+		if err := same(); err != nil {
+			return err
+		}
+		if err := agree(nodes...); err != nil {
+			return err
+		}
+		return holdAll(4, sets...)
+	})
+	for _, s := range sets {
+		s.write([]byte("after"))
+	}
+	e.eventually(e.limit(joiner), "updates flow again", func() error { return holdAll(7, sets...) })
+	e.always(e.h.Timing.Detect, "the same view afterwards", same)
+}
+
+// sameMembers tells whether each of nodes lists all of them, attached or not.
+func sameMembers(nodes []*node) error {
+	for _, n := range nodes {
+		if err := lists(n.View(), n, nodes...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func faultShortOutage(e *env) {
+	nodes, sets := e.trio()
+	same := func() error { return sameMembers(nodes) }
+	for i := range 3 {
+		end := e.outage()
+		e.always(e.h.Timing.Channel.Grace/3, fmt.Sprintf("the same view during outage %d", i), same)
+		end()
+		// Views must keep while the nodes attach one after the other.
+		e.always(e.h.Timing.Channel.Grace/2, fmt.Sprintf("the same view after outage %d", i), same)
+		e.eventually(e.limit(restart), "all are attached", func() error { return agree(nodes...) })
+	}
+	sets[2].write([]byte("after"))
+	e.eventually(e.limit(restart), "updates flow", func() error { return holdAll(2, sets...) })
+}
+
+func faultLongOutage(e *env) {
+	hold := func(c *backend.Config) { c.OnIsolation = backend.HoldView }
+	nodes := []*node{e.open("a"), e.open("b"), e.open("c", hold)}
+	e.agreed(nodes...)
+	sets := addSets("set", nodes)
+	end := e.outage()
+	e.detached(nodes...)
+	e.eventually(e.limit(detect)+e.scaled(e.h.Timing.Channel.Grace), "the policy decides", func() error {
+		for _, n := range nodes[:2] {
+			if err := lists(n.View(), n, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	e.always(e.h.Timing.Channel.Grace, "each as its policy says, and detached", func() error {
+		for i, n := range nodes {
+			v, want := n.View(), nodes
+			if i < 2 {
+				want = nodes[i : i+1]
+			}
+			if err := lists(v, n, want...); err != nil {
+				return err
+			}
+			if v.Status != backend.Detached {
+				return fmt.Errorf("%s is %v", n, v.Status)
+			}
+		}
+		return nil
+	})
+	for _, s := range sets {
+		s.write([]byte("apart"))
+	}
+	end()
+	e.within(restart, "one cluster again, with what was written apart", func() error {
+		if err := agree(nodes...); err != nil {
+			return err
+		}
+		return holdAll(3, sets...)
+	})
+}
+
+func faultHalfOpen(e *env) {
+	nodes, sets := e.trio(rarely)
+	b, others := nodes[1], []*node{nodes[0], nodes[2]}
+	start := time.Now()
+	b.deafen(true)
+	sets[0].write([]byte("unheard by b"))
+	sets[1].write([]byte("heard from nobody"))
+	e.detached(b)
+	e.withinSince(start, detect, "the others drop the deaf node", func() error { return agree(others...) })
+	for _, n := range others {
+		if n.View().Status != backend.Attached {
+			e.Errorf("%s is %v, though only b is deaf", n, n.View().Status)
+		}
+	}
+	b.deafen(false)
+	e.within(restart, "b is back, and what it missed is repaired", func() error {
+		if err := agree(nodes...); err != nil {
+			return err
+		}
+		return holdAll(3, sets...)
+	})
+}
+
+func faultPartitionHeal(e *env) {
+	nodes, sets := e.trio()
+	nodes[2].isolate(true)
+	e.within(detect, "a and b drop c", func() error { return agree(nodes[:2]...) })
+	for _, s := range sets {
+		s.write([]byte("during the partition"))
+	}
+	e.eventually(e.limit(joiner), "a and b go on", func() error { return holdAll(3, sets[:2]...) })
+	e.always(e.h.Timing.Channel.Grace+e.h.Timing.Detect, "nothing crosses", func() error {
+		if n := sets[2].len(); n != 2 {
+			return fmt.Errorf("c has %d entries, want 2", n)
+		}
+		return agree(nodes[:2]...)
+	})
+	nodes[2].isolate(false)
+	e.within(restart, "one view and the union of the states", func() error {
+		if err := agree(nodes...); err != nil {
+			return err
+		}
+		return holdAll(4, sets...)
+	})
+}
+
+func faultIslands(e *env) {
+	nodes, _ := e.trio()
+	for _, n := range nodes {
+		n.kill()
+	}
+	back := make([]*node, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() { back[i] = e.open(n.Name) })
+	}
+	wg.Wait()
+	for _, n := range back {
+		if n == nil {
+			return // open has told why
+		}
+	}
+	e.within(detect, "one cluster of three", func() error { return agree(back...) })
+	sets := addSets("set", back)
+	for _, s := range sets {
+		s.write([]byte("after"))
+	}
+	e.eventually(e.limit(joiner), "updates flow", func() error { return holdAll(3, sets...) })
+}

@@ -1,0 +1,80 @@
+package conformance
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+func isolationClusterName(e *env) {
+	type cell struct {
+		nodes []*node
+		sets  []*set
+	}
+	var cells []cell
+	for i, suffix := range []string{"", "b", ":b", ".b", "*", "/", " b"} {
+		in := func(c *backend.Config) { c.Cluster = e.cluster + suffix }
+		c := cell{nodes: []*node{e.open("x", in), e.open("y", in)}}
+		c.sets = addSets("set", c.nodes)
+		c.sets[0].write([]byte(fmt.Sprintf("of cluster %d", i)))
+		cells = append(cells, c)
+	}
+	alone := func() error {
+		for _, c := range cells {
+			if err := agree(c.nodes...); err != nil {
+				return fmt.Errorf("cluster %q: %w", c.nodes[0].Cluster, err)
+			}
+			if err := holdAll(1, c.sets...); err != nil {
+				return fmt.Errorf("cluster %q: %w", c.nodes[0].Cluster, err)
+			}
+		}
+		return nil
+	}
+	e.eventually(e.limit(converge), "each cluster has two members and one entry", alone)
+	e.always(e.scaled(2*e.h.Timing.Channel.Sync), "each cluster for itself", alone)
+
+	// A transport that mixes clusters up is told by what the frames say.
+	target, rejected := cells[1].nodes[0], cells[1].nodes[0].metric(metricRejected)
+	frames := cells[0].nodes[0].tap.recent()
+	for _, frame := range frames {
+		target.tap.inject(frame)
+	}
+	e.always(e.scaled(200*time.Millisecond), "each cluster for itself, whatever the transport delivers", alone)
+	if n := target.metric(metricRejected) - rejected; n < float64(len(frames)) {
+		e.Errorf("%s counts %v of %d frames of another cluster", metricRejected, n, len(frames))
+	}
+}
+
+func isolationForeignData(e *env) {
+	untouched := func() error { return nil }
+	if e.h.Foreign != nil {
+		untouched = e.h.Foreign(e, e.cluster)
+	}
+	nodes := e.openAll("a", "b")
+	sets := addSets("set", nodes)
+	sets[0].write([]byte("ours"))
+	sound := func() error {
+		if err := agree(nodes...); err != nil {
+			return err
+		}
+		return holdAll(1, sets...)
+	}
+	e.eventually(e.limit(joiner), "our entry is on both nodes", sound)
+	frames := append(nodes[0].tap.recent(), []byte("1764000000"), []byte("*"), []byte("{}"), nil)
+	for _, frame := range frames {
+		for _, near := range []string{e.cluster + ":", e.cluster + ".x", e.cluster[:len(e.cluster)-1], e.cluster + "*", "*", ">"} {
+			e.h.Inject(e, near, frame)
+		}
+	}
+	for _, frame := range frames[len(frames)-4:] {
+		e.h.Inject(e, e.cluster, frame)
+	}
+	e.always(e.scaled(2*e.h.Timing.Channel.Sync), "we are as before", sound)
+	for _, n := range nodes {
+		n.close()
+	}
+	if err := untouched(); err != nil {
+		e.Errorf("the data of strangers was touched: %v", err)
+	}
+}

@@ -1,0 +1,222 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// In the checks of this file but anti-entropy, the periodic exchange is an hour
+// away: what arrives was exchanged for a reason.
+
+func syncLateJoiner(e *env) {
+	nodes := e.openRarely("a", "b")
+	sets := addSets("set", nodes)
+	for range 10 {
+		sets[0].write([]byte("before the join"))
+	}
+	e.eventually(e.limit(joiner), "the entries are on both nodes", func() error { return holdAll(10, sets...) })
+	sets[0].put(make([]byte, 2<<20)) // with it the state is as large as the budget says
+	sets = append(sets, e.open("c", rarely).addSet("set"))
+	e.within(joiner, "the joiner has them", func() error {
+		if n := sets[2].len(); n < 10 {
+			return fmt.Errorf("it has %d entries of 10", n)
+		}
+		return sets[2].intact()
+	})
+	large := e.open("0", rarely) // its exchange partner is whoever answers; a has all
+	set := large.addSet("set")
+	e.eventually(e.limit(joiner), "a joiner has an entry of 2 MiB that was never broadcast", func() error {
+		return holdAll(11, set, sets[0])
+	})
+}
+
+func syncLateState(e *env) {
+	nodes := e.openRarely("a", "b")
+	e.ready(nodes...)
+	first := nodes[0].addSet("late")
+	for range 10 {
+		first.write([]byte("before b has the state"))
+	}
+	e.always(e.scaled(200*time.Millisecond), "b undisturbed", func() error { return agree(nodes...) })
+	second := nodes[1].addSet("late")
+	e.within(joiner, "b has what came before its AddState", func() error { return holdAll(10, first, second) })
+}
+
+func syncBothWays(e *env) {
+	nodes := e.openRarely("a", "b")
+	sets := addSets("set", nodes)
+	sets[0].write([]byte("of the cluster"))
+	e.eventually(e.limit(joiner), "the cluster's entry is on both nodes", func() error { return holdAll(1, sets...) })
+	joining := e.open("c", rarely)
+	private := joining.newSet()
+	private.put([]byte("of the joiner"))
+	private.join("set", private)
+	sets = append(sets, private)
+	e.within(joiner, "all hold both", func() error { return holdAll(2, sets...) })
+}
+
+func syncAntiEntropy(e *env) {
+	nodes := e.openAll("a", "b", "c")
+	plain := addSets("plain", nodes)
+	var digested []*set
+	for _, n := range nodes {
+		s := n.newSet()
+		s.join("digested", digestedSet{s})
+		digested = append(digested, s)
+	}
+	e.ready(nodes...)
+	for i := range nodes {
+		plain[i].put([]byte("not broadcast"))
+		digested[i].put([]byte("not broadcast"))
+	}
+	d := 2*e.h.Timing.Channel.Sync + e.limit(leave)
+	e.eventually(d, "all are equal within twice the interval", func() error {
+		return errors.Join(holdAll(3, plain...), holdAll(3, digested...))
+	})
+}
+
+func syncGap(e *env) {
+	nodes := e.openRarely("a", "b", "c")
+	sets := addSets("set", nodes)
+	e.ready(nodes...)
+	sets[0].write([]byte("first"))
+	e.eventually(e.limit(joiner), "the first entry is everywhere", func() error { return holdAll(1, sets...) })
+
+	const lost = 5
+	var dropped atomic.Int32
+	mark := []byte("lost on its way: 9c1e77b0")
+	nodes[0].tap.setLose(func(frame []byte) bool {
+		hit := bytes.Contains(frame, mark)
+		if hit {
+			dropped.Add(1)
+		}
+		return hit
+	})
+	for i := range lost {
+		sets[0].write(append(slices.Clone(mark), byte(i)))
+		e.eventually(e.limit(leave), "the frame is sent", func() error {
+			if dropped.Load() <= int32(i) {
+				return fmt.Errorf("%d of %d frames were lost", dropped.Load(), i+1)
+			}
+			return nil
+		})
+	}
+	nodes[0].tap.setLose(nil)
+	sets[0].write([]byte("after the gap"))
+	e.within(joiner, "the gap is repaired at once", func() error { return holdAll(1+lost+1, sets...) })
+}
+
+func syncLarge(e *env) {
+	nodes := e.openRarely("a", "b")
+	sets := addSets("set", nodes)
+	random := rand.NewChaCha8([32]byte{'l', 'a', 'r', 'g', 'e'})
+	for range 4 {
+		data := make([]byte, 1<<20)
+		_, _ = random.Read(data) // never fails
+		sets[0].write(data)
+	}
+	e.eventually(e.limit(restart), "4 MiB are on both nodes", func() error { return holdAll(4, sets...) })
+
+	joining := e.open("c", rarely)
+	nodes = append(nodes, joining)
+	e.agreed(nodes...)
+	sent := 0
+	for _, n := range nodes {
+		_, size := n.tap.sent()
+		sent -= size
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var watchers []*watcher
+	for _, n := range nodes {
+		watchers = append(watchers, watch(ctx, n))
+	}
+	sets = append(sets, joining.addSet("set"))
+	e.eventually(e.limit(detect), "4 MiB reach the joiner", func() error { return holdAll(4, sets...) })
+	for i, n := range nodes {
+		if err := watchers[i].err(); err != nil {
+			e.Error(err)
+		}
+		if err := lists(n.View(), n, nodes...); err != nil {
+			e.Errorf("while a large state moved: %v", err)
+		}
+		_, size := n.tap.sent()
+		sent += size
+	}
+	if most := 3 * 4 << 20; sent > most {
+		e.Errorf("%d bytes were sent to move 4 MiB to one node, want at most %d", sent, most)
+	}
+}
+
+func readyWaitsForSync(e *env) {
+	alone := e.open("a", rarely)
+	set := alone.addSet("set")
+	const entries = 50
+	for range entries {
+		set.put(make([]byte, 10_000))
+	}
+	e.waitReady(alone, e.limit(converge), backend.Alone)
+
+	second := e.open("b", rarely)
+	copied := second.addSet("set")
+	ctx, cancel := context.WithTimeout(context.Background(), e.scaled(10*time.Second))
+	defer cancel()
+	if err := second.WaitReady(ctx); err != nil {
+		e.Fatalf("WaitReady: %v", err)
+	}
+	if n := copied.len(); n != entries {
+		e.Errorf("WaitReady returned when the joiner had %d entries of %d", n, entries)
+	}
+	e.waitReady(second, 0, backend.Synced)
+
+	third, err := e.prepare("c", func(c *backend.Config) {
+		rarely(c)
+		c.Timing.Settle = 500 * time.Millisecond
+	})
+	if err != nil {
+		e.Fatal(err)
+	}
+	third.tap.setDeaf(true)
+	if err := third.start(context.Background()); err != nil {
+		e.Fatalf("open %s: %v", third, err)
+	}
+	done, cancelDone := context.WithCancel(context.Background())
+	cancelDone()
+	start := time.Now()
+	if err := third.WaitReady(done); !errors.Is(err, context.Canceled) {
+		e.Errorf("WaitReady with a done context while settling: %v, want context.Canceled", err)
+	}
+	if took := time.Since(start); took > e.scaled(atOnce) {
+		e.Errorf("WaitReady with a done context took %v", took)
+	}
+	if r := third.View().Ready; r != backend.Settling {
+		e.Errorf("a node that hears nobody is %v at once, want settling", r)
+	}
+	e.waitReady(third, e.scaled(2*time.Second), backend.TimedOut, backend.Alone)
+	third.close()
+	if err := third.WaitReady(context.Background()); err != nil && !errors.Is(err, backend.ErrClosed) {
+		e.Errorf("WaitReady after Close: %v", err)
+	}
+}
+
+// waitReady checks that WaitReady returns within d, and that n is then ready in
+// one of the given ways.
+func (e *env) waitReady(n *node, d time.Duration, want ...backend.Readiness) {
+	e.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d+e.scaled(atOnce))
+	defer cancel()
+	if err := n.WaitReady(ctx); err != nil {
+		e.Fatalf("%s: WaitReady: %v; want it ready, %v", n, err, want)
+	}
+	if r := n.View().Ready; !slices.Contains(want, r) {
+		e.Errorf("%s is ready by %v, want %v", n, r, want)
+	}
+}

@@ -1,0 +1,318 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// tap stands between one node's portable layer and its driver. It lets frames
+// through, and counts, keeps, loses, forges or holds them when a check asks for
+// it. It outlives the drivers that the portable layer opens one after another.
+type tap struct {
+	inner driver.OpenFunc
+
+	mu       sync.Mutex
+	faults   []string          // promises of package driver that were broken
+	caps     driver.Caps       // of the newest driver
+	handler  driver.Handler    // of the newest driver
+	deaf     bool              // both ways vanish
+	stalled  chan struct{}     // frames out wait until it is closed; nil: they do not
+	lose     func([]byte) bool // frames out that vanish
+	saw      func([]byte)      // sees every frame out
+	kept     [][]byte          // the latest frames out
+	frames   int               // frames out
+	bytes    int               // their size
+	opens    int               // drivers opened
+	scribble bool              // overwrite every buffer once its owner has it back
+}
+
+// keep is how many frames a tap remembers.
+const keep = 64
+
+// open is the driver.OpenFunc of the node.
+func (p *tap) open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+	th := &tappedHandler{tap: p, Handler: h}
+	d, err := p.inner(ctx, o, th)
+	if err != nil {
+		th.end()
+		if d != nil {
+			p.fault("Open returned a driver beside the error %q", err)
+		}
+		return nil, err
+	}
+	caps := d.Caps()
+	p.mu.Lock()
+	p.caps, p.handler = caps, h
+	p.opens++
+	p.mu.Unlock()
+	return &tappedDriver{tap: p, inner: d, handler: th, caps: caps}, nil
+}
+
+func (p *tap) fault(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.faults) < 10 {
+		p.faults = append(p.faults, fmt.Sprintf(format, args...))
+	}
+}
+
+// broken returns the broken promises.
+func (p *tap) broken() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.faults
+}
+
+// inject hands the portable layer a frame as if the driver had received it.
+func (p *tap) inject(frame []byte) {
+	p.mu.Lock()
+	h := p.handler
+	p.mu.Unlock()
+	if h != nil {
+		h.Frame(bytes.Clone(frame))
+	}
+}
+
+// setDeaf makes frames vanish both ways, with no error, or stops that.
+func (p *tap) setDeaf(deaf bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = deaf
+}
+
+// stall holds frames out until the returned function is called.
+func (p *tap) stall() (release func()) {
+	c := make(chan struct{})
+	p.mu.Lock()
+	p.stalled = c
+	p.mu.Unlock()
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		p.stalled = nil
+		p.mu.Unlock()
+		close(c)
+	})
+}
+
+// setLose makes the frames out vanish for which lose is true; nil stops that.
+func (p *tap) setLose(lose func([]byte) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lose = lose
+}
+
+// setSaw calls saw with every frame out; nil stops that.
+func (p *tap) setSaw(saw func([]byte)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.saw = saw
+}
+
+// setScribble overwrites every frame once the call that carried it has returned.
+func (p *tap) setScribble() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.scribble = true
+}
+
+// recent returns copies of the latest frames out.
+func (p *tap) recent() [][]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([][]byte(nil), p.kept...)
+}
+
+// sent returns how many frames went out, and how many bytes in all.
+func (p *tap) sent() (frames, size int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.frames, p.bytes
+}
+
+// opened returns how many drivers were opened.
+func (p *tap) opened() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opens
+}
+
+// native tells whether the transport knows its members by itself.
+func (p *tap) native() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.caps.Membership
+}
+
+// out takes note of a frame and tells whether it goes on to the driver.
+func (p *tap) out(ctx context.Context, frame []byte) (bool, error) {
+	p.mu.Lock()
+	p.frames++
+	p.bytes += len(frame)
+	if len(frame) <= 64<<10 {
+		if p.kept = append(p.kept, bytes.Clone(frame)); len(p.kept) > keep {
+			p.kept = p.kept[1:]
+		}
+	}
+	stalled, lose, saw, deaf := p.stalled, p.lose, p.saw, p.deaf
+	p.mu.Unlock()
+	if saw != nil {
+		saw(frame)
+	}
+	if stalled != nil {
+		select {
+		case <-stalled:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return !deaf && (lose == nil || !lose(frame)), nil
+}
+
+// lent returns the buffer to hand on in place of b, and what to do once it is
+// back.
+func (p *tap) lent(b []byte) (buf []byte, back func()) {
+	p.mu.Lock()
+	scribble := p.scribble
+	p.mu.Unlock()
+	if !scribble {
+		return b, func() {}
+	}
+	buf = bytes.Clone(b)
+	return buf, func() { overwrite(buf) }
+}
+
+func overwrite(b []byte) {
+	for i := range b {
+		b[i] = 0xdb
+	}
+}
+
+// tappedDriver is the driver as the portable layer sees it.
+type tappedDriver struct {
+	tap     *tap
+	inner   driver.Driver
+	handler *tappedHandler
+	caps    driver.Caps
+}
+
+func (d *tappedDriver) Broadcast(ctx context.Context, frame []byte) error {
+	return d.send(ctx, "Broadcast", frame, d.inner.Broadcast)
+}
+
+func (d *tappedDriver) send(ctx context.Context, what string, frame []byte, send func(context.Context, []byte) error) error {
+	if ok, err := d.tap.out(ctx, frame); !ok {
+		return err
+	}
+	buf, back := d.tap.lent(frame)
+	defer back()
+	start := time.Now()
+	err := send(ctx, buf)
+	if deadline, ok := ctx.Deadline(); ok && time.Now().After(deadline.Add(overtime)) {
+		d.tap.fault("%s took %v, past its context's end", what, time.Since(start).Round(time.Millisecond))
+	}
+	if err == nil && d.caps.MaxFrame > 0 && len(frame) > d.caps.MaxFrame {
+		d.tap.fault("%s took a frame of %d bytes; Caps.MaxFrame is %d", what, len(frame), d.caps.MaxFrame)
+	}
+	return err
+}
+
+// overtime is how late a driver may notice that a context has ended.
+const overtime = 5 * time.Second
+
+func (d *tappedDriver) Caps() driver.Caps {
+	caps := d.caps
+	if caps.Send != nil {
+		caps.Send = func(ctx context.Context, to driver.Member, frame []byte) error {
+			return d.send(ctx, "Send", frame, func(ctx context.Context, b []byte) error { return d.caps.Send(ctx, to, b) })
+		}
+	}
+	return caps
+}
+
+func (d *tappedDriver) Close(ctx context.Context) error {
+	err := d.inner.Close(ctx)
+	d.handler.end()
+	return err
+}
+
+// tappedHandler is the portable layer as the driver sees it.
+type tappedHandler struct {
+	driver.Handler
+	tap *tap
+
+	mu    sync.Mutex
+	ended bool // Close, or a failed Open, has returned
+}
+
+func (h *tappedHandler) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
+}
+
+// live tells whether a call may go on, and notes one that comes too late.
+func (h *tappedHandler) live(what string) bool {
+	h.mu.Lock()
+	ended := h.ended
+	h.mu.Unlock()
+	if ended {
+		h.tap.fault("the driver called Handler.%s after Close had returned", what)
+		return false
+	}
+	return true
+}
+
+// hears is live for what comes from the others.
+func (h *tappedHandler) hears(what string) bool {
+	h.tap.mu.Lock()
+	deaf := h.tap.deaf
+	h.tap.mu.Unlock()
+	return h.live(what) && !deaf
+}
+
+func (h *tappedHandler) Frame(b []byte) {
+	if !h.hears("Frame") {
+		return
+	}
+	buf, back := h.tap.lent(b)
+	defer back()
+	h.Handler.Frame(buf)
+}
+
+func (h *tappedHandler) Link(err error) {
+	if h.live("Link") {
+		h.Handler.Link(err)
+	}
+}
+
+func (h *tappedHandler) Members(all []driver.Member) {
+	if h.hears("Members") {
+		h.Handler.Members(all)
+	}
+}
+
+func (h *tappedHandler) Left(m driver.Member) {
+	if h.hears("Left") {
+		h.Handler.Left(m)
+	}
+}
+
+func (h *tappedHandler) Probe(peer string, rtt time.Duration, err error) {
+	if h.hears("Probe") {
+		h.Handler.Probe(peer, rtt, err)
+	}
+}
+
+func (h *tappedHandler) MergeState(b []byte) {
+	if !h.hears("MergeState") {
+		return
+	}
+	buf, back := h.tap.lent(b)
+	defer back()
+	h.Handler.MergeState(buf)
+}
