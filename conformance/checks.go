@@ -60,7 +60,7 @@ type check struct {
 
 func (c *check) rule() string { return ruleText(c.rules) }
 
-// limit is how long a check may take before it counts as hanging.
+// limit is how long, by default, a check may take before it counts as hanging.
 const limit = 90 * time.Second
 
 func find(name string) *check {

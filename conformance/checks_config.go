@@ -47,18 +47,17 @@ func configUnknownBackend(e *env) {
 			texts = append(texts, "nope", "import", "/backends/")
 		}
 		unknown := func(c *backend.Config) { c.Backend = name }
-		e.refusedUnwrapped(fmt.Sprintf("backend %q", name), texts, unknown)
+		e.notRegistered(fmt.Sprintf("backend %q", name), texts, unknown)
 	}
 }
 
-// refusedUnwrapped is refused for the registry itself, which a tap would
-// replace.
-func (e *env) refusedUnwrapped(what string, texts []string, edit func(*backend.Config)) {
+// notRegistered is refused for the registry, whose place a tap would take.
+func (e *env) notRegistered(what string, texts []string, edit func(*backend.Config)) {
 	e.Helper()
 	c := backend.Config{Cluster: e.cluster, Name: "node"}
 	edit(&c)
 	start := time.Now()
-	channel, err := backend.Open(context.Background(), c)
+	channel, err := e.h.open(context.Background(), c)
 	if took := time.Since(start); took > e.scaled(atOnce) {
 		e.Errorf("%s: Open took %v", what, took)
 	}

@@ -35,6 +35,13 @@ func isolationClusterName(e *env) {
 	e.always(e.scaled(2*e.h.Timing.Channel.Sync), "each cluster for itself", alone)
 
 	// A transport that mixes clusters up is told by what the frames say.
+	for _, c := range cells {
+		for _, n := range c.nodes {
+			if r := n.metric(metricRejected); r > 0 {
+				e.Errorf("cluster %q: %s was given %v frames that are not for it", n.Cluster, n, r)
+			}
+		}
+	}
 	target, rejected := cells[1].nodes[0], cells[1].nodes[0].metric(metricRejected)
 	frames := cells[0].nodes[0].tap.recent()
 	for _, frame := range frames {
@@ -67,10 +74,16 @@ func isolationForeignData(e *env) {
 			e.h.Inject(e, near, frame)
 		}
 	}
+	e.always(e.scaled(2*e.h.Timing.Channel.Sync), "we are as before", sound)
+	for _, n := range nodes {
+		if r := n.metric(metricRejected); r > 0 {
+			e.Errorf("%s was given %v frames that were sent to clusters of similar names", n, r)
+		}
+	}
 	for _, frame := range frames[len(frames)-4:] {
 		e.h.Inject(e, e.cluster, frame)
 	}
-	e.always(e.scaled(2*e.h.Timing.Channel.Sync), "we are as before", sound)
+	e.always(e.scaled(300*time.Millisecond), "we are as before", sound)
 	for _, n := range nodes {
 		n.close()
 	}

@@ -48,7 +48,7 @@ func (c *check) run(t testing.TB, s *suite) bool {
 		cluster: "conf-" + strings.ReplaceAll(c.name, "/", "-") + "-" + strings.ToLower(rand.Text()[:8]),
 		server:  s.shared,
 	}
-	most := s.budgets.scaled(limit)
+	most := s.budgets.scaled(s.h.limit)
 	e.run(c.name, most, func() {
 		if c.level == fault && s.h.Server != nil {
 			e.server = s.h.Server(e)
@@ -116,15 +116,12 @@ func (e *env) tryOpen(ctx context.Context, name string, edits ...func(*backend.C
 // start opens the channel of a node that was prepared.
 func (n *node) start(ctx context.Context) error {
 	e := n.env
-	channel, err := backend.Open(ctx, n.config)
+	channel, err := e.h.open(ctx, n.config)
 	if err != nil {
 		return err
 	}
 	if channel == nil {
-		return errors.New("Open returned neither a channel nor an error")
-	}
-	if e.h.opened != nil {
-		channel = e.h.opened(n.Node, channel)
+		return errors.New("backend.Open returned neither a channel nor an error")
 	}
 	n.ClusterChannel = channel
 	if v := channel.View(); v.Position >= 0 && v.Position < len(v.Members) {

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -62,7 +63,9 @@ type Harness struct {
 	// Parallel is how many checks run side by side; 0 means 4.
 	Parallel int
 
-	opened func(Node, backend.ClusterChannel) backend.ClusterChannel // mutants of the portable layer
+	// For the tests of the suite itself.
+	open  func(context.Context, backend.Config) (backend.ClusterChannel, error) // in place of backend.Open
+	limit time.Duration                                                         // how long a check may take before it counts as hanging
 }
 
 // Secret is a password for Harness.Bad and Harness.Params. No error and no log

@@ -57,6 +57,12 @@ func (h Harness) complete() (Harness, []string) {
 	if h.Parallel == 0 {
 		h.Parallel = 4
 	}
+	if h.open == nil {
+		h.open = backend.Open
+	}
+	if h.limit == 0 {
+		h.limit = limit
+	}
 	timing, err := h.Timing.complete()
 	if err != nil {
 		bad("%v", err)
