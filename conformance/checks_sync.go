@@ -151,7 +151,7 @@ func syncLarge(e *env) {
 		_, size := n.tap.sent()
 		sent += size
 	}
-	if most := 3 * 4 << 20; sent > most {
+	if most := 13 << 20; sent > most {
 		e.Errorf("%d bytes were sent to move 4 MiB to one node, want at most %d", sent, most)
 	}
 }

@@ -63,8 +63,8 @@ var mutants = []mutant{
 	{name: "prints secrets", check: "config/bad-params", driver: bend(printSecret)},
 	{name: "claims to be attached", check: "config/unreachable-degrades", driver: bend(fakeLink)},
 	{name: "gives up after an outage", check: "fault/server-restart", driver: bend(giveUp)},
-	{name: "gives up after a partition", check: "fault/partition-heal", driver: bend(giveUpOnSilence)},
-	{name: "gives up when half open", check: "fault/half-open", driver: bend(giveUp)},
+	{name: "gives up after a partition", check: "fault/partition-heal", driver: bend(giveUpOnSilence(false))},
+	{name: "gives up when half open", check: "fault/half-open", driver: bend(giveUpOnSilence(true))},
 	{name: "dies of a bad frame", check: "broadcast/bad-peer-bytes", driver: bend(dieOfBadFrame)},
 
 	// Faults of the portable layer.
@@ -139,7 +139,15 @@ var mutants = []mutant{
 		time.AfterFunc(20*time.Millisecond, func() { c.Broadcast(b) })
 		return nil
 	})},
-	{name: "loses payloads of busy callers", check: "broadcast/concurrent", open: loseConcurrent},
+	{name: "loses some payloads for good", check: "broadcast/concurrent", open: decorated(func(c *bentChannel) {
+		c.noState = true
+		c.send = func(channel backend.Channel, b []byte) error {
+			if b[len(b)-5] == 77 {
+				return nil
+			}
+			return channel.TryBroadcast(b)
+		}
+	})},
 	{name: "waits where the queue is full", check: "broadcast/never-blocks", open: broadcasts(func(c backend.Channel, b []byte) error {
 		for deadline := time.Now().Add(2 * time.Second); ; {
 			if err := c.TryBroadcast(b); !errors.Is(err, backend.ErrQueueFull) || time.Now().After(deadline) {
@@ -494,21 +502,26 @@ func giveUp(d *bent) {
 
 var openedOnce sync.Map
 
-func giveUpOnSilence(d *bent) {
-	var mu sync.Mutex
-	last, given := time.Now(), false
-	own := []byte(d.options.Self.Instance)
-	d.in = func(h driver.Handler, b []byte) {
-		mu.Lock()
-		defer mu.Unlock()
-		if !bytes.Contains(b, own) {
-			given = given || time.Since(last) > time.Second
-			last = time.Now()
-			if given {
-				return
+// giveUpOnSilence delivers nothing more once no frame of its own, or of the
+// others, has come for a while.
+func giveUpOnSilence(ofOwn bool) func(*bent) {
+	return func(d *bent) {
+		var mu sync.Mutex
+		var last time.Time
+		given := false
+		own := []byte(d.options.Self.Instance)
+		d.in = func(h driver.Handler, b []byte) {
+			mu.Lock()
+			if bytes.Contains(b, own) == ofOwn {
+				given = given || !last.IsZero() && time.Since(last) > 700*time.Millisecond
+				last = time.Now()
+			}
+			dead := given
+			mu.Unlock()
+			if !dead {
+				h.Frame(b)
 			}
 		}
-		h.Frame(b)
 	}
 }
 
@@ -577,17 +590,6 @@ func shareView(ctx context.Context, config backend.Config) (backend.ClusterChann
 // broadcasts sends payloads by send.
 func broadcasts(send func(backend.Channel, []byte) error) func(context.Context, backend.Config) (backend.ClusterChannel, error) {
 	return decorated(func(c *bentChannel) { c.send = send })
-}
-
-func loseConcurrent(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
-	var busy atomic.Int64
-	return broadcasts(func(c backend.Channel, b []byte) error {
-		defer busy.Add(-1)
-		if busy.Add(1) > 1 || len(b) > 1 && b[len(b)-6] == 77 {
-			return nil
-		}
-		return c.TryBroadcast(b)
-	})(ctx, config)
 }
 
 // thirdAlone opens every third node in a cluster of its own after the first
@@ -809,7 +811,7 @@ func TestMutants(t *testing.T) {
 
 func (m mutant) mustDie(t *testing.T, c *check) {
 	h := memoryHarness()
-	h.limit = 10 * time.Second
+	h.limit = 8 * time.Second
 	h.open = m.open
 	if m.driver != nil {
 		sound := h.Open
