@@ -82,7 +82,7 @@ func positionSteadyUnderLoad(e *env) {
 	const writers = 16
 	for i := range writers {
 		wg.Go(func() {
-			tick := time.NewTicker(5 * time.Millisecond)
+			tick := time.NewTicker(e.scaled(5 * time.Millisecond))
 			defer tick.Stop()
 			for ctx.Err() == nil {
 				sets[i%len(sets)].write(make([]byte, 500))

@@ -276,23 +276,17 @@ func (e *env) withinSince(start time.Time, b budget, what string, f func() error
 func (e *env) eventually(d time.Duration, what string, f func() error) {
 	e.Helper()
 	start := time.Now()
-	deadline := time.NewTimer(d)
-	defer deadline.Stop()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
 	for {
+		looked := time.Now()
 		err := f()
 		if err == nil {
 			return
 		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			if err = f(); err == nil {
-				return
-			}
+		left := d - time.Since(start)
+		if left <= 0 {
 			e.Fatalf("not within %v: %s: %v\n%s", time.Since(start).Round(time.Millisecond), what, err, e.views())
 		}
+		pause(looked, left)
 	}
 }
 
@@ -300,20 +294,23 @@ func (e *env) eventually(d time.Duration, what string, f func() error) {
 func (e *env) always(d time.Duration, what string, f func() error) {
 	e.Helper()
 	start := time.Now()
-	deadline := time.NewTimer(d)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
 	for {
+		looked := time.Now()
 		if err := f(); err != nil {
 			e.Fatalf("after %v: not %s: %v\n%s", time.Since(start).Round(time.Millisecond), what, err, e.views())
 		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
+		left := d - time.Since(start)
+		if left <= 0 {
 			return
 		}
+		pause(looked, left)
 	}
+}
+
+// pause waits before the next look, so that looking takes a fifth of the time
+// at most. The last look comes when nothing is left.
+func pause(looked time.Time, left time.Duration) {
+	<-time.After(min(left, max(2*time.Millisecond, 4*time.Since(looked))))
 }
 
 // done waits for what is closed once f has returned.
