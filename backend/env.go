@@ -1,0 +1,80 @@
+package backend
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/clusterchannel/clusterchannel/internal/closest"
+)
+
+// The names of environment variables.
+const (
+	envPrefix = "CLUSTERCHANNEL_"
+	envParam  = envPrefix + "PARAM_"
+	envMeta   = envPrefix + "META_"
+)
+
+// FromEnv reads a Config from an environment, such as os.Environ():
+//
+//	CLUSTERCHANNEL_BACKEND=memberlist
+//	CLUSTERCHANNEL_CLUSTER=alerts
+//	CLUSTERCHANNEL_HEARTBEAT=500ms
+//	CLUSTERCHANNEL_META_ZONE=eu
+//	CLUSTERCHANNEL_PARAM_PEERS=a:9094,b:9094
+//
+// Behind the prefix stands one of [Keys] in upper case, or META_ and a key of
+// Meta, or PARAM_ and a parameter of the backend, both of which are taken in
+// lower case. An empty variable counts as not set. Any other variable with the
+// prefix is an error that wraps ErrConfig and lists the known ones, but for two
+// sorts that are passed over: CLUSTERCHANNEL_REQUIRE_*, by which this project's
+// tests are told what must not be missing, and the variables that Kubernetes sets
+// for a service named clusterchannel. Errors never show the value of a parameter.
+func FromEnv(environ []string) (Config, error) {
+	var s settings
+	for _, variable := range slices.Sorted(slices.Values(environ)) {
+		name, value, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, envPrefix) || value == "" || isForeign(name) {
+			continue
+		}
+		if err := s.addEnv(name, value); err != nil {
+			return Config{}, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return s.config()
+}
+
+func (s *settings) addEnv(name, value string) error {
+	if key, ok := strings.CutPrefix(name, envParam); ok && key != "" {
+		return put(&s.params, strings.ToLower(key), value)
+	}
+	if key, ok := strings.CutPrefix(name, envMeta); ok && key != "" {
+		return put(&s.meta, strings.ToLower(key), value)
+	}
+	if key := strings.ToLower(strings.TrimPrefix(name, envPrefix)); isFixed(key) && envName(key) == name {
+		return put(&s.fixed, key, value)
+	}
+	known := []string{envMeta + "*", envParam + "*"}
+	for _, k := range Keys() {
+		known = append(known, envName(k.Name))
+	}
+	slices.Sort(known)
+	meant := ""
+	if near := closest.Name(name, known); near != "" {
+		meant = fmt.Sprintf(", did you mean %s?", near)
+	}
+	return fmt.Errorf("%w: is not a known variable%s (known: %s)", ErrConfig, meant, strings.Join(known, ", "))
+}
+
+func envName(key string) string { return envPrefix + strings.ToUpper(key) }
+
+// isForeign tells whether a variable with our prefix is not meant for FromEnv.
+func isForeign(name string) bool {
+	rest := strings.TrimPrefix(name, envPrefix)
+	for _, prefix := range []string{"REQUIRE_", "SERVICE_HOST", "SERVICE_PORT", "PORT_"} {
+		if strings.HasPrefix(rest, prefix) {
+			return true
+		}
+	}
+	return rest == "PORT"
+}
