@@ -1,0 +1,208 @@
+package backend_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+func TestPrimary(t *testing.T) {
+	for _, c := range []struct {
+		position int
+		status   backend.Status
+		want     bool
+	}{
+		{0, backend.Attached, true},
+		{1, backend.Attached, false},
+		{0, backend.Detached, false},
+		{0, backend.Closed, false},
+	} {
+		if got := (backend.View{Position: c.position, Status: c.status}).Primary(); got != c.want {
+			t.Errorf("position %d, %v: Primary() = %v, want %v", c.position, c.status, got, c.want)
+		}
+	}
+	if (backend.View{}).Primary() {
+		t.Error("the zero View is primary")
+	}
+}
+
+func viewOf(self int, names ...string) backend.View {
+	v := backend.View{Position: self, Status: backend.Attached}
+	for i, name := range names {
+		v.Members = append(v.Members, backend.Member{Name: name, Instance: fmt.Sprintf("%02d", i)})
+	}
+	return v
+}
+
+func TestOwnerMovesOnlyWhatItMust(t *testing.T) {
+	three, two := viewOf(0, "a", "b", "c"), viewOf(0, "a", "c")
+	const keys = 3000
+	count := map[string]int{}
+	for i := range keys {
+		key := fmt.Sprintf("key-%d", i)
+		before, after := three.Owner(key), two.Owner(key)
+		count[before.Name]++
+		if before.Name != "b" && after.Name != before.Name {
+			t.Fatalf("%s moved from %s to %s though b left", key, before.Name, after.Name)
+		}
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		if n := float64(count[name]); math.Abs(n-keys/3) > keys/3*0.2 {
+			t.Errorf("%s owns %v of %d keys, want about a third", name, n, keys)
+		}
+	}
+}
+
+func TestOwnerSurvivesRestart(t *testing.T) {
+	before := viewOf(0, "a", "b", "c")
+	after := viewOf(0, "a", "b", "c")
+	for i := range after.Members {
+		after.Members[i].Instance = fmt.Sprintf("restarted-%d", 2-i)
+	}
+	for i := range 100 {
+		key := fmt.Sprintf("key-%d", i)
+		if b, a := before.Owner(key).Name, after.Owner(key).Name; a != b {
+			t.Fatalf("%s moved from %s to %s though the names are the same", key, b, a)
+		}
+	}
+}
+
+func TestOwns(t *testing.T) {
+	names := []string{"a", "b", "b", "c"}
+	for i := range 100 {
+		key := fmt.Sprintf("key-%d", i)
+		owners := 0
+		for self := range names {
+			v := viewOf(self, names...)
+			if v.Owns(key) {
+				owners++
+				if self == 2 {
+					t.Errorf("the second b owns %s", key)
+				}
+			}
+			for _, status := range []backend.Status{backend.Detached, backend.Closed} {
+				if v.Status = status; v.Owns(key) {
+					t.Errorf("a %v node owns %s", status, key)
+				}
+			}
+		}
+		if owners != 1 {
+			t.Errorf("%s has %d owners, want 1", key, owners)
+		}
+	}
+	none := backend.View{Status: backend.Attached}
+	if none.Owns("key") || none.Owner("key").Name != "" {
+		t.Error("a View without members has an owner")
+	}
+}
+
+// stage is a channel whose view the test sets.
+type stage struct {
+	backend.ClusterChannel
+	mu      sync.Mutex
+	view    backend.View
+	changed chan struct{}
+}
+
+func newStage(position int) *stage {
+	return &stage{view: backend.View{Position: position, Status: backend.Attached}, changed: make(chan struct{})}
+}
+
+func (s *stage) set(position int, status backend.Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.view.Position, s.view.Status = position, status
+	s.view.Epoch++
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *stage) now() (backend.View, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.view, s.changed
+}
+
+func (s *stage) View() backend.View { v, _ := s.now(); return v }
+
+func (s *stage) Watch(ctx context.Context) iter.Seq[backend.View] {
+	return func(yield func(backend.View) bool) {
+		for {
+			v, changed := s.now()
+			if !yield(v) || v.Status == backend.Closed {
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func TestWaitTurn(t *testing.T) {
+	type step struct {
+		at       time.Duration
+		position int
+		status   backend.Status
+	}
+	const turn = 15 * time.Second
+	for name, c := range map[string]struct {
+		start int
+		turn  time.Duration
+		steps []step
+		limit time.Duration // of the context; 0: none
+		took  time.Duration
+		err   error
+	}{
+		"first":                      {start: 0, turn: turn, took: 0},
+		"third":                      {start: 2, turn: turn, took: 2 * turn},
+		"no turn":                    {start: 2, turn: 0, took: 0},
+		"negative turn":              {start: 2, turn: -turn, took: 0},
+		"front leaves":               {start: 2, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Attached}}, took: turn},
+		"front leaves late":          {start: 2, turn: turn, steps: []step{{at: 20 * time.Second, position: 1, status: backend.Attached}}, took: 20 * time.Second},
+		"all in front leave":         {start: 2, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Attached}, {at: 2 * time.Second, position: 0, status: backend.Attached}}, took: 2 * time.Second},
+		"one joins in front":         {start: 1, turn: turn, steps: []step{{at: time.Second, position: 2, status: backend.Attached}}, took: 2 * turn},
+		"a change of another sort":   {start: 1, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Detached}}, took: turn},
+		"context ends":               {start: 1, turn: turn, limit: time.Second, took: time.Second, err: context.DeadlineExceeded},
+		"closed":                     {start: 1, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Closed}}, took: time.Second, err: backend.ErrClosed},
+		"closed at another position": {start: 2, turn: turn, steps: []step{{at: time.Second, position: 0, status: backend.Closed}}, took: time.Second, err: backend.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(c.start)
+				ctx := t.Context()
+				if c.limit > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, c.limit)
+					defer cancel()
+				}
+				for _, step := range c.steps {
+					time.AfterFunc(step.at, func() { s.set(step.position, step.status) })
+				}
+				start := time.Now()
+				err := backend.WaitTurn(ctx, s, c.turn)
+				if took := time.Since(start); took != c.took || !errors.Is(err, c.err) {
+					t.Errorf("WaitTurn took %v and returned %v, want %v and %v", took, err, c.took, c.err)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitTurnWithADoneContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := backend.WaitTurn(ctx, newStage(0), time.Second); !errors.Is(err, context.Canceled) {
+		t.Errorf("WaitTurn with a done context: %v, want its error", err)
+	}
+}
