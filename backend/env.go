@@ -25,16 +25,16 @@ const (
 //
 // Behind the prefix stands one of [Keys] in upper case, or META_ and a key of
 // Meta, or PARAM_ and a parameter of the backend, both of which are taken in
-// lower case. An empty variable counts as not set. Any other variable with the
-// prefix is an error that wraps ErrConfig and lists the known ones, but for two
-// sorts that are passed over: CLUSTERCHANNEL_REQUIRE_*, by which this project's
+// lower case. One of Keys that is empty counts as not set; a parameter that is
+// empty is given. Any other variable with the prefix is an error that wraps
+// ErrConfig and lists the known ones, but for two sorts that are passed over: CLUSTERCHANNEL_REQUIRE_*, by which this project's
 // tests are told what must not be missing, and the variables that Kubernetes sets
 // for a service named clusterchannel. Errors never show the value of a parameter.
 func FromEnv(environ []string) (Config, error) {
 	var s settings
 	for _, variable := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, envPrefix) || value == "" || isForeign(name) {
+		if !strings.HasPrefix(name, envPrefix) || isForeign(name) {
 			continue
 		}
 		if err := s.addEnv(name, value); err != nil {
@@ -52,6 +52,9 @@ func (s *settings) addEnv(name, value string) error {
 		return put(&s.meta, strings.ToLower(key), value)
 	}
 	if key := strings.ToLower(strings.TrimPrefix(name, envPrefix)); isFixed(key) && envName(key) == name {
+		if value == "" {
+			return nil
+		}
 		return put(&s.fixed, key, value)
 	}
 	known := []string{envMeta + "*", envParam + "*"}

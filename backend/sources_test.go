@@ -27,11 +27,11 @@ func TestSources(t *testing.T) {
 	want := backend.Config{
 		Backend: "sourcetest", Cluster: "alerts", Name: "node-1",
 		Meta:        map[string]string{"zone": "eu", "rack": "7"},
-		Params:      map[string]string{"peers": "a:9094,b:9094", "tls": "true", "timeout": "2s", "db": "007"},
+		Params:      map[string]string{"peers": "a:9094,b:9094", "tls": "true", "timeout": "2s", "db": "007", "label": ""},
 		Timing:      backend.Timing{Heartbeat: time.Second, Grace: 2 * time.Second, Settle: 3 * time.Second, Sync: 4 * time.Second},
 		OnIsolation: backend.HoldView, OnStartFailure: backend.Fail, MaxPayload: 8 << 20, QueueItems: 5, QueueBytes: 1000,
 	}
-	fromURL, err := backend.ParseURL("sourcetest://?cluster=alerts&name=node-1&meta.zone=eu&meta.rack=7&peers=a:9094,b:9094&tls=true&timeout=2s&db=007" +
+	fromURL, err := backend.ParseURL("sourcetest://?cluster=alerts&name=node-1&meta.zone=eu&meta.rack=7&peers=a:9094,b:9094&tls=true&timeout=2s&db=007&label=" +
 		"&heartbeat=1s&grace=2s&settle=3s&sync=4s&on_isolation=hold&on_start_failure=fail&max_payload=8MiB&queue_items=5&queue_bytes=1kB")
 	if err != nil || !reflect.DeepEqual(fromURL, want) {
 		t.Errorf("ParseURL = %+v, %v, want %+v", fromURL, err, want)
@@ -56,6 +56,7 @@ sourcetest:
   tls: true
   timeout: 2s
   db: 007
+  label: ""
   password:
 sourcetest2:
   peers: [*b]
@@ -80,7 +81,7 @@ sourcetest2:
 		"CLUSTERCHANNEL_HEARTBEAT=1s", "CLUSTERCHANNEL_GRACE=2s", "CLUSTERCHANNEL_SETTLE=3s", "CLUSTERCHANNEL_SYNC=4s",
 		"CLUSTERCHANNEL_ON_ISOLATION=hold", "CLUSTERCHANNEL_ON_START_FAILURE=fail",
 		"CLUSTERCHANNEL_MAX_PAYLOAD=8MiB", "CLUSTERCHANNEL_QUEUE_ITEMS=5", "CLUSTERCHANNEL_QUEUE_BYTES=1kB",
-		"CLUSTERCHANNEL_PARAM_PASSWORD=", "CLUSTERCHANNEL_REQUIRE_SERVERS=1",
+		"CLUSTERCHANNEL_PARAM_LABEL=", "CLUSTERCHANNEL_REQUIRE_SERVERS=1",
 		"CLUSTERCHANNEL_SERVICE_HOST=10.0.0.1", "CLUSTERCHANNEL_SERVICE_PORT_HTTP=80", "CLUSTERCHANNEL_PORT=tcp://10.0.0.1:80", "CLUSTERCHANNEL_PORT_80_TCP=x",
 	})
 	if err != nil || !reflect.DeepEqual(fromEnv, want) {
@@ -94,8 +95,8 @@ func TestEmptySources(t *testing.T) {
 			t.Errorf("ParseYAML(%q) = %+v, %v, want the zero Config", text, c, err)
 		}
 	}
-	if c, err := backend.FromEnv(nil); err != nil || !reflect.DeepEqual(c, backend.Config{}) {
-		t.Errorf("FromEnv(nil) = %+v, %v, want the zero Config", c, err)
+	if c, err := backend.FromEnv([]string{"CLUSTERCHANNEL_HEARTBEAT="}); err != nil || !reflect.DeepEqual(c, backend.Config{}) {
+		t.Errorf("FromEnv of an empty variable = %+v, %v, want the zero Config", c, err)
 	}
 }
 

@@ -1,0 +1,120 @@
+package house
+
+import (
+	"go/ast"
+	"go/doc/comment"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// headings of the package comment of every backend, in order.
+var headings = []string{"Parameters", "Delivery", "Membership", "When the server is lost", "Server footprint"}
+
+// backendPackages returns the sources of each backend, by its directory.
+func backendPackages(t *testing.T) map[string][]source {
+	t.Helper()
+	packages := map[string][]source{}
+	for _, s := range sources(t) {
+		if !s.test && path.Dir(s.dir) == "backends" && s.dir != "backends/all" {
+			packages[s.dir] = append(packages[s.dir], s)
+		}
+	}
+	if len(packages) == 0 {
+		t.Fatal("there are no backends")
+	}
+	return packages
+}
+
+// sections returns the text of the package comment under each heading, and the
+// headings in order.
+func sections(files []source) (text map[string]string, order []string) {
+	text = map[string]string{}
+	for _, s := range files {
+		var p comment.Parser
+		var printer comment.Printer
+		heading := ""
+		for _, block := range p.Parse(s.file.Doc.Text()).Content {
+			if h, ok := block.(*comment.Heading); ok {
+				heading = strings.TrimSpace(string(printer.Text(&comment.Doc{Content: []comment.Block{&comment.Paragraph{Text: h.Text}}})))
+				order = append(order, heading)
+				continue
+			}
+			text[heading] += string(printer.Text(&comment.Doc{Content: []comment.Block{block}}))
+		}
+	}
+	return text, order
+}
+
+func TestBackendsHaveTheSameHeadings(t *testing.T) {
+	for dir, files := range backendPackages(t) {
+		text, order := sections(files)
+		if !slices.Equal(order, headings) {
+			t.Errorf("%s: the package comment has the headings %q, want %q", dir, order, headings)
+		}
+		for _, h := range headings {
+			if strings.TrimSpace(text[h]) == "" {
+				t.Errorf("%s: nothing is said under %q", dir, h)
+			}
+		}
+	}
+}
+
+// TestBackendParametersAreDocumented reads the tags that package params decodes
+// by and finds each key, with its default, on a line under Parameters; and no
+// line there that begins with what is no key.
+func TestBackendParametersAreDocumented(t *testing.T) {
+	for dir, files := range backendPackages(t) {
+		text, _ := sections(files)
+		rows := map[string]string{} // by key
+		for line := range strings.Lines(text["Parameters"]) {
+			if key, rest, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(line, "\t") && key != "" {
+				rows[key] = rest
+			}
+		}
+		for _, tag := range paramTags(t, files) {
+			key := tag.Get("param")
+			row, ok := rows[key]
+			if !ok {
+				t.Errorf("%s: the parameter %s has no line under Parameters", dir, key)
+			}
+			for _, name := range []string{"default", "alias"} {
+				if v := tag.Get(name); v != "" && !strings.Contains(row, v) {
+					t.Errorf("%s: the line of %s does not state its %s, %s: %s", dir, key, name, v, row)
+				}
+			}
+			if tag.Get("required") == "true" && !strings.Contains(row, "required") {
+				t.Errorf("%s: the line of %s does not say that it is required: %s", dir, key, row)
+			}
+			delete(rows, key)
+		}
+		for key := range rows {
+			t.Errorf("%s: Parameters has a line for %s, which is no key", dir, key)
+		}
+	}
+}
+
+func paramTags(t *testing.T, files []source) []reflect.StructTag {
+	t.Helper()
+	var tags []reflect.StructTag
+	for _, s := range files {
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			f, ok := n.(*ast.Field)
+			if !ok || f.Tag == nil {
+				return true
+			}
+			text, err := strconv.Unquote(f.Tag.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tag := reflect.StructTag(text); tag.Get("param") != "" {
+				tags = append(tags, tag)
+			}
+			return true
+		})
+	}
+	return tags
+}
