@@ -1,0 +1,108 @@
+package memberlist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// courier sends to one member by streams, one after the other, so that a member
+// that is slow or away delays nobody else.
+type courier struct {
+	sender *sender
+	peer   *peer
+	parcel chan delivery
+	bytes  atomic.Int64 // queued
+	behind atomic.Bool  // nobody waits for this member until its queue is empty
+}
+
+const (
+	courierItems = 1024
+	courierBytes = 4 * maxFrame
+	courierIdle  = 30 * time.Second
+)
+
+// delivery is one message on its way.
+type delivery struct {
+	courier *courier
+	message []byte
+	done    chan error
+}
+
+var errCourierFull = errors.New("the queue is full")
+
+func newCourier(s *sender, p *peer) *courier {
+	return &courier{sender: s, peer: p, parcel: make(chan delivery, courierItems)}
+}
+
+// queue does not block. It is called with the sender's lock held.
+func (c *courier) queue(b []byte) (delivery, error) {
+	d := delivery{courier: c, message: b, done: make(chan error, 1)}
+	if c.bytes.Load() > 0 && c.bytes.Load()+int64(len(b)) > courierBytes {
+		return delivery{}, fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, errCourierFull)
+	}
+	select {
+	case c.parcel <- d:
+		c.bytes.Add(int64(len(b)))
+		return d, nil
+	default:
+		return delivery{}, fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, errCourierFull)
+	}
+}
+
+// result waits until the message is sent.
+func (d delivery) result(ctx context.Context) error {
+	if d.courier == nil {
+		return nil // it was not even queued
+	}
+	select {
+	case err := <-d.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("memberlist: %s: %w", d.courier.peer.node.Name, context.Cause(ctx))
+	}
+}
+
+// run sends until there is nothing to send for a while.
+func (c *courier) run() {
+	idle := time.NewTimer(courierIdle)
+	defer idle.Stop()
+	for {
+		select {
+		case d := <-c.parcel:
+			d.done <- c.send(d.message)
+			c.bytes.Add(-int64(len(d.message)))
+			if len(c.parcel) == 0 {
+				c.behind.Store(false)
+			}
+			idle.Reset(courierIdle)
+		case <-idle.C:
+			if c.end() {
+				return
+			}
+			idle.Reset(courierIdle)
+		case <-c.sender.stop:
+			return
+		}
+	}
+}
+
+// end takes the courier off duty unless something was queued meanwhile.
+func (c *courier) end() bool {
+	c.sender.mu.Lock()
+	defer c.sender.mu.Unlock()
+	if len(c.parcel) > 0 {
+		return false
+	}
+	delete(c.sender.couriers, c.peer.node.Name)
+	return true
+}
+
+func (c *courier) send(b []byte) error {
+	if err := c.sender.list.SendReliable(&c.peer.node, b); err != nil {
+		return fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, err)
+	}
+	return nil
+}

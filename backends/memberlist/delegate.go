@@ -1,0 +1,87 @@
+package memberlist
+
+import (
+	"time"
+
+	ml "github.com/hashicorp/memberlist"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// delegate is what memberlist calls. Most of it runs under memberlist's lock on
+// its nodes, so none of it blocks or calls back.
+type delegate struct {
+	*node
+	meta []byte
+}
+
+// maxState is below what memberlist takes as a state, 20 MiB, which with
+// encryption counts the list of members too.
+const maxState = 19 << 20
+
+func (d *delegate) NodeMeta(int) []byte { return d.meta }
+
+// NotifyMsg takes a message of a peer.
+func (d *delegate) NotifyMsg(b []byte) {
+	if len(b) > 0 && b[0] == controlMark {
+		d.roster.control(b)
+		return
+	}
+	d.sender.relay(b)
+	d.gate.do(func(h driver.Handler) { h.Frame(b) })
+}
+
+// GetBroadcasts returns what to add to a packet that leaves.
+func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
+	return d.sender.gossip.GetBroadcasts(overhead, limit)
+}
+
+// LocalState returns the full state for a join, which a newcomer needs at once.
+// Later on the portable layer exchanges states, when they differ; only
+// Alertmanagers depend on this.
+func (d *delegate) LocalState(join bool) []byte {
+	if !join && !d.roster.hasForeign() {
+		return nil
+	}
+	var state []byte
+	d.gate.do(func(h driver.Handler) { state = h.LocalState() })
+	if len(state) > maxState {
+		d.logger.Warn("the state is too large for memberlist's own exchange, and is left out", "bytes", len(state), "limit", maxState)
+		return nil
+	}
+	return state
+}
+
+// MergeRemoteState takes a peer's full state.
+func (d *delegate) MergeRemoteState(b []byte, _ bool) {
+	if len(b) > 0 {
+		d.gate.do(func(h driver.Handler) { h.MergeState(b) })
+	}
+}
+
+func (d *delegate) NotifyJoin(n *ml.Node) { d.roster.joined(newPeer(n)) }
+
+func (d *delegate) NotifyUpdate(n *ml.Node) { d.roster.joined(newPeer(n)) }
+
+// NotifyLeave tells that a node left or failed; the state in n does not say which.
+func (d *delegate) NotifyLeave(n *ml.Node) { d.roster.lost(n.Name) }
+
+func (d *delegate) NotifyConflict(existing, other *ml.Node) {
+	d.logger.Warn("two nodes have one name and instance; a node may have been cloned while it ran",
+		"node", existing.Name, "at", existing.Address(), "and at", other.Address())
+}
+
+func (d *delegate) AckPayload() []byte { return nil }
+
+func (d *delegate) NotifyPingComplete(other *ml.Node, rtt time.Duration, _ []byte) {
+	p := newPeer(other)
+	d.roster.answered(other.Name)
+	d.gate.do(func(h driver.Handler) { h.Probe(p.Name, rtt, nil) })
+}
+
+var (
+	_ ml.Delegate         = (*delegate)(nil)
+	_ ml.EventDelegate    = (*delegate)(nil)
+	_ ml.ConflictDelegate = (*delegate)(nil)
+	_ ml.PingDelegate     = (*delegate)(nil)
+)

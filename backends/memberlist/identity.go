@@ -1,0 +1,103 @@
+package memberlist
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	ml "github.com/hashicorp/memberlist"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// separator stands between name and instance in a node's name on the wire. It
+// sorts below every character of a name, so that nodes sort by name, then
+// instance, also where Alertmanager sorts them.
+const separator = "+"
+
+func nodeName(m driver.Member) string { return m.Name + separator + m.Instance }
+
+// metaMagic begins the meta data of our nodes; its last byte is the version. A
+// node whose meta data is not ours is a foreign one: an Alertmanager.
+const metaMagic = "\xcc\x01"
+
+// encodeMeta writes keys and values in turn, each after its length.
+func encodeMeta(meta map[string]string) ([]byte, error) {
+	b := []byte(metaMagic)
+	for _, k := range slices.Sorted(maps.Keys(meta)) {
+		for _, text := range []string{k, meta[k]} {
+			b = binary.AppendUvarint(b, uint64(len(text)))
+			b = append(b, text...)
+		}
+	}
+	if len(b) > ml.MetaMaxSize {
+		return nil, bad("meta", "takes %d bytes, of which %d are overhead; memberlist carries %d", len(b), overhead(meta, len(b)), ml.MetaMaxSize)
+	}
+	return b, nil
+}
+
+func overhead(meta map[string]string, total int) int {
+	for k, v := range meta {
+		total -= len(k) + len(v)
+	}
+	return total
+}
+
+// decodeMeta is the inverse of encodeMeta, and accepts nothing else.
+func decodeMeta(b []byte) (map[string]string, error) {
+	rest, ours := strings.CutPrefix(string(b), metaMagic)
+	if !ours || len(b) > ml.MetaMaxSize {
+		return nil, fmt.Errorf("no meta data of ours")
+	}
+	var meta map[string]string
+	var last string
+	for rest != "" {
+		var pair [2]string
+		for i := range pair {
+			n, size := binary.Uvarint([]byte(rest[:min(len(rest), binary.MaxVarintLen64)]))
+			if size <= 0 || n > uint64(len(rest)-size) || size != len(binary.AppendUvarint(nil, n)) {
+				return nil, fmt.Errorf("damaged meta data")
+			}
+			pair[i], rest = rest[size:size+int(n)], rest[size+int(n):]
+			if !utf8.ValidString(pair[i]) {
+				return nil, fmt.Errorf("damaged meta data")
+			}
+		}
+		if meta != nil && pair[0] <= last {
+			return nil, fmt.Errorf("damaged meta data")
+		}
+		if meta == nil {
+			meta = map[string]string{}
+		}
+		last = pair[0]
+		meta[pair[0]] = pair[1]
+	}
+	return meta, nil
+}
+
+// peer is a node that memberlist knows. It is not modified once it is made.
+type peer struct {
+	driver.Member
+	node    ml.Node
+	foreign bool
+}
+
+// newPeer copies what it needs of n, which memberlist goes on modifying.
+func newPeer(n *ml.Node) *peer {
+	p := &peer{node: *n}
+	p.node.Addr = slices.Clone(n.Addr)
+	p.node.Meta = nil
+	p.Addr = p.node.Address()
+	name, instance, split := strings.Cut(n.Name, separator)
+	meta, err := decodeMeta(n.Meta)
+	if err != nil || !split || name == "" || instance == "" {
+		p.foreign = true
+		p.Name = n.Name
+		return p
+	}
+	p.Name, p.Instance, p.Meta = name, instance, meta
+	return p
+}

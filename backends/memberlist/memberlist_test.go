@@ -1,0 +1,210 @@
+package memberlist
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+func TestBroadcastReachesAll(t *testing.T) {
+	nodes := startAll(t, spec{cluster: "c"}, "a", "b", "c")
+	for _, size := range []int{1, 700, 1300, 1400, 64 << 10, maxFrame} {
+		frame := bytes.Repeat([]byte{0x0a}, size)
+		if err := nodes[0].Broadcast(t.Context(), frame); err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		eventually(t, 10*time.Second, func() error {
+			for _, n := range nodes[1:] {
+				if n.got(frame) == 0 {
+					return fmt.Errorf("%s has no frame of %d bytes", n.options.Self.Name, size)
+				}
+			}
+			return nil
+		})
+		if n := nodes[0].got(frame); n != 0 {
+			t.Errorf("the sender got its own frame of %d bytes", size)
+		}
+	}
+	if err := nodes[0].Broadcast(t.Context(), make([]byte, maxFrame+1)); !errors.Is(err, driver.ErrTooLarge) {
+		t.Errorf("a frame above the limit: %v, want ErrTooLarge", err)
+	}
+}
+
+func TestSendReachesOne(t *testing.T) {
+	nodes := startAll(t, spec{cluster: "c"}, "a", "b", "c")
+	frame := []byte("\x0afor b")
+	if err := nodes[0].Caps().Send(t.Context(), nodes[1].options.Self, frame); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, func() error {
+		if nodes[1].got(frame) != 1 {
+			return errors.New("b has not got the frame")
+		}
+		return nil
+	})
+	if nodes[2].got(frame) != 0 {
+		t.Error("c got a frame for b")
+	}
+	if err := nodes[0].Caps().Send(t.Context(), driver.Member{Name: "nobody", Instance: "x"}, frame); !errors.Is(err, driver.ErrUnavailable) {
+		t.Errorf("a frame for nobody: %v, want ErrUnavailable", err)
+	}
+}
+
+func TestFullStateOnJoin(t *testing.T) {
+	a := start(t, spec{name: "a", cluster: "c", state: []byte("of a")})
+	b := start(t, spec{name: "b", cluster: "c", state: []byte("of b"), params: map[string]string{"peers": a.addr}})
+	agree(t, a, b)
+	for n, want := range map[*testNode]string{a: "of b", b: "of a"} {
+		eventually(t, 5*time.Second, func() error {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if !slices.ContainsFunc(n.states, func(s []byte) bool { return string(s) == want }) {
+				return fmt.Errorf("%s was not given the state %q", n.options.Self.Name, want)
+			}
+			return nil
+		})
+	}
+}
+
+func TestOversizeStateDoesNotBreakTheJoin(t *testing.T) {
+	a := start(t, spec{name: "a", cluster: "c", state: make([]byte, maxState+1)})
+	b := start(t, spec{name: "b", cluster: "c", params: map[string]string{"peers": a.addr}})
+	agree(t, a, b)
+	if !strings.Contains(a.logs.String(), "too large") {
+		t.Error("nothing is logged of a state that is left out")
+	}
+}
+
+func TestLeaveIsPromptAndNoFailure(t *testing.T) {
+	nodes := startAll(t, spec{cluster: "c"}, "a", "b", "c")
+	began := time.Now()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		nodes[2].stop(t)
+	}()
+	agree(t, nodes[:2]...)
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("a leave was seen after %v", d)
+	}
+	<-done
+	for _, n := range nodes[:2] {
+		if !slices.Equal(n.recorder.left, []string{"c"}) {
+			t.Errorf("%s: left: %v, want c", n.options.Self.Name, n.recorder.left)
+		}
+	}
+	// A peer that left is not missed.
+	nodes[1].stop(t)
+	agree(t, nodes[0])
+	always(t, 2*time.Second, func() error {
+		if l := nodes[0].lastLink(); l != "ok" {
+			return fmt.Errorf("after all others left: %s", l)
+		}
+		return nil
+	})
+}
+
+func TestCrashIsSeen(t *testing.T) {
+	for _, size := range []int{3, 10} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			nodes := startAll(t, spec{cluster: "c"}, strings.Split("a b c d e f g h i j", " ")[:size]...)
+			began := time.Now()
+			nodes[size-1].crash()
+			agree(t, nodes[:size-1]...)
+			t.Logf("%d nodes: a crash was seen by all after %v", size, time.Since(began).Round(time.Millisecond))
+			for _, n := range nodes[:size-1] {
+				if len(n.recorder.left) > 0 {
+					t.Errorf("%s took a crash for a leave", n.options.Self.Name)
+				}
+			}
+		})
+	}
+}
+
+func TestVanishedHostIsSeen(t *testing.T) {
+	w, nodes := cuttableNodes(t, "a", "b", "c")
+	began := time.Now()
+	w.set(nodes[2].addr, nodes[0].addr, true)
+	w.set(nodes[2].addr, nodes[1].addr, true)
+	agree(t, nodes[:2]...)
+	t.Logf("a vanished host was seen by all after %v", time.Since(began).Round(time.Millisecond))
+	// The one that is cut off says so before it lists itself alone.
+	eventually(t, 10*time.Second, func() error {
+		if v := nodes[2].view(); v != "c" {
+			return fmt.Errorf("c lists %q", v)
+		}
+		return nil
+	})
+	calls := nodes[2].calls()
+	lost := slices.IndexFunc(calls, func(s string) bool { return strings.HasPrefix(s, "link memberlist") })
+	if lost < 0 || slices.Contains(calls[slices.Index(calls, "members a b c"):lost], "members c") {
+		t.Errorf("c was told %q, want the loss of the link before the members shrink", calls)
+	}
+	w.set(nodes[2].addr, nodes[0].addr, false)
+	w.set(nodes[2].addr, nodes[1].addr, false)
+	began = time.Now()
+	agree(t, nodes...)
+	t.Logf("healed after %v", time.Since(began).Round(time.Millisecond))
+}
+
+// cuttableNodes opens nodes on a network that can be cut.
+func cuttableNodes(t *testing.T, all ...string) (*network, []*testNode) {
+	t.Helper()
+	w := newNetwork()
+	var nodes []*testNode
+	for _, name := range all {
+		s := spec{name: name, cluster: "c", listen: newHost().String() + ":9094"}
+		if len(nodes) > 0 {
+			s.params = map[string]string{"peers": nodes[0].addr}
+		}
+		s.hooks.wrap = w.at(s.listen)
+		nodes = append(nodes, start(t, s))
+	}
+	agree(t, nodes...)
+	return w, nodes
+}
+
+func TestSlowPeerDelaysNobody(t *testing.T) {
+	w, nodes := cuttableNodes(t, "a", "b", "c")
+	w.set(nodes[0].addr, nodes[2].addr, true)
+	began := time.Now()
+	for i := range 20 {
+		if err := nodes[0].Broadcast(t.Context(), bytes.Repeat([]byte{0x0a, byte(i)}, 4000)); err != nil {
+			t.Logf("broadcast %d: %v", i, err)
+		}
+	}
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("20 broadcasts with a peer that takes nothing took %v", d)
+	}
+	eventually(t, 5*time.Second, func() error {
+		for i := range 20 {
+			if nodes[1].got(bytes.Repeat([]byte{0x0a, byte(i)}, 4000)) == 0 {
+				return fmt.Errorf("b has no frame %d", i)
+			}
+		}
+		return nil
+	})
+}
+
+func TestCloseWithADoneContext(t *testing.T) {
+	nodes := startAll(t, spec{cluster: "c"}, "a", "b")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := time.Now()
+	if err := nodes[1].Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("Close took %v", d)
+	}
+	if err := nodes[1].Broadcast(t.Context(), []byte("\x0a")); !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("Broadcast after Close: %v, want ErrClosed", err)
+	}
+}

@@ -1,0 +1,173 @@
+package memberlist
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	ml "github.com/hashicorp/memberlist"
+	amcluster "github.com/prometheus/alertmanager/cluster"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
+)
+
+// Params are the keys of the block of parameters.
+type Params struct {
+	// ListenAddress is the IP address and the port to listen on, TCP and UDP. The
+	// port 0 is any free one, which only makes sense where others are named as
+	// peers.
+	ListenAddress string `param:"listen_address" alias:"address" default:"0.0.0.0:9094"`
+
+	// AdvertiseAddress is where the others reach this node: an IP address, a name,
+	// or the name of a network interface, with a port where it differs from that
+	// of ListenAddress. Empty means the address listened on, or this host's first
+	// private one where that is unspecified.
+	AdvertiseAddress string `param:"advertise_address"`
+
+	// Peers are some of the nodes to join, as host:port; one that answers is
+	// enough. A name stands for all its A and AAAA records. This node's own address
+	// may be among them.
+	Peers []string `param:"peers"`
+
+	// PeersResolveInterval is how often the names among Peers are looked up. While
+	// no other member is known they are looked up every ReconnectInterval.
+	PeersResolveInterval time.Duration `param:"peers_resolve_interval" default:"5s"`
+
+	// Label marks all traffic; what is marked otherwise is refused. The default is
+	// the cluster's name. A label given as the empty text means none, as with an
+	// Alertmanager without --cluster.label.
+	Label string `param:"label"`
+
+	// GossipInterval is how often repeats of recent updates and news of members
+	// leave, to three random members.
+	GossipInterval time.Duration `param:"gossip_interval" default:"200ms"`
+
+	// ProbeInterval is how often this node probes one of the others. A crash is
+	// seen within five of them.
+	ProbeInterval time.Duration `param:"probe_interval" default:"500ms"`
+
+	// ProbeTimeout is how long the answer to a probe may take before it is tried
+	// by way of others: above the longest round trip, below ProbeInterval.
+	ProbeTimeout time.Duration `param:"probe_timeout" default:"250ms"`
+
+	// PushPullInterval is how often this node exchanges its list of members, and
+	// its full state where Alertmanagers are among them, with a random member.
+	PushPullInterval time.Duration `param:"push_pull_interval" default:"60s"`
+
+	// TCPTimeout bounds what is sent over one TCP connection.
+	TCPTimeout time.Duration `param:"tcp_timeout" default:"10s"`
+
+	// ReconnectInterval is how often a peer is tried that does not answer, for
+	// ever. Above ten members it stretches in proportion.
+	ReconnectInterval time.Duration `param:"reconnect_interval" default:"1s"`
+
+	// EncryptionKeys are keys for AES, base64 of 16, 24 or 32 bytes. The first one
+	// encrypts, all of them decrypt.
+	EncryptionKeys []string `param:"encryption_keys" secret:"true"`
+
+	// EncryptionVerifyIncoming refuses what is not encrypted, and
+	// EncryptionVerifyOutgoing encrypts. To turn encryption on without an outage:
+	// first both false, then outgoing true, then both, one round over all nodes
+	// each.
+	EncryptionVerifyIncoming bool `param:"encryption_verify_incoming" default:"true"`
+	EncryptionVerifyOutgoing bool `param:"encryption_verify_outgoing" default:"true"`
+
+	// TLSConfigFile is a file as Alertmanager's --cluster.tls-config takes it.
+	// All traffic is TLS over TCP then.
+	TLSConfigFile string `param:"tls_config_file"`
+
+	// DirectLimit is the number of other members up to which a broadcast goes
+	// straight to each; see Delivery.
+	DirectLimit int `param:"direct_limit" default:"256"`
+}
+
+// settings are checked parameters.
+type settings struct {
+	Params
+	listen netip.AddrPort
+	keys   *ml.Keyring
+	tls    *amcluster.TLSTransportConfig
+}
+
+func parse(raw map[string]string, cluster string) (settings, error) {
+	var s settings
+	if err := params.Decode(raw, &s.Params); err != nil {
+		return s, err
+	}
+	if _, given := raw["label"]; !given {
+		s.Label = cluster
+	}
+	if len(s.Label) > ml.LabelMaxSize {
+		return s, bad("label", "has %d bytes; at most %d are valid", len(s.Label), ml.LabelMaxSize)
+	}
+	var err error
+	if s.listen, err = netip.ParseAddrPort(s.ListenAddress); err != nil {
+		return s, bad("listen_address", "%q is not an IP address and a port, such as 0.0.0.0:9094 or [::]:9094", s.ListenAddress)
+	}
+	for _, peer := range s.Peers {
+		if !isHostPort(peer) {
+			return s, bad("peers", "%q is not host:port, such as node-2:9094 or [fd00::2]:9094", peer)
+		}
+	}
+	for key, d := range map[string]time.Duration{
+		"peers_resolve_interval": s.PeersResolveInterval, "gossip_interval": s.GossipInterval, "probe_interval": s.ProbeInterval,
+		"probe_timeout": s.ProbeTimeout, "push_pull_interval": s.PushPullInterval, "tcp_timeout": s.TCPTimeout, "reconnect_interval": s.ReconnectInterval,
+	} {
+		if d < time.Millisecond {
+			return s, bad(key, "%v is too short; at least 1ms is valid", d)
+		}
+	}
+	if s.ProbeTimeout >= s.ProbeInterval {
+		return s, bad("probe_timeout", "%v is not below probe_interval, %v", s.ProbeTimeout, s.ProbeInterval)
+	}
+	if s.DirectLimit < 0 {
+		return s, bad("direct_limit", "%d is negative", s.DirectLimit)
+	}
+	if s.keys, err = keyring(s.EncryptionKeys); err != nil {
+		return s, err
+	}
+	if s.tls, err = amcluster.GetTLSTransportConfig(s.TLSConfigFile); err != nil {
+		return s, bad("tls_config_file", "%v", err)
+	}
+	return s, nil
+}
+
+func isHostPort(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+// keyring returns nil where there are no keys. Its errors show none.
+func keyring(texts []string) (*ml.Keyring, error) {
+	if len(texts) == 0 {
+		return nil, nil
+	}
+	keys := make([][]byte, len(texts))
+	for i, text := range texts {
+		key, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, bad("encryption_keys", "key %d of %d (not shown) is not base64", i+1, len(texts))
+		}
+		if err := ml.ValidateKey(key); err != nil {
+			return nil, bad("encryption_keys", "key %d of %d (not shown) has %d bytes; 16, 24 or 32 are valid", i+1, len(texts), len(key))
+		}
+		keys[i] = key
+	}
+	ring, err := ml.NewKeyring(keys, keys[0])
+	if err != nil {
+		return nil, bad("encryption_keys", "cannot be used")
+	}
+	return ring, nil
+}
+
+func bad(key, format string, args ...any) error {
+	return fmt.Errorf("memberlist: %w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
+}

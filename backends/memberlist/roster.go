@@ -1,0 +1,466 @@
+package memberlist
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	ml "github.com/hashicorp/memberlist"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// roster keeps who is a member, and tells the Handler. It starts from what
+// memberlist believes, and makes sure:
+//
+//   - one that said goodbye has left, at once
+//   - one whose host refuses connections, twice, has failed, at once
+//   - one that memberlist gives up is asked once more, for it may answer
+//   - when nobody answers, it is this node that is cut off: the link is lost, and
+//     the members stay as they are until memberlist has given up all of them
+//
+// memberlist's callbacks only take notes; run does the rest.
+type roster struct {
+	*node
+	self string
+	wake chan struct{}
+
+	mu       sync.Mutex
+	alive    map[string]*peer // whom memberlist holds for alive, this node included
+	gone     map[string]bool  // who said goodbye
+	vacant   map[string]bool  // addresses of those
+	refusing map[string]bool  // who is alive for memberlist only
+	refusals map[string]bool  // addresses that refused once; true where another node says so
+	failed   map[string]*peer // whom to bring back
+	others   []*peer          // alive, not gone, not refusing; replaced, never modified
+	foreign  bool             // whether others has an Alertmanager
+
+	// What follows belongs to run.
+	shown    map[string]*peer     // whom the Handler knows
+	held     map[string]time.Time // who answered after memberlist gave it up, and until when to wait
+	isolated bool
+	told     bool // whether Link was called yet
+	attached bool
+}
+
+const (
+	maxRemembered = 1024             // goodbyes, refusals
+	maxFailed     = 64               // failed members to bring back
+	holdFor       = 2 * time.Second  // how long one that answers may take to be alive again
+	lookAt        = 3                // members to ask whether this node is cut off
+	idleTurn      = 10 * time.Second // the roster looks at itself this often at least
+)
+
+func newRoster(n *node) *roster {
+	return &roster{
+		node: n, self: nodeName(n.options.Self), wake: make(chan struct{}, 1),
+		alive: map[string]*peer{}, gone: map[string]bool{}, vacant: map[string]bool{},
+		refusing: map[string]bool{}, refusals: map[string]bool{}, failed: map[string]*peer{},
+		shown: map[string]*peer{}, held: map[string]time.Time{},
+	}
+}
+
+func (r *roster) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// joined notes that memberlist holds p for alive.
+func (r *roster) joined(p *peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := p.node.Name
+	r.alive[name] = p
+	delete(r.refusing, name)
+	delete(r.failed, name)
+	if !r.gone[name] {
+		delete(r.vacant, p.Addr)
+	}
+	for old, f := range r.failed {
+		if f.Addr == p.Addr || (!f.foreign && f.Name == p.Name && name != r.self) {
+			delete(r.failed, old) // its successor is here
+		}
+	}
+	r.updated()
+}
+
+// lost notes that memberlist holds a node for alive no more.
+func (r *roster) lost(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.alive, name)
+	delete(r.refusing, name)
+	r.updated()
+}
+
+// answered notes that a node has answered a probe.
+func (r *roster) answered(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refusing[name] {
+		delete(r.refusing, name)
+		r.updated()
+	}
+}
+
+// refused notes that nothing listens at addr. It is called by the transport.
+func (r *roster) refused(addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.doubt(addr, false)
+}
+
+func (r *roster) doubt(addr string, hinted bool) {
+	for _, p := range r.others {
+		if p.Addr == addr {
+			r.refusals[addr] = hinted
+			r.signal()
+			return
+		}
+	}
+}
+
+// updated brings what follows from the notes up to date. r.mu is held.
+func (r *roster) updated() {
+	r.others, r.foreign = make([]*peer, 0, len(r.alive)), false
+	for name, p := range r.alive {
+		if name == r.self || r.gone[name] || r.refusing[name] {
+			continue
+		}
+		r.others = append(r.others, p)
+		r.foreign = r.foreign || p.foreign
+	}
+	r.signal()
+}
+
+// current returns the live others; the slice must not be modified.
+func (r *roster) current() []*peer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.others
+}
+
+func (r *roster) hasForeign() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.foreign
+}
+
+// toReach returns the addresses of failed members, and of those that memberlist
+// holds for alive.
+func (r *roster) toReach() (failed []string, alive map[string]bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	alive = map[string]bool{}
+	for _, p := range r.alive {
+		alive[p.Addr] = true
+	}
+	for _, p := range r.failed {
+		failed = append(failed, p.Addr)
+	}
+	return failed, alive
+}
+
+// isVacant tells whether whoever was at addr has left it by its own will.
+func (r *roster) isVacant(addr string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.vacant[addr]
+}
+
+// Messages between our own drivers begin with a byte that begins no frame.
+const (
+	controlMark    = 0
+	controlGoodbye = 'g' // the named node leaves
+	controlRefused = 'r' // the named node's host refuses connections
+)
+
+func controlMessage(kind byte, name string) []byte {
+	return append([]byte{controlMark, kind}, name...)
+}
+
+// control takes such a message. One of another kind is of a later version.
+func (r *roster) control(b []byte) {
+	if len(b) < 3 {
+		return
+	}
+	name := string(b[2:])
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.alive[name]
+	if p == nil || p.foreign || name == r.self {
+		return
+	}
+	switch b[1] {
+	case controlGoodbye:
+		if len(r.gone) >= maxRemembered {
+			clear(r.gone)
+		}
+		r.gone[name] = true
+		r.vacate(p.Addr)
+		r.updated()
+	case controlRefused:
+		r.doubt(p.Addr, true)
+	}
+}
+
+// vacate notes that nobody is expected at addr. r.mu is held.
+func (r *roster) vacate(addr string) {
+	if len(r.vacant) >= maxRemembered {
+		clear(r.vacant)
+	}
+	r.vacant[addr] = true
+}
+
+// run tells the Handler what changes, until the node is closed.
+func (r *roster) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.wake:
+		case <-timer.C:
+		case <-r.ctx.Done():
+			return
+		}
+		timer.Reset(r.turn())
+	}
+}
+
+// turn looks at everything once, and returns when to look again at the latest.
+func (r *roster) turn() time.Duration {
+	r.confirmRefusals()
+	again := idleTurn
+	left, failed, wait := r.missing()
+	if wait {
+		again = r.ProbeInterval / 2
+	}
+	now := r.show()
+	for name, p := range r.shown { // those that are held stay
+		if now[name] == nil && !slices.Contains(left, p) && !slices.Contains(failed, p) {
+			now[name] = p
+		}
+	}
+	r.retire(left, failed)
+	link, known := r.link()
+	if r.ctx.Err() != nil {
+		return again
+	}
+	if known && link != nil {
+		r.tellLink(link)
+	}
+	for _, p := range left {
+		r.gate.do(func(h driver.Handler) { h.Left(p.Member) })
+	}
+	if !maps.Equal(now, r.shown) {
+		r.shown = now
+		all := make([]driver.Member, 0, len(now))
+		for _, p := range now {
+			all = append(all, p.Member)
+		}
+		r.gate.do(func(h driver.Handler) { h.Members(all) })
+	}
+	if known && link == nil {
+		r.tellLink(nil)
+	}
+	return again
+}
+
+// show returns who is to be shown: this node and the live others.
+func (r *roster) show() map[string]*peer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := make(map[string]*peer, len(r.others)+1)
+	if self := r.alive[r.self]; self != nil {
+		now[r.self] = self
+	} else if self := r.shown[r.self]; self != nil {
+		now[r.self] = self
+	}
+	for _, p := range r.others {
+		now[p.node.Name] = p
+	}
+	return now
+}
+
+// missing finds out what became of those that are shown and alive no more. Those
+// in neither list stay, and are looked at again if wait is set.
+func (r *roster) missing() (left, failed []*peer, wait bool) {
+	var ask []*peer
+	r.mu.Lock()
+	live := make(map[string]bool, len(r.others))
+	for _, p := range r.others {
+		live[p.node.Name] = true
+	}
+	others := r.others
+	sure := false // whether this node is known to reach somebody
+	for name, p := range r.shown {
+		switch {
+		case name == r.self || live[name]:
+			delete(r.held, name)
+		case r.gone[name]:
+			left = append(left, p)
+		case r.refusing[name]:
+			failed = append(failed, p)
+			sure = true
+		default:
+			ask = append(ask, p)
+		}
+	}
+	r.mu.Unlock()
+	var silent []*peer
+	for i, answers := range r.ping(ask) {
+		p, name := ask[i], ask[i].node.Name
+		until, holding := r.held[name]
+		switch {
+		case answers && p.foreign:
+			left = append(left, p) // it said so to memberlist, and is not gone yet
+			sure = true
+		case answers && (!holding || time.Now().Before(until)):
+			if !holding {
+				r.held[name] = time.Now().Add(holdFor)
+			}
+			r.seeds.soon(p.Addr)
+			wait, sure = true, true
+		default:
+			silent = append(silent, p)
+		}
+	}
+	r.isolated = len(silent) > 0 && !sure && len(others) > 0 && !r.reaches(others)
+	if r.isolated {
+		return left, failed, true
+	}
+	for _, p := range silent {
+		delete(r.held, p.node.Name)
+	}
+	return left, append(failed, silent...), wait
+}
+
+// ping asks all peers at once.
+func (r *roster) ping(peers []*peer) []bool {
+	answers := make([]bool, len(peers))
+	var wg sync.WaitGroup
+	for i, p := range peers {
+		wg.Go(func() {
+			_, err := r.list.Ping(p.node.Name, &net.UDPAddr{IP: p.node.Addr, Port: int(p.node.Port)})
+			answers[i] = err == nil
+		})
+	}
+	wg.Wait()
+	return answers
+}
+
+// reaches tells whether any of some members answers, or accepts a connection
+// where packets do not pass.
+func (r *roster) reaches(others []*peer) bool {
+	some := others[:min(lookAt, len(others))]
+	if slices.Contains(r.ping(some), true) {
+		return true
+	}
+	accepts := make([]bool, len(some))
+	var wg sync.WaitGroup
+	for i, p := range some {
+		wg.Go(func() { accepts[i] = r.dial(p) == nil })
+	}
+	wg.Wait()
+	return slices.Contains(accepts, true)
+}
+
+func (r *roster) dial(p *peer) error {
+	conn, err := r.outer.DialAddressTimeout(ml.Address{Addr: p.Addr, Name: p.node.Name}, r.ProbeTimeout)
+	if err == nil {
+		_ = conn.Close() // nothing was sent
+	}
+	return err
+}
+
+// confirmRefusals dials again where a connection was refused. Who is refused
+// again has failed; the others are told, to dial for themselves.
+func (r *roster) confirmRefusals() {
+	r.mu.Lock()
+	doubted := map[*peer]bool{}
+	for _, p := range r.others {
+		if hinted, ok := r.refusals[p.Addr]; ok {
+			doubted[p] = hinted
+		}
+	}
+	r.mu.Unlock()
+	for p, hinted := range doubted {
+		refused := errors.Is(r.dial(p), syscall.ECONNREFUSED)
+		if refused && hinted {
+			refused = errors.Is(r.dial(p), syscall.ECONNREFUSED)
+		}
+		if !refused {
+			continue
+		}
+		r.mu.Lock()
+		r.refusing[p.node.Name] = true
+		r.updated()
+		r.mu.Unlock()
+		if !hinted {
+			r.sender.hint(controlMessage(controlRefused, p.node.Name))
+		}
+	}
+	r.mu.Lock()
+	clear(r.refusals)
+	r.mu.Unlock()
+}
+
+// retire takes note of those that are shown no longer.
+func (r *roster) retire(left, failed []*peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range left {
+		r.vacate(p.Addr)
+		delete(r.held, p.node.Name)
+	}
+	for _, p := range failed {
+		if len(r.failed) >= maxFailed {
+			for name := range r.failed {
+				delete(r.failed, name)
+				break
+			}
+		}
+		r.failed[p.node.Name] = p
+		r.logger.Info("a member has failed", "member", p.node.Name, "addr", p.Addr)
+	}
+}
+
+// link tells whether this node is attached; not known means that it is too early
+// to tell.
+func (r *roster) link() (err error, known bool) {
+	r.mu.Lock()
+	others := len(r.others)
+	failed := slices.Collect(maps.Values(r.failed))
+	r.mu.Unlock()
+	switch {
+	case r.isolated:
+		return fmt.Errorf("memberlist: none of the %d other members answers: this node is cut off", len(r.shown)-1), true
+	case others > 0:
+		return nil, true
+	case len(failed) > 0:
+		why := make([]string, 0, len(failed))
+		for _, p := range failed {
+			why = append(why, p.Name+" at "+p.Addr)
+		}
+		slices.Sort(why)
+		return fmt.Errorf("memberlist: all other members have failed: %s", strings.Join(why, ", ")), true
+	default:
+		return r.seeds.verdict()
+	}
+}
+
+func (r *roster) tellLink(err error) {
+	if r.told && r.attached == (err == nil) {
+		return
+	}
+	r.told, r.attached = true, err == nil
+	r.gate.do(func(h driver.Handler) { h.Link(err) })
+}

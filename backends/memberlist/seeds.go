@@ -1,0 +1,307 @@
+package memberlist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// seeds finds the other nodes: it looks up the configured peers, and joins those
+// that are no members, and failed members, for ever.
+type seeds struct {
+	*node
+	resolve resolver
+	wake    chan struct{}
+	slots   chan struct{} // bounds the attempts under way
+
+	mu       sync.Mutex
+	resolved bool                // whether all peers were looked up once
+	names    map[string]error    // why a configured peer has no address, where it is not for lack of one
+	found    map[string][]string // the addresses of each configured peer
+	attempts map[string]*attempt // by address
+}
+
+// attempt is what is known of joining by one address.
+type attempt struct {
+	busy   bool
+	ended  time.Time // the last one
+	err    error     // of it
+	urgent bool
+}
+
+const (
+	maxAttempts  = 16  // at a time
+	maxAddresses = 256 // of one name
+	largeCluster = 10  // members above which nodes try less often
+)
+
+func newSeeds(n *node, resolve resolver) *seeds {
+	return &seeds{
+		node: n, resolve: resolve, wake: make(chan struct{}, 1), slots: make(chan struct{}, maxAttempts),
+		names: map[string]error{}, found: map[string][]string{}, attempts: map[string]*attempt{},
+	}
+}
+
+// run looks up and joins until the node is closed.
+func (s *seeds) run() {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(s.lookUp)
+	pass := time.NewTicker(max(s.ReconnectInterval/4, time.Millisecond))
+	defer pass.Stop()
+	for {
+		for _, addr := range s.due() {
+			select {
+			case s.slots <- struct{}{}:
+				wg.Go(func() {
+					s.join(addr)
+					<-s.slots
+				})
+			case <-s.ctx.Done():
+				return
+			}
+		}
+		select {
+		case <-pass.C:
+		case <-s.wake:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// soon has addr tried without delay.
+func (s *seeds) soon(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of(addr).urgent = true
+	s.signal()
+}
+
+func (s *seeds) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// of returns the attempt of addr. s.mu is held.
+func (s *seeds) of(addr string) *attempt {
+	a := s.attempts[addr]
+	if a == nil {
+		a = &attempt{}
+		s.attempts[addr] = a
+	}
+	return a
+}
+
+// lookUp looks up the configured peers again and again.
+func (s *seeds) lookUp() {
+	for {
+		s.lookUpAll()
+		s.changed()
+		s.signal()
+		again := s.PeersResolveInterval
+		if len(s.roster.current()) == 0 {
+			again = min(again, s.ReconnectInterval)
+		}
+		timer := time.NewTimer(again)
+		select {
+		case <-timer.C:
+		case <-s.ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (s *seeds) lookUpAll() {
+	var wg sync.WaitGroup
+	for _, peer := range s.Peers {
+		wg.Go(func() {
+			addrs, err := s.addresses(peer)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if err != nil {
+				s.names[peer] = err // what was found before is still good
+				return
+			}
+			delete(s.names, peer)
+			s.found[peer] = addrs
+		})
+	}
+	wg.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resolved = true
+}
+
+// addresses returns where a configured peer can be reached. A name without an
+// address is no error: others may not have started yet.
+func (s *seeds) addresses(peer string) ([]string, error) {
+	host, service, err := net.SplitHostPort(peer)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return nil, err
+	}
+	var ips []netip.Addr
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ips = []netip.Addr{ip}
+	} else {
+		ctx, cancel := context.WithTimeout(s.ctx, resolveTimeout)
+		defer cancel()
+		ips, err = s.resolve(ctx, host)
+		if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var addrs []string
+	for _, ip := range ips[:min(len(ips), maxAddresses)] {
+		if at := addrPort(ip, uint16(port)); !s.isSelf(at) {
+			addrs = append(addrs, at.String())
+		}
+	}
+	return addrs, nil
+}
+
+func addrPort(ip netip.Addr, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(ip.Unmap(), port)
+}
+
+// isSelf tells whether this node listens at an address.
+func (s *seeds) isSelf(at netip.AddrPort) bool {
+	if at == s.trans.advertise || at == s.listen {
+		return true
+	}
+	return at.Port() == s.listen.Port() && s.listen.Addr().IsUnspecified() && isLocal(at.Addr())
+}
+
+func isLocal(ip netip.Addr) bool {
+	if ip.IsLoopback() {
+		return true
+	}
+	for _, name := range interfaces() {
+		addrs, err := addrsOf(name)
+		if err == nil && slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap().WithZone("") == ip.WithZone("") }) {
+			return true
+		}
+	}
+	return false
+}
+
+// configured returns the addresses of the configured peers. s.mu is held.
+func (s *seeds) configured() map[string]bool {
+	all := map[string]bool{}
+	for _, addrs := range s.found {
+		for _, addr := range addrs {
+			all[addr] = true
+		}
+	}
+	return all
+}
+
+// due returns the addresses to try now, and takes note that they are.
+func (s *seeds) due() []string {
+	failed, alive := s.roster.toReach()
+	every := s.ReconnectInterval * time.Duration(max(1, len(alive)/largeCluster))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	want := s.configured()
+	for _, addr := range failed {
+		want[addr] = true
+	}
+	for addr, a := range s.attempts {
+		if a.urgent {
+			want[addr] = true
+		} else if !want[addr] && !a.busy {
+			delete(s.attempts, addr)
+		}
+	}
+	var now []string
+	for addr := range want {
+		if a := s.of(addr); !a.busy && (a.urgent || (!alive[addr] && time.Since(a.ended) >= every)) {
+			a.busy, a.urgent = true, false
+			now = append(now, addr)
+		}
+	}
+	return now
+}
+
+// join exchanges the lists of members, and the states, with whoever is at addr.
+func (s *seeds) join(addr string) {
+	_, err := s.list.Join([]string{addr})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.of(addr)
+	a.busy, a.ended, a.err = false, time.Now(), reason(err)
+	s.changed()
+}
+
+// reason says what went wrong in joining one address, in one line and with the
+// likely cause.
+func reason(err error) error {
+	if err == nil {
+		return nil
+	}
+	if all, ok := err.(interface{ WrappedErrors() []error }); ok && len(all.WrappedErrors()) == 1 {
+		err = all.WrappedErrors()[0]
+	}
+	text := err.Error()
+	if _, rest, ok := strings.Cut(text, ": "); ok && strings.HasPrefix(text, "failed to join ") {
+		text = rest
+	}
+	switch {
+	case strings.HasSuffix(text, "EOF"), strings.Contains(text, "reset by peer"), strings.Contains(text, "broken pipe"):
+		return fmt.Errorf("the peer closed the connection: cluster label mismatch or wrong encryption key (%s)", text)
+	case strings.Contains(text, "decrypt"), strings.Contains(text, "encrypted"):
+		return fmt.Errorf("wrong encryption key, or encrypted on one side only (%s)", text)
+	case strings.Contains(text, "msgType (21)"):
+		return fmt.Errorf("the peer speaks TLS; set tls_config_file (%s)", text)
+	default:
+		return errors.New(text)
+	}
+}
+
+// verdict tells, where no other member is alive, whether that is as it should
+// be: nil where no others are to be found. Not known means that it is too early
+// to tell.
+func (s *seeds) verdict() (err error, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.resolved {
+		return nil, len(s.Peers) == 0
+	}
+	var why []string
+	for peer, err := range s.names {
+		why = append(why, fmt.Sprintf("%s: %v", peer, err))
+	}
+	all := s.configured()
+	for _, addr := range slices.Sorted(maps.Keys(all)) {
+		switch a := s.of(addr); {
+		case s.roster.isVacant(addr):
+		case a.ended.IsZero():
+			return nil, false
+		case a.err != nil:
+			why = append(why, fmt.Sprintf("%s: %v", addr, a.err))
+		}
+	}
+	if len(why) == 0 {
+		return nil, true
+	}
+	slices.Sort(why)
+	return fmt.Errorf("memberlist: none of the %d configured peers answers: %s", len(s.Peers), strings.Join(why, "; ")), true
+}

@@ -1,0 +1,302 @@
+package memberlist
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	ml "github.com/hashicorp/memberlist"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// transport carries memberlist's packets and streams: UDP and TCP on one port,
+// or TLS for both. It differs from memberlist's own in that nothing of it is
+// left after Shutdown, a peer that is away delays nobody else, and a refused
+// connection is told.
+type transport struct {
+	logger    *slog.Logger
+	advertise netip.AddrPort
+	ln        net.Listener
+	udp       *net.UDPConn // nil with TLS
+	tls       *tlsPackets  // nil without
+	packets   chan *ml.Packet
+	streams   chan net.Conn
+	refused   func(addr string) // told when nothing listens there; must not block
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // open, in both directions
+}
+
+// How long a connection may take to be made, the handshake of TLS included.
+// Whoever wants one tries again anyway.
+const (
+	dialTimeout    = time.Second
+	dialTimeoutTLS = 3 * time.Second
+)
+
+const (
+	packetBuffer  = 64 << 10 // the largest UDP packet
+	receiveBuffer = 2 << 20  // of the UDP socket
+)
+
+// listen takes the port.
+func listen(s settings, logger *slog.Logger) (*transport, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &transport{
+		logger: logger, refused: func(string) {},
+		packets: make(chan *ml.Packet), streams: make(chan net.Conn),
+		ctx: ctx, cancel: cancel, conns: map[net.Conn]struct{}{},
+	}
+	if s.tls != nil {
+		var err error
+		if t.tls, err = newTLSPackets(t, s.tls); err != nil {
+			cancel()
+			return nil, bad("tls_config_file", "%v", err)
+		}
+	}
+	if err := t.bind(s.listen); err != nil {
+		cancel()
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, bad("listen_address", "another process listens on %s: stop it, or choose another port (%w)", s.ListenAddress, err)
+		}
+		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EACCES) {
+			return nil, bad("listen_address", "%s cannot be used on this host: %w", s.ListenAddress, err)
+		}
+		return nil, fmt.Errorf("memberlist: %w: listen_address: %w", driver.ErrUnavailable, err)
+	}
+	return t, nil
+}
+
+// bind opens the sockets. A free port of TCP may be taken for UDP, so where any
+// port will do it tries several.
+func (t *transport) bind(at netip.AddrPort) error {
+	tries := 1
+	if at.Port() == 0 {
+		tries = 10
+	}
+	var err error
+	for range tries {
+		var ln *net.TCPListener
+		if ln, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at)); err != nil {
+			return err
+		}
+		if t.tls != nil {
+			t.ln = tls.NewListener(ln, t.tls.server)
+			return nil
+		}
+		port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
+		if t.udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at.Addr(), port))); err == nil {
+			t.ln = ln
+			return nil
+		}
+		if cerr := ln.Close(); cerr != nil {
+			return errors.Join(err, cerr)
+		}
+	}
+	return err
+}
+
+// port returns the port that is listened on.
+func (t *transport) port() uint16 { return t.ln.Addr().(*net.TCPAddr).AddrPort().Port() }
+
+// start begins to read what comes in.
+func (t *transport) start() {
+	t.wg.Go(t.accept)
+	if t.udp == nil {
+		return
+	}
+	for size := receiveBuffer; size > packetBuffer && t.udp.SetReadBuffer(size) != nil; size /= 2 {
+	}
+	t.wg.Go(t.receive)
+}
+
+func (t *transport) accept() {
+	for {
+		conn, err := t.ln.Accept()
+		if err != nil {
+			if t.ctx.Err() != nil {
+				return
+			}
+			t.logger.Warn("accepting a connection failed", "err", err)
+			t.pause(50 * time.Millisecond)
+			continue
+		}
+		tracked, err := t.track(conn)
+		if err != nil {
+			return
+		}
+		if t.tls != nil {
+			t.wg.Go(func() { t.tls.serve(tracked) })
+			continue
+		}
+		t.deliverStream(tracked)
+	}
+}
+
+func (t *transport) receive() {
+	buf := make([]byte, packetBuffer)
+	for {
+		n, from, err := t.udp.ReadFrom(buf)
+		now := time.Now()
+		switch {
+		case t.ctx.Err() != nil:
+			return
+		case err != nil:
+			t.logger.Debug("receiving a packet failed", "err", err)
+			t.pause(time.Millisecond)
+		case n > 0:
+			t.deliverPacket(&ml.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: now})
+		}
+	}
+}
+
+func (t *transport) deliverPacket(p *ml.Packet) {
+	select {
+	case t.packets <- p:
+	case <-t.ctx.Done():
+	}
+}
+
+func (t *transport) deliverStream(conn net.Conn) {
+	select {
+	case t.streams <- conn:
+	case <-t.ctx.Done():
+		_ = conn.Close() // nobody is there to be told
+	}
+}
+
+// pause waits for d, or until the transport is shut down.
+func (t *transport) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.ctx.Done():
+	}
+}
+
+// FinalAdvertiseAddr returns the address found when the driver was opened.
+func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	return t.advertise.Addr().AsSlice(), int(t.advertise.Port()), nil
+}
+
+func (t *transport) PacketCh() <-chan *ml.Packet { return t.packets }
+
+func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
+
+func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
+	return t.WriteToAddress(b, ml.Address{Addr: addr})
+}
+
+// WriteToAddress does not block.
+func (t *transport) WriteToAddress(b []byte, a ml.Address) (time.Time, error) {
+	if t.tls != nil {
+		return time.Now(), t.tls.write(b, a.Addr)
+	}
+	to, err := netip.ParseAddrPort(a.Addr)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("address of a peer: %w", err)
+	}
+	_, err = t.udp.WriteToUDPAddrPort(b, to)
+	return time.Now(), err
+}
+
+func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	return t.DialAddressTimeout(ml.Address{Addr: addr}, timeout)
+}
+
+// DialAddressTimeout opens a stream, which is broken after timeout unless
+// memberlist sets another deadline: it sets none for what it only writes.
+func (t *transport) DialAddressTimeout(a ml.Address, timeout time.Duration) (net.Conn, error) {
+	deadline := time.Now().Add(timeout)
+	conn, err := t.open(a.Addr, timeout)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.SetDeadline(deadline); err != nil {
+		_ = conn.Close() // it is broken already
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (t *transport) open(addr string, timeout time.Duration) (net.Conn, error) {
+	if t.tls != nil {
+		return t.tls.stream(addr, timeout)
+	}
+	return t.dial(addr, min(timeout, dialTimeout))
+}
+
+// dial makes a TCP connection.
+func (t *transport) dial(addr string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, timeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		t.refused(addr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.track(conn)
+}
+
+// Shutdown closes everything and waits for the goroutines.
+func (t *transport) Shutdown() error {
+	t.cancel()
+	if t.tls != nil {
+		t.tls.settle()
+	}
+	err := t.ln.Close()
+	if t.udp != nil {
+		err = errors.Join(err, t.udp.Close())
+	}
+	t.mu.Lock()
+	open := t.conns
+	t.conns = nil
+	t.mu.Unlock()
+	for conn := range open {
+		_ = conn.Close() // the peer sees the end either way
+	}
+	t.wg.Wait()
+	return err
+}
+
+// track has conn closed on Shutdown at the latest.
+func (t *transport) track(conn net.Conn) (net.Conn, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conns == nil {
+		_ = conn.Close() // it was never used
+		return nil, net.ErrClosed
+	}
+	t.conns[conn] = struct{}{}
+	return &trackedConn{Conn: conn, transport: t}, nil
+}
+
+type trackedConn struct {
+	net.Conn
+	transport *transport
+}
+
+func (c *trackedConn) Close() error {
+	c.transport.mu.Lock()
+	delete(c.transport.conns, c.Conn)
+	c.transport.mu.Unlock()
+	return c.Conn.Close()
+}
+
+var _ ml.NodeAwareTransport = (*transport)(nil)
