@@ -1,0 +1,134 @@
+// Package memory is the in-process backend, registered as "memory". It is the
+// reference driver: read it before you write one. Services use it in their own
+// tests, where a [Bus] plays the server that stops, starts and is cut off.
+//
+// # Parameters
+//
+// bus: name of the bus to meet on; default "default". Buses are looked up in the
+// process; the bus of [NewBus] is named by its Name.
+//
+// max_frame: largest frame in bytes, for tests of chunking; default 0, no limit.
+//
+// # Delivery
+//
+// Every frame is handed to every node in order, on a goroutine per node, its
+// sender included. A node that is 1,024 frames behind loses frames.
+//
+// # Membership
+//
+// By heartbeat of the portable layer.
+//
+// # When the server is lost
+//
+// After [Bus.Stop] each driver reports the loss and is opened again, with
+// back-off, by the portable layer.
+//
+// # Server footprint
+//
+// None.
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
+)
+
+// Params are the parameters of the backend.
+type Params struct {
+	Bus      string `param:"bus" default:"default"`
+	MaxFrame int    `param:"max_frame" default:"0"`
+}
+
+const queueFrames = 1024
+
+var errStopped = errors.New("the bus is stopped")
+
+func init() { backend.Register("memory", Open) }
+
+// Open is the backend's driver.OpenFunc.
+func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+	var p Params
+	if err := params.Decode(o.Params, &p); err != nil {
+		return nil, fmt.Errorf("memory: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return lookup(p.Bus).attach(o, p, h)
+}
+
+// conn is one node's driver.
+type conn struct {
+	bus      *Bus
+	cluster  string
+	name     string
+	maxFrame int
+	h        driver.Handler
+	in       chan []byte
+	stop     chan struct{} // closed when the conn is to end
+	stopOnce sync.Once
+	done     sync.WaitGroup
+}
+
+// Broadcast hands a copy of frame to every node of the cluster.
+func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if c.maxFrame > 0 && len(frame) > c.maxFrame {
+		return fmt.Errorf("memory: %w: frame of %d bytes, max_frame is %d", driver.ErrTooLarge, len(frame), c.maxFrame)
+	}
+	select {
+	case <-c.stop:
+		return fmt.Errorf("memory: %w", driver.ErrClosed)
+	default:
+	}
+	frame = slices.Clone(frame)
+	for _, to := range c.bus.reachable(c) {
+		select {
+		case to.in <- frame:
+		default: // the receiver is too slow; its sequence numbers will tell it
+		}
+	}
+	return nil
+}
+
+// Caps returns a plain bus.
+func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: c.maxFrame} }
+
+// Close leaves the bus.
+func (c *conn) Close(context.Context) error {
+	c.bus.detach(c)
+	c.stopOnce.Do(func() { close(c.stop) })
+	c.done.Wait()
+	return nil
+}
+
+// receive hands inbound frames to the portable layer until the conn ends.
+func (c *conn) receive() {
+	c.h.Link(nil)
+	for {
+		select {
+		case <-c.stop:
+			return
+		case frame := <-c.in:
+			c.h.Frame(frame)
+		}
+	}
+}
+
+// lost ends the conn since its bus stopped. It does not wait: the portable
+// layer closes the conn.
+func (c *conn) lost() {
+	c.stopOnce.Do(func() { close(c.stop) })
+	c.h.Link(fmt.Errorf("memory: %w: %w", driver.ErrUnavailable, errStopped))
+}
+
+var _ driver.Driver = (*conn)(nil)
