@@ -1,3 +1,84 @@
+// Package memberlist is the backend "memberlist": gossip between the nodes
+// themselves, with no server, on hashicorp/memberlist. A mesh may hold real
+// Prometheus Alertmanagers: silences and notification logs are shared with them,
+// both ways.
+//
+//	backend.Open(ctx, backend.Config{
+//		Backend: "memberlist",
+//		Cluster: "alerts",
+//		Params:  map[string]string{"peers": "alerts-headless:9094"},
+//	})
+//
+// # Parameters
+//
+// [Params] describes each key. One port is used, for TCP and UDP, or for TLS
+// over TCP alone. A port in use is ErrConfig when the node is opened, and so are
+// all parameters that cannot be used; peers that do not answer are no error.
+//
+// Toward Alertmanagers, label must be what they have as --cluster.label, which
+// by default is nothing: then give label as an empty text. They know no
+// encryption_keys. All members must have the same label, keys and TLS.
+//
+// # Delivery
+//
+// A broadcast goes straight to every other member: as a UDP packet where it fits
+// one, up to about 1,350 bytes, else over TCP, one connection for each frame. At
+// more than 1,000 broadcasts a second the rest goes over TCP too, for a flood of
+// packets is lost at the receiver. What went by packet is gossiped besides, some
+// times four times to random members, which repairs single losses. Broadcast
+// returns when all members that keep up have the frame, 30 milliseconds later at
+// most, so that what queues up meanwhile leaves as one frame. Each member has a
+// queue of its own, of 1,024 frames and 64 MiB; a member that is slow or away
+// delays nobody else, and what does not fit its queue is lost to it alone, and
+// repaired by state exchange.
+//
+// A broadcast to N-1 others so costs the sender N-1 packets, or N-1 TCP
+// connections and N-1 times the frame's size. With more others than
+// direct_limit, a frame goes to ln N + 2 random members instead, and each member
+// that has not seen it passes it on to as many, once: no node sends more than
+// that, all together send N (ln N + 2), about one member in 7 N misses it, and
+// state exchange repairs that.
+//
+// An Alertmanager is sent each update as one of its own, by UDP up to 700 bytes,
+// else over TCP; it ignores the fields that it does not know.
+//
+// Frames are at most 16 MiB. A full state is given to a joining node with the
+// list of members; one above 19 MiB is left out and comes by frames.
+//
+// # Membership
+//
+// SWIM: each node probes one other every probe_interval, with the help of three
+// more where that fails, and a suspect has two intervals to refute. Beyond that:
+//
+//   - a node that leaves tells all others itself; that is seen in milliseconds
+//   - when a host refuses connections twice, the process there has crashed: its
+//     members are told at once to see for themselves
+//   - a node that SWIM gives up is asked once more before it is reported
+//
+// Measured on one machine of two cores, with default parameters: the crash of a
+// process is seen by all of 3 nodes within 1.3 s and of 10 within 0.8 s, and a
+// host that vanishes within 2.5 s.
+//
+// Members sort by name and instance, here and on the Alertmanagers, whose own
+// names are Member.Name with an empty Instance. Of those that leave it cannot
+// always be told that they did not fail.
+//
+// # When the server is lost
+//
+// There is none. A node is Detached while peers are configured and no other
+// member is alive; the reason names what each peer answered. It is attached
+// when no peers are configured, when names have no addresses (a headless service
+// with nobody else ready), and when all others have left by their own will. A
+// node that nobody answers says that it is cut off before it drops any member.
+// Names are looked up, and peers and failed members are tried, for ever, every
+// second by default.
+//
+// # Server footprint
+//
+// None. An idle node sends two probes of about 100 bytes a second and answers as
+// many, where an Alertmanager sends one; every minute it exchanges the list of
+// members with one other, without the states unless Alertmanagers are there. A
+// failed member costs each node one TCP dial a second, less in large clusters.
 package memberlist
 
 import (
@@ -75,7 +156,7 @@ func open(ctx context.Context, o driver.Options, h driver.Handler, hooks hooks) 
 	if err != nil {
 		return nil, err
 	}
-	t, err := listen(s, o.Logger)
+	t, err := listen(s, o.Logger, newLogger(o.Logger))
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +204,7 @@ func (n *node) config(meta []byte) *ml.Config {
 	c.UDPBufferSize = maxPacket
 	c.EnableCompression = false // slow, and both ends understand what is not compressed
 	c.Delegate, c.Events, c.Conflict, c.Ping = d, d, d, d
-	c.Logger = newLogger(n.logger)
+	c.Logger = n.trans.strangers
 	return c
 }
 

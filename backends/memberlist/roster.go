@@ -45,6 +45,7 @@ type roster struct {
 	shown    map[string]*peer     // whom the Handler knows
 	held     map[string]time.Time // who answered after memberlist gave it up, and until when to wait
 	isolated bool
+	deserted bool // the last of the others have failed
 	told     bool // whether Link was called yet
 	attached bool
 }
@@ -250,6 +251,11 @@ func (r *roster) turn() time.Duration {
 		}
 	}
 	r.retire(left, failed)
+	if others := len(now) - 1; others > 0 {
+		r.deserted = false
+	} else if len(failed) > 0 {
+		r.deserted = true
+	}
 	link, known := r.link()
 	if r.ctx.Err() != nil {
 		return again
@@ -445,7 +451,7 @@ func (r *roster) link() (err error, known bool) {
 		return fmt.Errorf("memberlist: none of the %d other members answers: this node is cut off", len(r.shown)-1), true
 	case others > 0:
 		return nil, true
-	case len(failed) > 0:
+	case r.deserted:
 		why := make([]string, 0, len(failed))
 		for _, p := range failed {
 			why = append(why, p.Name+" at "+p.Addr)

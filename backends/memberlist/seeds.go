@@ -266,7 +266,7 @@ func reason(err error) error {
 	}
 	switch {
 	case strings.HasSuffix(text, "EOF"), strings.Contains(text, "reset by peer"), strings.Contains(text, "broken pipe"):
-		return fmt.Errorf("the peer closed the connection: cluster label mismatch or wrong encryption key (%s)", text)
+		return fmt.Errorf("the peer closed the connection: cluster label mismatch, wrong encryption key, or TLS on one side only (%s)", text)
 	case strings.Contains(text, "decrypt"), strings.Contains(text, "encrypted"):
 		return fmt.Errorf("wrong encryption key, or encrypted on one side only (%s)", text)
 	case strings.Contains(text, "msgType (21)"):

@@ -200,7 +200,7 @@ func (p *tlsPackets) serve(conn net.Conn) {
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
-				p.transport.logger.Debug("a TLS connection was closed", "peer", conn.RemoteAddr(), "err", err)
+				p.transport.strangers.Printf("[WARN] a TLS connection was closed: %v from=%s", err, conn.RemoteAddr())
 			}
 			_ = conn.Close() // the peer makes another one
 			return

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -23,6 +24,7 @@ import (
 // connection is told.
 type transport struct {
 	logger    *slog.Logger
+	strangers *log.Logger // for what a stranger can provoke
 	advertise netip.AddrPort
 	ln        net.Listener
 	udp       *net.UDPConn // nil with TLS
@@ -52,10 +54,10 @@ const (
 )
 
 // listen takes the port.
-func listen(s settings, logger *slog.Logger) (*transport, error) {
+func listen(s settings, logger *slog.Logger, strangers *log.Logger) (*transport, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &transport{
-		logger: logger, refused: func(string) {},
+		logger: logger, strangers: strangers, refused: func(string) {},
 		packets: make(chan *ml.Packet), streams: make(chan net.Conn),
 		ctx: ctx, cancel: cancel, conns: map[net.Conn]struct{}{},
 	}

@@ -1,0 +1,214 @@
+package memberlist
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func key(b byte) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 32)) }
+
+// apart checks that two nodes do not meet, and that each names the cause.
+func apart(t *testing.T, a, b map[string]string, cause string) {
+	t.Helper()
+	first := start(t, spec{name: "a", cluster: "c", params: a})
+	b["peers"] = first.addr
+	second := start(t, spec{name: "b", cluster: "c", params: b})
+	eventually(t, 5*time.Second, func() error {
+		if l := second.lastLink(); !strings.Contains(l, cause) || !strings.Contains(l, first.addr) {
+			return fmt.Errorf("link %q, want it to say %q", l, cause)
+		}
+		return nil
+	})
+	if v := first.view() + second.view(); v != "ab" {
+		t.Errorf("the views are %q, want each node alone", v)
+	}
+}
+
+func TestLabelMismatchIsNamed(t *testing.T) {
+	apart(t, map[string]string{"label": "x"}, map[string]string{"label": "y"}, "cluster label mismatch")
+	apart(t, map[string]string{}, map[string]string{"label": ""}, "cluster label mismatch")
+}
+
+func TestEmptyLabel(t *testing.T) {
+	a := start(t, spec{name: "a", cluster: "one", params: map[string]string{"label": ""}})
+	b := start(t, spec{name: "b", params: map[string]string{"peers": a.addr}})
+	agree(t, a, b)
+}
+
+func TestWrongKeyIsNamed(t *testing.T) {
+	apart(t, map[string]string{"encryption_keys": key(1)}, map[string]string{"encryption_keys": key(2)}, "wrong encryption key")
+	apart(t, map[string]string{"encryption_keys": key(1)}, map[string]string{}, "encrypt")
+	apart(t, map[string]string{}, map[string]string{"encryption_keys": key(1)}, "encrypt")
+}
+
+func TestEncryptionRollout(t *testing.T) {
+	steps := []map[string]string{
+		{},
+		{"encryption_keys": key(1), "encryption_verify_incoming": "false", "encryption_verify_outgoing": "false"},
+		{"encryption_keys": key(1), "encryption_verify_incoming": "false"},
+		{"encryption_keys": key(1)},
+		{"encryption_keys": key(1) + "," + key(2)},
+		{"encryption_keys": key(2) + "," + key(1)},
+		{"encryption_keys": key(2)},
+	}
+	for i := range steps[1:] {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			a := start(t, spec{name: "a", cluster: "c", params: steps[i]})
+			next := map[string]string{"peers": a.addr}
+			for k, v := range steps[i+1] {
+				next[k] = v
+			}
+			b := start(t, spec{name: "b", cluster: "c", params: next})
+			agree(t, a, b)
+			for _, size := range []int{10, 1300, 100_000} {
+				frame := bytes.Repeat([]byte{0x0a}, size)
+				for _, n := range [][2]*testNode{{a, b}, {b, a}} {
+					if err := n[0].Broadcast(t.Context(), frame); err != nil {
+						t.Fatal(err)
+					}
+					eventually(t, 5*time.Second, func() error {
+						if n[1].got(frame) == 0 {
+							return fmt.Errorf("no frame of %d bytes", size)
+						}
+						return nil
+					})
+				}
+			}
+		})
+	}
+}
+
+func TestGarbageOnThePort(t *testing.T) {
+	nodes := startAll(t, spec{cluster: "c"}, "a", "b")
+	udp, err := net.Dial("udp", nodes[0].addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close() //nolint:errcheck // only written to
+	junk := make([]byte, 1000)
+	for i := range 300 {
+		if _, err := rand.Read(junk); err != nil {
+			t.Fatal(err)
+		}
+		junk[0] = byte(i)
+		if i%3 == 0 { // past the label, so that what is behind sees it
+			copy(junk, "\xf4\x01c")
+			junk[3] = byte(i)
+		}
+		_, _ = udp.Write(junk[:1+i*3])
+		conn, err := net.Dial("tcp", nodes[0].addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Write(junk[:1+i*3])
+		_ = conn.Close()
+	}
+	frame := []byte("\x0aafter the garbage")
+	if err := nodes[1].Broadcast(t.Context(), frame); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, func() error {
+		if nodes[0].got(frame) == 0 {
+			return errors.New("a has no frame")
+		}
+		return nil
+	})
+	agree(t, nodes...)
+	if n := strings.Count(nodes[0].logs.String(), "level=WARN"); n > 100 {
+		t.Errorf("600 pieces of garbage made %d lines of log", n)
+	}
+}
+
+// tlsFile writes a certificate and the file that names it, for both ends.
+func tlsFile(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gossip"}, DNSNames: []string{"gossip.test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
+		"tls.yml": []byte(`tls_server_config:
+  cert_file: cert.pem
+  key_file: key.pem
+  client_ca_file: cert.pem
+  client_auth_type: RequireAndVerifyClientCert
+tls_client_config:
+  ca_file: cert.pem
+  cert_file: cert.pem
+  key_file: key.pem
+  server_name: gossip.test
+`),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "tls.yml")
+}
+
+func TestTLS(t *testing.T) {
+	params := map[string]string{"tls_config_file": tlsFile(t)}
+	nodes := startAll(t, spec{cluster: "c", params: params}, "a", "b", "c")
+	for _, size := range []int{10, 1300, 1 << 20} {
+		frame := bytes.Repeat([]byte{0x0a}, size)
+		if err := nodes[0].Broadcast(t.Context(), frame); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 10*time.Second, func() error {
+			for _, n := range nodes[1:] {
+				if n.got(frame) == 0 {
+					return fmt.Errorf("%s has no frame of %d bytes", n.options.Self.Name, size)
+				}
+			}
+			return nil
+		})
+	}
+	began := time.Now()
+	nodes[2].crash()
+	agree(t, nodes[:2]...)
+	t.Logf("a crash was seen by all after %v", time.Since(began).Round(time.Millisecond))
+	nodes[1].stop(t)
+	eventually(t, time.Second, func() error {
+		if v := nodes[0].view(); v != "a" {
+			return fmt.Errorf("after a leave a lists %q", v)
+		}
+		return nil
+	})
+}
+
+func TestTLSOnOneSideIsNamed(t *testing.T) {
+	apart(t, map[string]string{"tls_config_file": tlsFile(t)}, map[string]string{}, "TLS")
+	apart(t, map[string]string{}, map[string]string{"tls_config_file": tlsFile(t)}, "TLS")
+	apart(t, map[string]string{"tls_config_file": tlsFile(t)}, map[string]string{"tls_config_file": tlsFile(t)}, "certificate")
+}
