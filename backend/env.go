@@ -46,16 +46,16 @@ func FromEnv(environ []string) (Config, error) {
 
 func (s *settings) addEnv(name, value string) error {
 	if key, ok := strings.CutPrefix(name, envParam); ok && key != "" {
-		return put(&s.params, strings.ToLower(key), value)
+		return putOnce(&s.params, strings.ToLower(key), value)
 	}
 	if key, ok := strings.CutPrefix(name, envMeta); ok && key != "" {
-		return put(&s.meta, strings.ToLower(key), value)
+		return putOnce(&s.meta, strings.ToLower(key), value)
 	}
 	if key := strings.ToLower(strings.TrimPrefix(name, envPrefix)); isFixed(key) && envName(key) == name {
 		if value == "" {
 			return nil
 		}
-		return put(&s.fixed, key, value)
+		return putOnce(&s.fixed, key, value)
 	}
 	known := []string{envMeta + "*", envParam + "*"}
 	for _, k := range Keys() {

@@ -83,9 +83,9 @@ func (s settings) config() (Config, error) {
 	return c, nil
 }
 
-// put sets key in m, which it makes where it is nil. A key that is there already
+// putOnce sets key in m, which it makes where it is nil. A key that is there already
 // is an error.
-func put(m *map[string]string, key, value string) error {
+func putOnce(m *map[string]string, key, value string) error {
 	if _, twice := (*m)[key]; twice {
 		return fmt.Errorf("%w: %s: is given twice", ErrConfig, key)
 	}
@@ -100,10 +100,10 @@ func put(m *map[string]string, key, value string) error {
 // parameter of the backend.
 func (s *settings) add(key, value string) error {
 	if isFixed(key) {
-		return put(&s.fixed, key, value)
+		return putOnce(&s.fixed, key, value)
 	}
 	if name, ok := strings.CutPrefix(key, metaPrefix); ok {
-		return put(&s.meta, name, value)
+		return putOnce(&s.meta, name, value)
 	}
-	return put(&s.params, key, value)
+	return putOnce(&s.params, key, value)
 }

@@ -56,7 +56,7 @@ func ParseURL(raw string) (Config, error) {
 		if part.value == "" {
 			continue
 		}
-		if err := put(&s.params, part.key, part.value); err != nil {
+		if err := putOnce(&s.params, part.key, part.value); err != nil {
 			return Config{}, err
 		}
 	}

@@ -46,21 +46,21 @@ func LoadFile(path string) (Config, error) {
 // Any other key, a key given twice and nesting anywhere else are errors, which
 // wrap ErrConfig and name the line. They never show a value of a block.
 func ParseYAML(text []byte) (Config, error) {
-	root, err := document(text)
+	root, err := yamlDocument(text)
 	if err != nil {
 		return Config{}, err
 	}
-	top, err := entriesOf("the document", root)
+	top, err := yamlEntries("the document", root)
 	if err != nil {
 		return Config{}, err
 	}
 	var s settings
 	blocks := map[string]map[string]string{}
-	var unknown []entry
+	var unknown []yamlEntry
 	for _, e := range top {
 		switch {
 		case e.key == "meta":
-			s.meta, err = block(e)
+			s.meta, err = yamlBlock(e)
 		case e.key == "timing":
 			err = addTiming(&s, e)
 		case isTiming(e.key):
@@ -68,7 +68,7 @@ func ParseYAML(text []byte) (Config, error) {
 		case isFixed(e.key):
 			err = addFixed(&s, e)
 		case slices.Contains(Registered(), e.key):
-			blocks[e.key], err = block(e)
+			blocks[e.key], err = yamlBlock(e)
 		default:
 			unknown = append(unknown, e)
 		}
@@ -86,7 +86,7 @@ func ParseYAML(text []byte) (Config, error) {
 
 // unknownEntry is the error for a top-level key that is neither fixed nor a
 // registered backend.
-func unknownEntry(e entry, chosen string) error {
+func unknownEntry(e yamlEntry, chosen string) error {
 	if e.key == chosen {
 		return fmt.Errorf("line %d: %w", e.line, unknownBackend(chosen))
 	}
@@ -110,7 +110,7 @@ func isTiming(key string) bool {
 }
 
 // addFixed takes one fixed key, checked here so that the error knows the line.
-func addFixed(s *settings, e entry) error {
+func addFixed(s *settings, e yamlEntry) error {
 	value, given, err := e.scalar()
 	if err != nil || !given {
 		return err
@@ -118,14 +118,14 @@ func addFixed(s *settings, e entry) error {
 	if err := params.Overlay(map[string]string{e.key: value}, &fixedKeys{}); err != nil {
 		return fmt.Errorf("line %d: %w", e.line, err)
 	}
-	return put(&s.fixed, e.key, value)
+	return putOnce(&s.fixed, e.key, value)
 }
 
-func addTiming(s *settings, timing entry) error {
+func addTiming(s *settings, timing yamlEntry) error {
 	if timing.isNull() {
 		return nil
 	}
-	all, err := entriesOf(timing.key, timing.value)
+	all, err := yamlEntries(timing.key, timing.value)
 	if err != nil {
 		return err
 	}
@@ -141,12 +141,12 @@ func addTiming(s *settings, timing entry) error {
 	return nil
 }
 
-// block reads a mapping of scalars and lists of scalars.
-func block(b entry) (map[string]string, error) {
+// yamlBlock reads a mapping of scalars and lists of scalars.
+func yamlBlock(b yamlEntry) (map[string]string, error) {
 	if b.isNull() {
 		return nil, nil
 	}
-	all, err := entriesOf(b.key, b.value)
+	all, err := yamlEntries(b.key, b.value)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func block(b entry) (map[string]string, error) {
 		if !given {
 			continue
 		}
-		if err := put(&values, e.key, value); err != nil {
+		if err := putOnce(&values, e.key, value); err != nil {
 			return nil, err
 		}
 	}

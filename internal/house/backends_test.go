@@ -5,6 +5,7 @@ import (
 	"go/doc/comment"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,38 +65,51 @@ func TestBackendsHaveTheSameHeadings(t *testing.T) {
 }
 
 // TestBackendParametersAreDocumented reads the tags that package params decodes
-// by and finds each key, with its default, on a line under Parameters; and no
-// line there that begins with what is no key.
+// by and finds each key, with its default, in a row under Parameters; and no row
+// for what is no key.
 func TestBackendParametersAreDocumented(t *testing.T) {
 	for dir, files := range backendPackages(t) {
 		text, _ := sections(files)
-		rows := map[string]string{} // by key
-		for line := range strings.Lines(text["Parameters"]) {
-			if key, rest, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(line, "\t") && key != "" {
-				rows[key] = rest
-			}
-		}
+		rows := parameterRows(text["Parameters"])
 		for _, tag := range paramTags(t, files) {
 			key := tag.Get("param")
 			row, ok := rows[key]
 			if !ok {
-				t.Errorf("%s: the parameter %s has no line under Parameters", dir, key)
+				t.Errorf("%s: the parameter %s has no row under Parameters", dir, key)
 			}
 			for _, name := range []string{"default", "alias"} {
 				if v := tag.Get(name); v != "" && !strings.Contains(row, v) {
-					t.Errorf("%s: the line of %s does not state its %s, %s: %s", dir, key, name, v, row)
+					t.Errorf("%s: the row of %s does not state its %s, %s: %s", dir, key, name, v, row)
 				}
 			}
 			if tag.Get("required") == "true" && !strings.Contains(row, "required") {
-				t.Errorf("%s: the line of %s does not say that it is required: %s", dir, key, row)
+				t.Errorf("%s: the row of %s does not say that it is required: %s", dir, key, row)
 			}
 			delete(rows, key)
 		}
 		for key := range rows {
-			t.Errorf("%s: Parameters has a line for %s, which is no key", dir, key)
+			t.Errorf("%s: Parameters has a row for %s, which is no key", dir, key)
 		}
 	}
 }
+
+// parameterRows returns what is said of each key: a row begins, on a line of its
+// own or indented, with the key, and a colon or a blank.
+func parameterRows(text string) map[string]string {
+	rows := map[string]string{}
+	key := ""
+	for line := range strings.Lines(text) {
+		if m := parameterRow.FindStringSubmatch(line); m != nil {
+			key = m[1] + m[2]
+		}
+		if key != "" {
+			rows[key] += line
+		}
+	}
+	return rows
+}
+
+var parameterRow = regexp.MustCompile(`^(?:([a-z0-9_]+):|\s+(?:- )?([a-z0-9_]+)[: ])`)
 
 func paramTags(t *testing.T, files []source) []reflect.StructTag {
 	t.Helper()
