@@ -83,8 +83,8 @@ func (s settings) config() (Config, error) {
 	return c, nil
 }
 
-// putOnce sets key in m, which it makes where it is nil. A key that is there already
-// is an error.
+// putOnce sets key in m, which it makes where it is nil. A key that is there
+// already is an error.
 func putOnce(m *map[string]string, key, value string) error {
 	if _, twice := (*m)[key]; twice {
 		return fmt.Errorf("%w: %s: is given twice", ErrConfig, key)
