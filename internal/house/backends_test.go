@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // headings of the package comment of every backend, in order.
@@ -65,25 +66,33 @@ func TestBackendsHaveTheSameHeadings(t *testing.T) {
 }
 
 // TestBackendParametersAreDocumented reads the tags that package params decodes
-// by and finds each key, with its default, in a row under Parameters; and no row
-// for what is no key.
+// by. Each key has, under Parameters, a row with its default and alias; or that
+// section refers to the exported struct Params, which shows the tags, and a
+// comment in it speaks of each field.
 func TestBackendParametersAreDocumented(t *testing.T) {
 	for dir, files := range backendPackages(t) {
 		text, _ := sections(files)
 		rows := parameterRows(text["Parameters"])
-		for _, tag := range paramTags(t, files) {
-			key := tag.Get("param")
+		refers := slices.ContainsFunc(files, func(s source) bool { return strings.Contains(s.file.Doc.Text(), "# Parameters\n\n[Params]") })
+		for _, p := range parameters(t, files) {
+			key := p.tag.Get("param")
 			row, ok := rows[key]
-			if !ok {
+			switch {
+			case refers && p.in == "Params":
+				if !p.documented {
+					t.Errorf("%s: no comment in Params speaks of %s", dir, p.name)
+				}
+				continue
+			case !ok:
 				t.Errorf("%s: the parameter %s has no row under Parameters", dir, key)
+				continue
+			case p.tag.Get("required") == "true" && !strings.Contains(row, "required"):
+				t.Errorf("%s: the row of %s does not say that it is required: %s", dir, key, row)
 			}
 			for _, name := range []string{"default", "alias"} {
-				if v := tag.Get(name); v != "" && !strings.Contains(row, v) {
+				if v := p.tag.Get(name); v != "" && !strings.Contains(row, v) {
 					t.Errorf("%s: the row of %s does not state its %s, %s: %s", dir, key, name, v, row)
 				}
-			}
-			if tag.Get("required") == "true" && !strings.Contains(row, "required") {
-				t.Errorf("%s: the row of %s does not say that it is required: %s", dir, key, row)
 			}
 			delete(rows, key)
 		}
@@ -111,24 +120,53 @@ func parameterRows(text string) map[string]string {
 
 var parameterRow = regexp.MustCompile(`^(?:([a-z0-9_]+):|\s+(?:- )?([a-z0-9_]+)[: ])`)
 
-func paramTags(t *testing.T, files []source) []reflect.StructTag {
+// parameter is one field that package params decodes.
+type parameter struct {
+	in, name   string // the struct's name and the field's
+	tag        reflect.StructTag
+	documented bool // a comment in the struct names the field
+}
+
+func parameters(t *testing.T, files []source) []parameter {
 	t.Helper()
-	var tags []reflect.StructTag
+	var all []parameter
 	for _, s := range files {
 		ast.Inspect(s.file, func(n ast.Node) bool {
-			f, ok := n.(*ast.Field)
-			if !ok || f.Tag == nil {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
 				return true
 			}
-			text, err := strconv.Unquote(f.Tag.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tag := reflect.StructTag(text); tag.Get("param") != "" {
-				tags = append(tags, tag)
+			if st, ok := spec.Type.(*ast.StructType); ok {
+				all = append(all, fields(t, spec.Name.Name, st)...)
 			}
 			return true
 		})
 	}
-	return tags
+	return all
+}
+
+func fields(t *testing.T, in string, st *ast.StructType) []parameter {
+	t.Helper()
+	comments := ""
+	for _, f := range st.Fields.List {
+		comments += f.Doc.Text() + f.Comment.Text()
+	}
+	words := strings.FieldsFunc(comments, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	var all []parameter
+	for _, f := range st.Fields.List {
+		if f.Tag == nil || len(f.Names) != 1 {
+			continue
+		}
+		text, err := strconv.Unquote(f.Tag.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tag := reflect.StructTag(text)
+		if tag.Get("param") == "" {
+			continue
+		}
+		name := f.Names[0].Name
+		all = append(all, parameter{in, name, tag, f.Comment != nil || slices.Contains(words, name)})
+	}
+	return all
 }

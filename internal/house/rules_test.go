@@ -147,11 +147,11 @@ func receiverIsExported(d *ast.FuncDecl) bool {
 }
 
 // undocumented reports exported names of spec without a comment: their own, one
-// at the end of the line, or, for a declaration of one thing, that of decl.
+// at the end of the line, or that of decl where it is of one thing or of values.
 func undocumented(t *testing.T, s source, decl *ast.GenDecl, spec ast.Spec) {
 	t.Helper()
 	group := ""
-	if !decl.Lparen.IsValid() || decl.Tok == token.CONST {
+	if !decl.Lparen.IsValid() || decl.Tok != token.TYPE {
 		group = decl.Doc.Text()
 	}
 	switch spec := spec.(type) {
