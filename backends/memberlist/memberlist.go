@@ -56,8 +56,8 @@
 //   - a node that SWIM gives up is asked once more before it is reported
 //
 // Measured on one machine of two cores, with default parameters: the crash of a
-// process is seen by all of 3 nodes within 1.3 s and of 10 within 0.8 s, and a
-// host that vanishes within 2.5 s.
+// process is seen by all of 3 nodes, and of 10, within 1.5 s, and a host that
+// vanishes within 2.5 s.
 //
 // Members sort by name and instance, here and on the Alertmanagers, whose own
 // names are Member.Name with an empty Instance. Of those that leave it cannot
@@ -75,10 +75,11 @@
 //
 // # Server footprint
 //
-// None. An idle node sends two probes of about 100 bytes a second and answers as
-// many, where an Alertmanager sends one; every minute it exchanges the list of
-// members with one other, without the states unless Alertmanagers are there. A
-// failed member costs each node one TCP dial a second, less in large clusters.
+// None. An idle node sends two probes a second and answers as many, about 200
+// bytes a second in all, where an Alertmanager sends half of that; every minute
+// it exchanges the list of members with one other, and, unlike an Alertmanager,
+// the states only where Alertmanagers are there. A failed member costs each node
+// one TCP dial a second, less in large clusters.
 package memberlist
 
 import (

@@ -233,7 +233,11 @@ func (s *seeds) due() []string {
 	}
 	var now []string
 	for addr := range want {
-		if a := s.of(addr); !a.busy && (a.urgent || (!alive[addr] && time.Since(a.ended) >= every)) {
+		a, pause := s.of(addr), every
+		if a.err == nil && !slices.Contains(failed, addr) {
+			pause = max(every, s.PeersResolveInterval) // it answered, and is no other member: most likely this node
+		}
+		if !a.busy && (a.urgent || (!alive[addr] && time.Since(a.ended) >= pause)) {
 			a.busy, a.urgent = true, false
 			now = append(now, addr)
 		}
