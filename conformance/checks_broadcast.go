@@ -299,12 +299,12 @@ func broadcastSizeMatrix(e *env) {
 			return nil
 		})
 	}
-	before := nodes[0].metric(metricPublishFailures, "msg_type", "update")
+	before := nodes[0].metric(metricDropped, "reason", "too_large")
 	if err := recorders[0].channel.TryBroadcast(make([]byte, most+1)); !errors.Is(err, backend.ErrTooLarge) {
 		e.Errorf("TryBroadcast of one byte more than the limit: %v, want ErrTooLarge", err)
 	}
-	if n := nodes[0].metric(metricPublishFailures, "msg_type", "update") - before; n != 1 {
-		e.Errorf("%s counts %v for a payload that was too large, want 1", metricPublishFailures, n)
+	if n := nodes[0].metric(metricDropped, "reason", "too_large") - before; n != 1 {
+		e.Errorf("%s counts %v for a payload that was too large, want 1", metricDropped, n)
 	}
 	if err := agree(nodes...); err != nil {
 		e.Errorf("after large payloads: %v", err)

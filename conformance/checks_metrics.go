@@ -1,13 +1,14 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
+	"github.com/clusterchannel/clusterchannel/backend"
 )
 
 // Metrics that checks look at.
@@ -15,22 +16,75 @@ const (
 	metricLeft            = "alertmanager_cluster_peers_left_total"
 	metricFailed          = "clusterchannel_members_failed_total"
 	metricRejected        = "clusterchannel_frames_rejected_total"
+	metricDropped         = "clusterchannel_dropped_total"
 	metricPublishFailures = "alertmanager_cluster_messages_publish_failures_total"
+	metricPings           = "alertmanager_cluster_pings_seconds"
 )
 
 // metricTable is what every backend exports: type and labels by name. The
-// constant label cluster, which all have, is left out.
-var metricTable = map[string]string{}
+// constant label cluster, which all have, is left out. Only metricPings may be
+// absent, where a transport measures no round trips.
+var metricTable = map[string]string{
+	"alertmanager_cluster_messages_received_total":      "counter msg_type",
+	"alertmanager_cluster_messages_received_size_total": "counter msg_type",
+	"alertmanager_cluster_messages_sent_total":          "counter msg_type",
+	"alertmanager_cluster_messages_sent_size_total":     "counter msg_type",
+	metricPublishFailures:                               "counter msg_type reason",
+	"alertmanager_cluster_members":                      "gauge",
+	"alertmanager_peer_position":                        "gauge",
+	metricPings:                                         "histogram peer",
+	"alertmanager_cluster_pings_failures_total":         "counter",
+	"alertmanager_cluster_health_score":                 "gauge",
+	"alertmanager_cluster_messages_queued":              "gauge",
+	"alertmanager_cluster_peers_joined_total":           "counter",
+	metricLeft: "counter",
+	"alertmanager_cluster_peers_update_total": "counter",
+	metricFailed: "counter",
+	"alertmanager_cluster_peer_name_conflicts_total":  "counter",
+	"alertmanager_cluster_reconnections_total":        "counter",
+	"alertmanager_cluster_reconnections_failed_total": "counter",
+	"alertmanager_cluster_peer_info":                  "gauge peer",
+	metricDropped:                                     "counter key reason",
+	"clusterchannel_state_errors_total":               "counter key op",
+	metricRejected:                                    "counter reason",
+	"clusterchannel_duplicates_total":                 "counter",
+	"clusterchannel_rebroadcasts_suppressed_total":    "counter",
+	"clusterchannel_gaps_total":                       "counter",
+	"clusterchannel_resyncs_total":                    "counter reason",
+	"clusterchannel_propagation_seconds":              "histogram",
+	"clusterchannel_attached":                         "gauge",
+	"clusterchannel_ready":                            "gauge",
+	"clusterchannel_view_epoch":                       "gauge",
+}
 
 func metricsSameNames(e *env) {
-	nodes := e.openAll("a", "b")
+	const most = 1000
+	limit := func(c *backend.Config) { c.MaxPayload = most }
+	nodes := []*node{e.open("a", limit), e.open("b", limit)}
+	e.agreed(nodes...)
 	sets := addSets("set", nodes)
+	for _, n := range nodes { // some series begin with their first event
+		bad := n.add("bad", stateFuncs{
+			marshal: func() ([]byte, error) { return nil, errors.New("boom") },
+			merge:   func([]byte) error { return errors.New("boom") },
+		})
+		bad.Broadcast([]byte("an update"))
+		bad.Broadcast(make([]byte, most+1))
+	}
 	sets[0].write([]byte("an entry"))
-	e.eventually(e.limit(joiner), "the entry arrives", func() error { return holdAll(1, sets...) })
+	e.eventually(e.limit(joiner), "the entry arrives", func() error {
+		for _, n := range nodes {
+			if n.metric("clusterchannel_state_errors_total", "op", "merge") == 0 {
+				return fmt.Errorf("%s has counted no failed Merge", n)
+			}
+		}
+		return holdAll(1, sets...)
+	})
 	for _, n := range nodes {
 		have := n.exported()
 		for _, name := range slices.Sorted(maps.Keys(metricTable)) {
 			switch got, ok := have[name]; {
+			case !ok && name == metricPings:
 			case !ok:
 				e.Errorf("%s does not export %s", n, name)
 			case got != metricTable[name]:
@@ -89,24 +143,20 @@ func (n *node) exported() map[string]string {
 	have := map[string]string{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			have[f.GetName()] = kind(n, f, m)
+			text := []string{strings.ToLower(f.GetType().String())}
+			cluster := ""
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "cluster" {
+					cluster = l.GetValue()
+				} else {
+					text = append(text, l.GetName())
+				}
+			}
+			if cluster != n.Cluster {
+				n.env.Errorf("%s: %s has the label cluster=%q, want %q", n, f.GetName(), cluster, n.Cluster)
+			}
+			have[f.GetName()] = strings.Join(text, " ")
 		}
 	}
 	return have
-}
-
-func kind(n *node, f *dto.MetricFamily, m *dto.Metric) string {
-	labels := []string{strings.ToLower(f.GetType().String())}
-	cluster := ""
-	for _, l := range m.GetLabel() {
-		if l.GetName() == "cluster" {
-			cluster = l.GetValue()
-			continue
-		}
-		labels = append(labels, l.GetName())
-	}
-	if cluster != n.Cluster {
-		n.env.Errorf("%s: %s has the label cluster=%q, want %q", n, f.GetName(), cluster, n.Cluster)
-	}
-	return strings.Join(labels, " ")
 }

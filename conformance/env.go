@@ -456,6 +456,9 @@ func (n *node) kill() {
 	ctx, cancel := context.WithTimeout(context.Background(), e.scaled(time.Second))
 	defer cancel()
 	_ = n.Close(ctx) // it cannot say goodbye
+	if n.canIsolate() {
+		n.isolate(false) // a harness may cut by name, and the name may come back
+	}
 }
 
 // outage takes the server away, or all links where there is none, and returns
