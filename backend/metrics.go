@@ -1,0 +1,176 @@
+package backend
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the series of one channel, the same on every backend. Those named
+// alertmanager_ keep the names and the meaning of Prometheus Alertmanager. No
+// scrape does I/O, and no label holds the name of a member that is gone.
+type metrics struct {
+	received, receivedBytes *prometheus.CounterVec
+	sent, sentBytes         *prometheus.CounterVec
+	publishFailures         *prometheus.CounterVec
+	pings                   *prometheus.HistogramVec
+	pingFailures            prometheus.Counter
+	joined, left, failed    prometheus.Counter
+	updated                 prometheus.Counter
+	conflicts               prometheus.Counter
+	reconnects, reconnectsF prometheus.Counter
+
+	dropped        *prometheus.CounterVec
+	stateErrors    *prometheus.CounterVec
+	rejected       *prometheus.CounterVec
+	duplicates     prometheus.Counter
+	echoSuppressed prometheus.Counter
+	gaps           prometheus.Counter
+	resyncs        *prometheus.CounterVec
+	propagation    prometheus.Histogram
+
+	update, fullState traffic // of the per-message path, without a look-up
+
+	registerer prometheus.Registerer
+	collectors []prometheus.Collector
+}
+
+type traffic struct{ received, receivedBytes, sent, sentBytes prometheus.Counter }
+
+func newMetrics(n *node) *metrics {
+	m := &metrics{}
+	labels := prometheus.Labels{"cluster": n.cfg.Cluster}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels})
+		m.collectors = append(m.collectors, c)
+		return c
+	}
+	counters := func(name, help string, by ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, by)
+		m.collectors = append(m.collectors, c)
+		return c
+	}
+	gauge := func(name, help string, f func() float64) {
+		m.collectors = append(m.collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, f))
+	}
+
+	m.received = counters("alertmanager_cluster_messages_received_total", "Cluster messages received.", "msg_type")
+	m.receivedBytes = counters("alertmanager_cluster_messages_received_size_total", "Bytes of the cluster messages received.", "msg_type")
+	m.sent = counters("alertmanager_cluster_messages_sent_total", "Cluster messages sent.", "msg_type")
+	m.sentBytes = counters("alertmanager_cluster_messages_sent_size_total", "Bytes of the cluster messages sent.", "msg_type")
+	m.publishFailures = counters("alertmanager_cluster_messages_publish_failures_total", "Messages that could not be sent; state exchange repairs them.", "msg_type", "reason")
+	gauge("alertmanager_cluster_members", "Members of the cluster as this node sees it, itself included.", func() float64 { return float64(len(n.view.Load().Members)) })
+	gauge("alertmanager_peer_position", "Position of this node among the members. The position decides who acts first.", func() float64 { return float64(n.view.Load().Position) })
+	m.pings = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "alertmanager_cluster_pings_seconds", Help: "Round trips to a peer, or on a bus through the server and back.",
+		ConstLabels: labels, Buckets: []float64{.005, .01, .025, .05, .1, .25, .5},
+	}, []string{"peer"})
+	m.collectors = append(m.collectors, m.pings)
+	m.pingFailures = counter("alertmanager_cluster_pings_failures_total", "Round trips that failed.")
+	gauge("alertmanager_cluster_health_score", "0 means healthy; 1 each for: detached, name conflict, first exchange not done.", n.healthScore)
+	gauge("alertmanager_cluster_messages_queued", "Updates that wait to be sent.", func() float64 { return float64(n.out.queued()) })
+	m.joined = counter("alertmanager_cluster_peers_joined_total", "Members that joined, this node included.")
+	m.left = counter("alertmanager_cluster_peers_left_total", "Members that left by their own will.")
+	m.updated = counter("alertmanager_cluster_peers_update_total", "Members that changed their address or meta data.")
+	m.failed = counter("clusterchannel_members_failed_total", "Members that vanished without a goodbye.")
+	m.conflicts = counter("alertmanager_cluster_peer_name_conflicts_total", "Times another member turned up with this node's name.")
+	m.reconnects = counter("alertmanager_cluster_reconnections_total", "Times this node was attached again.")
+	m.reconnectsF = counter("alertmanager_cluster_reconnections_failed_total", "Attempts to open the transport that failed.")
+	m.collectors = append(m.collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "alertmanager_cluster_peer_info", Help: "Always 1; the label is this node's name.",
+		ConstLabels: prometheus.Labels{"cluster": n.cfg.Cluster, "peer": n.self.Name},
+	}, func() float64 { return 1 }))
+
+	m.dropped = counters("clusterchannel_dropped_total", "Updates dropped by this node, to send or received; state exchange repairs them.", "key", "reason")
+	m.stateErrors = counters("clusterchannel_state_errors_total", "Calls of a state that failed or panicked.", "key", "op")
+	m.rejected = counters("clusterchannel_frames_rejected_total", "Inbound frames that were not taken in.", "reason")
+	m.duplicates = counter("clusterchannel_duplicates_total", "Updates that arrived again and were not merged again.")
+	m.echoSuppressed = counter("clusterchannel_rebroadcasts_suppressed_total", "Broadcasts of a payload that was just merged and so has reached all.")
+	m.gaps = counter("clusterchannel_gaps_total", "Gaps in a member's sequence that had to be repaired.")
+	m.resyncs = counters("clusterchannel_resyncs_total", "State exchanges that this node asked for.", "reason")
+	m.propagation = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "clusterchannel_propagation_seconds", Help: "From Broadcast on one node to the end of Merge on this one, by the two nodes' clocks.",
+		ConstLabels: labels, Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15},
+	})
+	m.collectors = append(m.collectors, m.propagation)
+	gauge("clusterchannel_attached", "1 while the node hears the cluster and is heard.", func() float64 {
+		if n.view.Load().Status == Attached {
+			return 1
+		}
+		return 0
+	})
+	gauge("clusterchannel_ready", "0 settling, 1 synced, 2 alone, 3 timed out.", func() float64 { return float64(n.view.Load().Ready) })
+	gauge("clusterchannel_view_epoch", "Changes of this node's view so far.", func() float64 { return float64(n.view.Load().Epoch) })
+
+	m.update, m.fullState = m.traffic("update"), m.traffic("full_state")
+	for _, reason := range []string{"buffer_overflow", "transport_error"} {
+		m.publishFailures.WithLabelValues("update", reason)
+	}
+	m.publishFailures.WithLabelValues("full_state", "transport_error")
+	for _, reason := range rejectReasons {
+		m.rejected.WithLabelValues(reason)
+	}
+	for _, reason := range resyncReasons {
+		m.resyncs.WithLabelValues(reason)
+	}
+	m.joined.Inc()
+	return m
+}
+
+func (m *metrics) traffic(msgType string) traffic {
+	return traffic{
+		m.received.WithLabelValues(msgType), m.receivedBytes.WithLabelValues(msgType),
+		m.sent.WithLabelValues(msgType), m.sentBytes.WithLabelValues(msgType),
+	}
+}
+
+// register registers all series, or none.
+func (m *metrics) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	for i, c := range m.collectors {
+		if err := r.Register(c); err != nil {
+			for _, c := range m.collectors[:i] {
+				r.Unregister(c)
+			}
+			return fmt.Errorf("%w: registerer: %w; a second channel of the same cluster needs a registerer wrapped by prometheus.WrapRegistererWith", ErrConfig, err)
+		}
+	}
+	m.registerer = r
+	return nil
+}
+
+func (m *metrics) unregister() {
+	if m.registerer == nil {
+		return
+	}
+	for _, c := range m.collectors {
+		m.registerer.Unregister(c)
+	}
+}
+
+func (m *metrics) drop(key, reason string) { m.dropped.WithLabelValues(key, reason).Inc() }
+
+func (m *metrics) stateFailed(key, op string) { m.stateErrors.WithLabelValues(key, op).Inc() }
+
+func (m *metrics) publishFailed(msgType, reason string) {
+	m.publishFailures.WithLabelValues(msgType, reason).Inc()
+}
+
+// propagated notes how long an update took, where its origin said when it left.
+func (m *metrics) propagated(sent int64) {
+	if sent == 0 {
+		return
+	}
+	m.propagation.Observe(max(time.Duration(time.Now().UnixNano()-sent).Seconds(), 0))
+}
+
+func (m *metrics) forgetKey(key string) {
+	m.dropped.DeletePartialMatch(prometheus.Labels{"key": key})
+	m.stateErrors.DeletePartialMatch(prometheus.Labels{"key": key})
+}
+
+func (t traffic) in(n int)  { t.received.Inc(); t.receivedBytes.Add(float64(n)) }
+func (t traffic) out(n int) { t.sent.Inc(); t.sentBytes.Add(float64(n)) }
