@@ -78,7 +78,7 @@ type Timing struct {
 	Grace time.Duration
 
 	// Settle is how long WaitReady waits at most for the first state exchange.
-	// Default 30s.
+	// Default 10s.
 	Settle time.Duration
 
 	// Sync is how often each node compares its states with another member's.

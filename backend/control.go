@@ -155,9 +155,11 @@ func (c *control) onLink(l linkEvent, now time.Time) {
 	again := c.linked
 	c.linked, c.linkErr = true, nil
 	c.heardAt = now
-	c.keepTill = now.Add(c.n.cfg.Timing.Grace)
-	for _, p := range c.peers {
-		p.silence = -c.n.cfg.Timing.Grace
+	if c.everUp { // the others need not come back as soon as this node does
+		c.keepTill = now.Add(c.n.cfg.Timing.Grace)
+		for _, p := range c.peers {
+			p.silence = -c.n.cfg.Timing.Grace
+		}
 	}
 	clear(c.beats)
 	c.sendBeat(now, true)
@@ -183,10 +185,6 @@ func (c *control) attach(now time.Time) {
 		return
 	}
 	c.attached, c.isolated, c.since = true, false, now
-	c.keepTill = now.Add(c.n.cfg.Timing.Grace)
-	for _, p := range c.peers {
-		p.silence = -c.n.cfg.Timing.Grace
-	}
 	if c.everUp {
 		c.n.met.reconnects.Inc()
 		c.n.pulls.wantAll("reattach")
@@ -227,19 +225,16 @@ func (c *control) onEcho(id uint64, now time.Time) {
 	// A stalled link hands over many echoes at once: they are one.
 	if interval := c.interval(); now.Sub(c.lastEcho) > interval/2 {
 		c.lastEcho = now
-		c.age(interval, now)
+		c.age(interval)
 	}
 }
 
 // age adds to every peer's silence the time for which this node heard itself. A
 // deaf node so drops nobody.
-func (c *control) age(interval time.Duration, now time.Time) {
+func (c *control) age(interval time.Duration) {
 	for id, p := range c.peers {
 		if c.n.origins.takeHeard(id) {
-			p.silence = min(p.silence, 0)
-			if p.silence < 0 && now.After(c.keepTill) {
-				p.silence = 0
-			}
+			p.silence = 0
 			continue
 		}
 		p.silence += interval
@@ -294,7 +289,7 @@ func (c *control) onBeat(id string, f *wire.Frame) {
 		c.n.met.updated.Inc()
 	}
 	p.Member, p.interval = m, max(interval, c.n.cfg.Timing.Heartbeat)
-	p.silence = min(p.silence, 0)
+	p.silence = 0
 }
 
 func equalMember(a, b Member) bool {

@@ -26,7 +26,7 @@ type fixedKeys struct {
 type timingKeys struct {
 	Heartbeat time.Duration `param:"heartbeat" default:"500ms"`
 	Grace     time.Duration `param:"grace" default:"10s"`
-	Settle    time.Duration `param:"settle" default:"30s"`
+	Settle    time.Duration `param:"settle" default:"10s"`
 	Sync      time.Duration `param:"sync" default:"30s"`
 }
 

@@ -17,7 +17,7 @@ func TestCompleteFillsDefaults(t *testing.T) {
 	if err := c.complete(); err != nil {
 		t.Fatal(err)
 	}
-	want := Timing{Heartbeat: 500 * time.Millisecond, Grace: 10 * time.Second, Settle: 30 * time.Second, Sync: 30 * time.Second}
+	want := Timing{Heartbeat: 500 * time.Millisecond, Grace: 10 * time.Second, Settle: 10 * time.Second, Sync: 30 * time.Second}
 	if c.Timing != want {
 		t.Errorf("Timing = %+v, want %+v", c.Timing, want)
 	}
