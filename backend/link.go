@@ -17,7 +17,7 @@ const (
 	sendTimeout  = 10 * time.Second
 	closeTimeout = 2 * time.Second
 	backoffMin   = 50 * time.Millisecond
-	backoffMax   = 2 * time.Second
+	backoffMax   = time.Second
 )
 
 // linkState is the driver of the moment, and whether it says that it is attached.
@@ -116,7 +116,7 @@ func (n *node) linkLoop(first chan<- error) {
 			}
 			n.link.set(nil)
 			n.closeSession(s)
-			if time.Since(opened) > backoffMax {
+			if time.Since(opened) > 2*backoff {
 				backoff = backoffMin
 			}
 		} else if n.ctx.Err() == nil {

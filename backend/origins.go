@@ -19,8 +19,8 @@ type origins struct {
 	all map[string]*origin
 }
 
-// origin is one node's sequence: everything up to base has been taken in or
-// repaired, and of what lies above the window knows.
+// origin is one node's sequence: everything up to base has arrived or is
+// repaired, and top is the newest known of. The window tells what has arrived.
 type origin struct {
 	base, top uint64
 	seen      []uint64  // bitmap of (top-windowSize, top]
@@ -56,22 +56,26 @@ func (os *origins) evict() {
 	delete(os.all, oldest)
 }
 
-// fresh tells whether seq was not taken in yet.
+// fresh tells whether the update seq itself has not arrived yet, be it repaired
+// or not: an origin may broadcast before its own state has the update.
 func (o *origin) fresh(seq uint64) bool {
-	if seq <= o.base {
-		return false
-	}
-	if seq > o.top || seq+windowSize <= o.top || o.seen == nil {
+	switch {
+	case seq > o.top:
 		return true
+	case o.seen == nil || seq+windowSize <= o.top:
+		return seq > o.base
+	default:
+		return o.seen[seq%windowSize/64]&(1<<(seq%64)) == 0
 	}
-	return o.seen[seq%windowSize/64]&(1<<(seq%64)) == 0
 }
 
-// take marks seq as taken in.
+// take marks seq as arrived.
 func (o *origin) take(seq uint64, now time.Time) {
-	if seq == o.base+1 && o.top <= seq { // in order, the usual case: no window
+	if seq == o.base+1 && o.base == o.top { // in order, the usual case
 		o.base, o.top = seq, seq
-		o.gapSince = time.Time{}
+		if o.seen != nil {
+			o.seen[seq%windowSize/64] |= 1 << (seq % 64)
+		}
 		return
 	}
 	o.raise(seq)
@@ -81,12 +85,13 @@ func (o *origin) take(seq uint64, now time.Time) {
 	o.settle(now)
 }
 
-// raise moves top up to seq, which may leave a gap.
+// raise moves top up to seq, which may leave a gap. Without a window everything
+// up to top has arrived.
 func (o *origin) raise(seq uint64) {
 	if o.seen == nil {
 		o.seen = make([]uint64, windowSize/64)
-		for s := o.top; s > o.base && s+windowSize > o.top; s-- {
-			o.seen[s%windowSize/64] &^= 1 << (s % 64)
+		for i := range o.seen {
+			o.seen[i] = ^uint64(0)
 		}
 	}
 	if seq <= o.top {
@@ -112,8 +117,7 @@ func (o *origin) settle(now time.Time) {
 		o.base = s
 	}
 	switch {
-	case o.base >= o.top:
-		o.top = o.base
+	case o.base == o.top:
 		o.gapSince = time.Time{}
 	case o.gapSince.IsZero():
 		o.gapSince = now
@@ -145,11 +149,8 @@ func (os *origins) cover(vector []mark) {
 		if m.seq <= o.base {
 			continue
 		}
-		if o.seen == nil && o.top > m.seq {
-			o.raise(o.top)
-		}
+		o.raise(m.seq)
 		o.base = m.seq
-		o.top = max(o.top, m.seq)
 		o.settle(now)
 	}
 }
