@@ -157,8 +157,9 @@ func (c *control) onLink(l linkEvent, now time.Time) {
 	c.heardAt = now
 	if c.everUp { // the others need not come back as soon as this node does
 		c.keepTill = now.Add(c.n.cfg.Timing.Grace)
-		for _, p := range c.peers {
+		for id, p := range c.peers {
 			p.silence = -c.n.cfg.Timing.Grace
+			c.n.origins.takeHeard(id) // what was heard before the outage does not count
 		}
 	}
 	clear(c.beats)
@@ -326,7 +327,6 @@ func (c *control) drop(id string, left bool) {
 		c.n.met.failed.Inc()
 		c.n.log.Warn("member failed", "member", p.Name, "instance", p.Instance, "addr", p.Addr)
 	}
-	c.n.met.pings.DeleteLabelValues(p.Name)
 }
 
 // bury makes sure that a late frame does not bring back a member that left.
@@ -498,9 +498,6 @@ func (c *control) isolate() {
 		return
 	}
 	c.n.log.Warn("detached for longer than grace; this node is on its own now", "grace", c.n.cfg.Timing.Grace, "members_lost", len(c.peers))
-	for _, p := range c.peers {
-		c.n.met.pings.DeleteLabelValues(p.Name)
-	}
 	clear(c.peers)
 }
 

@@ -194,7 +194,12 @@ func (s *session) Probe(peer string, rtt time.Duration, err error) {
 		s.node.met.pingFailures.Inc()
 		return
 	}
-	s.node.met.pings.WithLabelValues(peer).Observe(rtt.Seconds())
+	n := s.node
+	n.changeMu.Lock() // update deletes the series of who is gone under it
+	defer n.changeMu.Unlock()
+	if slices.ContainsFunc(n.view.Load().Members, func(m Member) bool { return m.Name == peer }) {
+		n.met.pings.WithLabelValues(peer).Observe(rtt.Seconds())
+	}
 }
 
 // LocalState implements driver.Handler.

@@ -181,7 +181,13 @@ func (n *node) WaitReady(ctx context.Context) error {
 func (n *node) publish(v View) {
 	n.changeMu.Lock()
 	defer n.changeMu.Unlock()
-	n.view.Store(&v)
+	if old := n.view.Swap(&v); old != nil {
+		for _, m := range old.Members {
+			if !slices.ContainsFunc(v.Members, func(now Member) bool { return now.Name == m.Name }) {
+				n.met.pings.DeleteLabelValues(m.Name)
+			}
+		}
+	}
 	close(n.changed)
 	n.changed = make(chan struct{})
 }
