@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // ready waits until the first exchange of each of nodes is over.
@@ -196,7 +197,10 @@ func broadcastReentrant(e *env) {
 		n.tap.setSaw(func(frame []byte) {
 			mu.Lock()
 			defer mu.Unlock()
-			frames[i] += bytes.Count(frame, echo)
+			wire.Updates(frame, func(update []byte) bool { // a state exchange is no echo
+				frames[i] += bytes.Count(update, echo)
+				return true
+			})
 		})
 	}
 	sets[0].write(echo)

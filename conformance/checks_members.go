@@ -85,27 +85,42 @@ func membersNoFlap(e *env) {
 	e.unchanged(3*e.h.Timing.Detect, nodes...)
 }
 
-// unchanged checks for as long as d that nothing about the members that nodes
-// list changes, and that they stay attached.
+// unchanged checks for as long as d, by the events and by the views, that
+// nothing about the members that nodes list changes, and that they stay attached.
 func (e *env) unchanged(d time.Duration, nodes ...*node) {
 	e.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
+	wants := make([][]backend.Member, len(nodes))
+	same := func(i int, v backend.View) error {
+		if !slices.EqualFunc(v.Members, wants[i], func(a, b backend.Member) bool { return compareMembers(a, b) == 0 }) {
+			return fmt.Errorf("%s lists %s, before it was %s", nodes[i], listing(v.Members), listing(wants[i]))
+		}
+		if v.Status != backend.Attached {
+			return fmt.Errorf("%s is %v: %v", nodes[i], v.Status, v.Err)
+		}
+		return nil
+	}
 	var wg sync.WaitGroup
-	for _, n := range nodes {
-		want := n.Members()
+	for i, n := range nodes {
+		wants[i] = n.Members()
 		wg.Go(func() {
 			for v := range n.Watch(ctx) {
-				if !slices.EqualFunc(v.Members, want, func(a, b backend.Member) bool { return compareMembers(a, b) == 0 }) {
-					e.Errorf("%s lists %s, before it was %s", n, listing(v.Members), listing(want))
-				}
-				if v.Status != backend.Attached {
-					e.Errorf("%s is %v: %v", n, v.Status, v.Err)
+				if err := same(i, v); err != nil {
+					e.Error(err)
 				}
 			}
 		})
 	}
-	wg.Wait()
+	defer wg.Wait()
+	e.always(d, "the same view", func() error {
+		for i, n := range nodes {
+			if err := same(i, n.View()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func membersRejoinAfterLeave(e *env) {
@@ -278,6 +293,12 @@ func membersSlowMergeKeepsSeat(e *env) {
 	release := slow[1].holdMerge()
 	defer release()
 	slow[0].write([]byte("stuck"))
+	e.eventually(e.limit(joiner), "b is stuck in Merge", func() error {
+		if slow[1].held.Load() == 0 {
+			return errors.New("Merge was not called")
+		}
+		return nil
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	quick[0].write([]byte("quick"))

@@ -29,19 +29,8 @@ type mutant struct {
 var mutants = []mutant{
 	// Faults of a driver.
 	{name: "drops the goodbye", check: "members/leave-is-prompt", driver: bend(dropLast)},
-	{name: "alters bytes", check: "broadcast/any-bytes", driver: bend(frames(func(b []byte) [][]byte {
-		if len(b) > 300 {
-			b[len(b)-10] ^= 1
-		}
-		return [][]byte{b}
-	}))},
-	{name: "delivers altered bytes, then the right ones", check: "broadcast/any-bytes", driver: bend(frames(func(b []byte) [][]byte {
-		altered := bytes.Clone(b)
-		if len(b) > 300 {
-			altered[len(b)-10] ^= 1
-		}
-		return [][]byte{altered, b}
-	}))},
+	{name: "alters bytes", check: "broadcast/any-bytes", driver: bend(frames(func(b []byte) [][]byte { return [][]byte{altered(b)} }))},
+	{name: "delivers altered bytes, then the right ones", check: "broadcast/any-bytes", driver: bend(frames(func(b []byte) [][]byte { return [][]byte{altered(b), b} }))},
 	{name: "truncates frames", check: "broadcast/reaches-others", driver: bend(cutMessages)},
 	{name: "keeps the sender's buffer", check: "broadcast/buffer-not-kept", driver: bend(sendLater)},
 	{name: "leaks a goroutine", check: "life/leaves-nothing", driver: bend(leakGoroutine)},
@@ -167,7 +156,7 @@ var mutants = []mutant{
 		}
 		return nil
 	})},
-	{name: "stands still under load", check: "position/steady-under-load", open: decorated(func(c *bentChannel) { c.loseUnderLoad = true })},
+	{name: "loses its view under load", check: "position/steady-under-load", open: decorated(func(c *bentChannel) { c.loseUnderLoad = true })},
 	{name: "merges on the caller's goroutine", check: "broadcast/reentrant", open: decorated(func(c *bentChannel) { c.echo = true })},
 	{name: "sends an echo storm", check: "broadcast/reentrant", open: decorated(func(c *bentChannel) { c.storm = true })},
 	{name: "mixes up keys", check: "broadcast/keys-apart", open: decorated(func(c *bentChannel) {
@@ -257,6 +246,15 @@ func frames(f func([]byte) [][]byte) func(*bent) {
 			}
 		}
 	}
+}
+
+// altered is a copy of b with one bit of a payload changed.
+func altered(b []byte) []byte {
+	b = bytes.Clone(b)
+	if i := bytes.Index(b, []byte("ABCDEFGH")); i >= 0 {
+		b[i] ^= 1
+	}
+	return b
 }
 
 // dropLast sends each frame when the next one comes, and so the last one never.
@@ -429,7 +427,7 @@ func blockOnClose(d *bent) {
 	leak(func() { close(stop) })
 	var n atomic.Int64
 	d.out = func(ctx context.Context, inner driver.Driver, b []byte) error {
-		if n.Add(1) > 30 {
+		if n.Add(1) > 3 {
 			<-stop
 		}
 		return inner.Broadcast(ctx, b)
@@ -502,22 +500,41 @@ func giveUp(d *bent) {
 
 var openedOnce sync.Map
 
+// fate is a node's fault, which lasts when its driver is opened again.
+type fate struct {
+	mu   sync.Mutex
+	last time.Time // when a frame came
+	dead bool
+}
+
+var fates sync.Map // of *fate, by instance
+
+func (d *bent) fate() *fate {
+	v, _ := fates.LoadOrStore(d.options.Self.Instance, &fate{last: time.Now()})
+	return v.(*fate)
+}
+
+// meet takes note of a frame and tells whether the node is dead.
+func (f *fate) meet(kill func(since time.Duration) bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead = f.dead || kill(time.Since(f.last))
+	return f.dead
+}
+
 // giveUpOnSilence delivers nothing more once no frame of its own, or of the
 // others, has come for a while.
 func giveUpOnSilence(ofOwn bool) func(*bent) {
 	return func(d *bent) {
-		var mu sync.Mutex
-		var last time.Time
-		given := false
-		own := []byte(d.options.Self.Instance)
+		f, own := d.fate(), []byte(d.options.Self.Instance)
 		d.in = func(h driver.Handler, b []byte) {
-			mu.Lock()
-			if bytes.Contains(b, own) == ofOwn {
-				given = given || !last.IsZero() && time.Since(last) > 700*time.Millisecond
-				last = time.Now()
-			}
-			dead := given
-			mu.Unlock()
+			dead := f.meet(func(since time.Duration) bool {
+				if bytes.Contains(b, own) != ofOwn {
+					return false
+				}
+				f.last = time.Now()
+				return since > 300*time.Millisecond
+			})
 			if !dead {
 				h.Frame(b)
 			}
@@ -526,12 +543,9 @@ func giveUpOnSilence(ofOwn bool) func(*bent) {
 }
 
 func dieOfBadFrame(d *bent) {
-	var dead atomic.Bool
+	f := d.fate()
 	d.in = func(h driver.Handler, b []byte) {
-		if len(b) == 0 {
-			dead.Store(true)
-		}
-		if !dead.Load() {
+		if !f.meet(func(time.Duration) bool { return len(b) == 0 }) {
 			h.Frame(b)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 )
@@ -26,6 +27,8 @@ type set struct {
 	damage  error         // the first damaged update
 	again   bool          // broadcast what was news, under mu, as Alertmanager's nflog does
 	hold    chan struct{} // Merge waits until it is closed; nil: it does not
+
+	held atomic.Int64 // calls of Merge that waited
 }
 
 // digestedSet is a set with a digest of its own.
@@ -143,6 +146,7 @@ func (s *set) Merge(b []byte) error {
 	hold := s.hold
 	s.mu.Unlock()
 	if hold != nil {
+		s.held.Add(1)
 		<-hold
 	}
 	s.mu.Lock()
