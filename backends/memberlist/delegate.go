@@ -74,9 +74,9 @@ func (d *delegate) NotifyConflict(existing, other *ml.Node) {
 func (d *delegate) AckPayload() []byte { return nil }
 
 func (d *delegate) NotifyPingComplete(other *ml.Node, rtt time.Duration, _ []byte) {
-	p := newPeer(other)
-	d.roster.answered(other.Name)
-	d.gate.do(func(h driver.Handler) { h.Probe(p.Name, rtt, nil) })
+	if p := d.roster.answered(other.Name); p != nil {
+		d.gate.do(func(h driver.Handler) { h.Probe(p.Name, rtt, nil) })
+	}
 }
 
 var (

@@ -1,6 +1,7 @@
 package memberlist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -40,6 +41,7 @@ type roster struct {
 	failed   map[string]*peer // whom to bring back
 	others   []*peer          // alive, not gone, not refusing; replaced, never modified
 	foreign  bool             // whether others has an Alertmanager
+	changes  chan struct{}    // closed when others is replaced
 
 	// What follows belongs to run.
 	shown    map[string]*peer     // whom the Handler knows
@@ -56,6 +58,7 @@ const (
 	holdFor       = 2 * time.Second  // how long one that answers may take to be alive again
 	lookAt        = 3                // members to ask whether this node is cut off
 	idleTurn      = 10 * time.Second // the roster looks at itself this often at least
+	findTimeout   = 100 * time.Millisecond
 )
 
 func newRoster(n *node) *roster {
@@ -63,7 +66,7 @@ func newRoster(n *node) *roster {
 		node: n, self: nodeName(n.options.Self), wake: make(chan struct{}, 1),
 		alive: map[string]*peer{}, gone: map[string]bool{}, vacant: map[string]bool{},
 		refusing: map[string]bool{}, refusals: map[string]bool{}, failed: map[string]*peer{},
-		shown: map[string]*peer{}, held: map[string]time.Time{},
+		changes: make(chan struct{}), shown: map[string]*peer{}, held: map[string]time.Time{},
 	}
 }
 
@@ -102,14 +105,19 @@ func (r *roster) lost(name string) {
 	r.updated()
 }
 
-// answered notes that a node has answered a probe.
-func (r *roster) answered(name string) {
+// answered notes that a node has answered a probe, and returns it unless it has
+// left.
+func (r *roster) answered(name string) *peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refusing[name] {
 		delete(r.refusing, name)
 		r.updated()
 	}
+	if r.gone[name] {
+		return nil
+	}
+	return r.alive[name]
 }
 
 // refused notes that nothing listens at addr. It is called by the transport.
@@ -139,6 +147,8 @@ func (r *roster) updated() {
 		r.others = append(r.others, p)
 		r.foreign = r.foreign || p.foreign
 	}
+	close(r.changes)
+	r.changes = make(chan struct{})
 	r.signal()
 }
 
@@ -147,6 +157,31 @@ func (r *roster) current() []*peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.others
+}
+
+// find returns a live member. One that is not there is waited for a little: a
+// node that joins may be heard before it is known.
+func (r *roster) find(ctx context.Context, m driver.Member) *peer {
+	ctx, cancel := context.WithTimeout(ctx, findTimeout)
+	defer cancel()
+	for {
+		r.mu.Lock()
+		others, changes := r.others, r.changes
+		r.mu.Unlock()
+		i := slices.IndexFunc(others, func(p *peer) bool {
+			return p.Instance == m.Instance && (!p.foreign || p.Name == m.Name)
+		})
+		if i >= 0 {
+			return others[i]
+		}
+		select {
+		case <-changes:
+		case <-ctx.Done():
+			return nil
+		case <-r.ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (r *roster) hasForeign() bool {

@@ -135,18 +135,13 @@ func (s *sender) repeat(frame []byte) {
 	s.gossip.Prune(gossipQueue)
 }
 
-// send sends frame to one member, and waits until it is sent.
+// send sends frame to one member, and waits until it is sent. The instance says
+// which; an Alertmanager has none, and is known by its name.
 func (s *sender) send(ctx context.Context, to driver.Member, frame []byte) error {
-	name := nodeName(to)
-	if to.Instance == "" {
-		name = to.Name
+	p := s.roster.find(ctx, to)
+	if p == nil {
+		return fmt.Errorf("memberlist: %w: %s is no live member", driver.ErrUnavailable, nodeName(to))
 	}
-	others := s.roster.current()
-	i := slices.IndexFunc(others, func(p *peer) bool { return p.node.Name == name })
-	if i < 0 {
-		return fmt.Errorf("memberlist: %w: %s is no live member", driver.ErrUnavailable, name)
-	}
-	p := others[i]
 	var wait []delivery
 	var errs []error
 	each := func(b []byte) bool {

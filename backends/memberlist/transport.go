@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -231,7 +232,27 @@ func (t *transport) DialAddressTimeout(a ml.Address, timeout time.Duration) (net
 		_ = conn.Close() // it is broken already
 		return nil, err
 	}
-	return conn, nil
+	return &stream{Conn: conn}, nil
+}
+
+// stream is a connection that this node opened. memberlist's other end closes it
+// once it has handled what it read. Close waits for that, within the deadline, so
+// that what one goroutine sends arrives in order, and no faster than it is taken.
+type stream struct {
+	net.Conn
+	wrote bool
+}
+
+func (s *stream) Write(b []byte) (int, error) {
+	s.wrote = true
+	return s.Conn.Write(b)
+}
+
+func (s *stream) Close() error {
+	if s.wrote {
+		_, _ = io.Copy(io.Discard, s.Conn) // any end will do
+	}
+	return s.Conn.Close()
 }
 
 func (t *transport) open(addr string, timeout time.Duration) (net.Conn, error) {
