@@ -1,0 +1,219 @@
+package alertmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/api"
+	"github.com/prometheus/alertmanager/cluster"
+	"github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/alertmanager/dispatch"
+	"github.com/prometheus/alertmanager/eventrecorder"
+	"github.com/prometheus/alertmanager/featurecontrol"
+	"github.com/prometheus/alertmanager/marker"
+	"github.com/prometheus/alertmanager/nflog"
+	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/alertmanager/provider/mem"
+	"github.com/prometheus/alertmanager/silence"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// App is one running instance. Its methods may be called from many goroutines.
+type App struct {
+	opts     Options
+	registry *prometheus.Registry
+	api      *api.API
+	reload   *reloader
+	handler  http.Handler
+	channels []backend.Channel
+
+	stop    chan struct{}
+	tasks   sync.WaitGroup
+	alerts  *mem.Alerts
+	closing sync.Once
+}
+
+// New starts an instance. Its error names what is wrong with the configuration;
+// nothing is then left running. registry receives the instance's metrics, which
+// the handler serves at /metrics; nil means a new one.
+func New(opts Options, registry *prometheus.Registry) (_ *App, err error) {
+	if err := opts.complete(); err != nil {
+		return nil, err
+	}
+	conf, err := loadConfig(opts.ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	if registry == nil {
+		registry = prometheus.NewRegistry()
+	}
+	a := &App{opts: opts, registry: registry, stop: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	log, silences, err := a.openStates()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.replicate(log, silences); err != nil {
+		return nil, err
+	}
+	if err := a.wire(conf, log, silences); err != nil {
+		return nil, err
+	}
+	a.handler = a.routes()
+	return a, nil
+}
+
+// openStates makes the notification log and the silences, from their snapshots
+// where there are any, and looks after them until the App is closed.
+func (a *App) openStates() (*nflog.Log, *silence.Silences, error) {
+	logFile, silenceFile := a.snapshot("nflog"), a.snapshot("silences")
+	if a.opts.StoragePath != "" {
+		if err := os.MkdirAll(a.opts.StoragePath, 0o777); err != nil {
+			return nil, nil, fmt.Errorf("storage path: %w", err)
+		}
+	}
+	log, err := nflog.New(nflog.Options{
+		SnapshotFile: logFile, Retention: a.opts.Retention,
+		Logger: a.opts.Logger.With("component", "nflog"), Metrics: a.registry,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("notification log: %s: %w", logFile, err)
+	}
+	silences, err := silence.New(silence.Options{
+		SnapshotFile: silenceFile, Retention: a.opts.Retention,
+		Logger: a.opts.Logger.With("component", "silences"), Metrics: a.registry,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("silences: %s: %w", silenceFile, err)
+	}
+	a.tasks.Go(func() { log.Maintenance(a.opts.MaintenanceInterval, logFile, a.stop, nil) })
+	a.tasks.Go(func() { silences.Maintenance(a.opts.MaintenanceInterval, silenceFile, a.stop, nil) })
+	return log, silences, nil
+}
+
+func (a *App) snapshot(name string) string {
+	if a.opts.StoragePath == "" {
+		return ""
+	}
+	return filepath.Join(a.opts.StoragePath, name)
+}
+
+// replicate shares both states under the keys that Alertmanager uses.
+func (a *App) replicate(log *nflog.Log, silences *silence.Silences) error {
+	if a.opts.Cluster == nil {
+		return nil
+	}
+	for _, s := range []struct {
+		key          string
+		state        backend.State
+		setBroadcast func(func([]byte))
+	}{
+		{"nfl", log, log.SetBroadcast},
+		{"sil", silences, silences.SetBroadcast},
+	} {
+		channel, err := a.opts.Cluster.AddState(s.key, digested{s.state}, nil)
+		if err != nil {
+			return fmt.Errorf("replicate %q: %w", s.key, err)
+		}
+		a.channels = append(a.channels, channel)
+		s.setBroadcast(channel.Broadcast)
+	}
+	return nil
+}
+
+// wire connects alerts, API, pipeline and dispatcher.
+func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silences) error {
+	logger, none := a.opts.Logger, eventrecorder.Recorder{}
+	metrics := newMetrics(a.registry, a.opts.Cluster != nil)
+	silencer := silence.NewSilencer(silences, logger, none)
+	groups := marker.NewGroupMarker()
+	var err error
+	a.alerts, err = mem.NewAlerts(context.Background(), a.opts.AlertGCInterval, 0, silencer, logger, none, a.registry, featurecontrol.NoopFlags{})
+	if err != nil {
+		return fmt.Errorf("alerts: %w", err)
+	}
+	a.reload = &reloader{
+		alerts: a.alerts, silencer: silencer, groups: groups, log: log, opts: &a.opts, metrics: metrics,
+		dispatcherMetrics: dispatch.NewDispatcherMetrics(false, a.registry, featurecontrol.NoopFlags{}),
+		pipelines:         notify.NewPipelineBuilder(a.registry, featurecontrol.NoopFlags{}, none),
+		started:           time.Now(),
+	}
+	var peer cluster.ClusterPeer
+	if a.opts.Cluster != nil {
+		peer = clusterPeer{a.opts.Cluster, a.opts.Name}
+	}
+	a.api, err = api.New(api.Options{
+		Alerts: a.alerts, Silences: silences, GroupMutedFunc: groups.Muted, Peer: peer,
+		Logger: logger.With("component", "api"), Registry: a.registry, RequestDuration: metrics.requestDuration,
+		GroupFunc: func(ctx context.Context, routes func(*dispatch.Route) bool, alerts func(*alert.Alert, time.Time) bool) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
+			return a.reload.dispatcher.Load().Groups(ctx, routes, alerts)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	a.reload.api = a.api
+	return a.reload.apply(conf)
+}
+
+// Reload reads the configuration file again. After an error the instance goes
+// on with what it had.
+func (a *App) Reload() error {
+	conf, err := loadConfig(a.opts.ConfigFile)
+	if err == nil {
+		err = a.reload.apply(conf)
+	}
+	a.reload.metrics.reloaded(err)
+	if err != nil {
+		a.opts.Logger.Error("the configuration was not reloaded; the former one stays", "err", err)
+	}
+	return err
+}
+
+// Handler returns the HTTP interface: API v2, /metrics, /-/ready, /-/healthy
+// and /-/reload.
+func (a *App) Handler() http.Handler { return a.handler }
+
+// Close stops sending, stores the states where there is a storage path, and
+// leaves the cluster's states. It returns when nothing runs any more.
+func (a *App) Close() {
+	a.closing.Do(func() {
+		if a.reload != nil {
+			a.reload.stop()
+		}
+		close(a.stop)
+		a.tasks.Wait()
+		if a.alerts != nil {
+			a.alerts.Close()
+		}
+		for _, c := range a.channels {
+			c.Remove()
+		}
+	})
+}
+
+func loadConfig(file string) (*config.Config, error) {
+	conf, err := config.LoadFile(file)
+	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			return nil, fmt.Errorf("%w: config file: %w", backend.ErrConfig, err)
+		}
+		return nil, fmt.Errorf("%w: config file %s: %w", backend.ErrConfig, file, err)
+	}
+	return conf, nil
+}

@@ -1,0 +1,90 @@
+package alertmanager
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// Options say how to run one instance. ConfigFile is required; the zero value
+// of the rest works.
+type Options struct {
+	// ConfigFile is an alertmanager.yml. Reload reads it again.
+	ConfigFile string
+
+	// Cluster is the instance's seat among the others, which the App uses but does
+	// not close; nil means that there are no others.
+	Cluster backend.ClusterChannel
+
+	// Name is what the API calls this instance; empty means the name it has in
+	// Cluster.
+	Name string
+
+	// PeerTimeout is how long an instance waits, times its position, before it
+	// sends. Default 15s.
+	PeerTimeout time.Duration
+
+	// StoragePath is a directory for Alertmanager's own snapshot files, nflog and
+	// silences, made if need be; empty means that nothing is stored.
+	StoragePath string
+
+	// Retention is how long notification log and silences keep what is over.
+	// Default 120h.
+	Retention time.Duration
+
+	// MaintenanceInterval is how often they are cleaned and stored. Default 15m.
+	MaintenanceInterval time.Duration
+
+	// AlertGCInterval is how often resolved alerts are forgotten. Default 30m.
+	AlertGCInterval time.Duration
+
+	// ExternalURL is where people reach this instance; it stands in notifications.
+	ExternalURL *url.URL
+
+	// RoutePrefix is put before every path; empty means ExternalURL's path.
+	RoutePrefix string
+
+	// Logger receives all logs; nil means slog.Default().
+	Logger *slog.Logger
+}
+
+func (o *Options) complete() error {
+	if o.ConfigFile == "" {
+		return fmt.Errorf("%w: config file: none is given", backend.ErrConfig)
+	}
+	for _, d := range []struct {
+		key   string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"peer timeout", &o.PeerTimeout, 15 * time.Second},
+		{"retention", &o.Retention, 120 * time.Hour},
+		{"maintenance interval", &o.MaintenanceInterval, 15 * time.Minute},
+		{"alerts gc interval", &o.AlertGCInterval, 30 * time.Minute},
+	} {
+		if *d.value < 0 {
+			return fmt.Errorf("%w: %s: %v is negative (0 means the default, %v)", backend.ErrConfig, d.key, *d.value, d.def)
+		}
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+	}
+	if o.ExternalURL == nil {
+		o.ExternalURL = &url.URL{Scheme: "http", Host: "localhost:9093"}
+	}
+	if s := o.ExternalURL.Scheme; s != "http" && s != "https" {
+		return fmt.Errorf("%w: external url: scheme %q is none of http, https", backend.ErrConfig, s)
+	}
+	if o.RoutePrefix == "" {
+		o.RoutePrefix = o.ExternalURL.Path
+	}
+	o.RoutePrefix = "/" + strings.Trim(o.RoutePrefix, "/")
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return nil
+}

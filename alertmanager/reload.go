@@ -1,0 +1,161 @@
+package alertmanager
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/alertmanager/api"
+	"github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/alertmanager/config/receiver"
+	"github.com/prometheus/alertmanager/dispatch"
+	"github.com/prometheus/alertmanager/eventrecorder"
+	"github.com/prometheus/alertmanager/inhibit"
+	"github.com/prometheus/alertmanager/marker"
+	"github.com/prometheus/alertmanager/nflog"
+	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/alertmanager/provider/mem"
+	"github.com/prometheus/alertmanager/silence"
+	"github.com/prometheus/alertmanager/template"
+	"github.com/prometheus/alertmanager/timeinterval"
+	"github.com/prometheus/common/model"
+)
+
+const dispatchMaintenance = 30 * time.Second
+
+// reloader owns what depends on the configuration file: receivers, routes,
+// inhibition and the dispatcher.
+type reloader struct {
+	opts              *Options
+	api               *api.API
+	alerts            *mem.Alerts
+	silencer          *silence.Silencer
+	groups            marker.GroupMarker
+	log               *nflog.Log
+	metrics           *metrics
+	dispatcherMetrics *dispatch.DispatcherMetrics
+	pipelines         *notify.PipelineBuilder
+	started           time.Time
+
+	mu         sync.Mutex // of apply and stop
+	stopped    bool
+	runs       sync.WaitGroup
+	dispatcher atomic.Pointer[dispatch.Dispatcher]
+	inhibitor  atomic.Pointer[inhibit.Inhibitor]
+}
+
+// apply puts conf into force. What can fail comes first, so that after an error
+// everything is as before.
+func (r *reloader) apply(conf *config.Config) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return nil
+	}
+	tmpl, err := template.FromGlobs(conf.Templates)
+	if err != nil {
+		return fmt.Errorf("templates: %w", err)
+	}
+	tmpl.ExternalURL = r.opts.ExternalURL
+	routes := dispatch.NewRoute(conf.Route, nil)
+	receivers, err := r.receivers(conf, routes, tmpl)
+	if err != nil {
+		return err
+	}
+
+	r.halt()
+	inhibitor := inhibit.NewInhibitor(r.alerts, conf.InhibitRules, r.opts.Logger, eventrecorder.Recorder{})
+	pipeline := r.pipelines.New(receivers, r.wait, inhibitor, r.silencer, timeinterval.NewIntervener(intervals(conf)), r.groups, r.log, r.peer())
+	r.api.Update(conf, func(ctx context.Context, labels model.LabelSet) {
+		if i := r.inhibitor.Load(); i != nil {
+			i.Mutes(ctx, labels)
+		}
+		r.silencer.Mutes(ctx, labels)
+	})
+	dispatcher := dispatch.NewDispatcher(r.alerts, routes, pipeline, r.groups, r.timeout, dispatchMaintenance, nil,
+		r.opts.Logger, eventrecorder.Recorder{}, r.dispatcherMetrics, tmpl)
+
+	// Inhibition must know its alerts before the first one is dispatched.
+	r.runs.Go(inhibitor.Run)
+	inhibitor.WaitForLoading()
+	r.inhibitor.Store(inhibitor)
+	r.runs.Go(func() { dispatcher.Run(r.started) })
+	dispatcher.WaitForLoading()
+	r.dispatcher.Store(dispatcher)
+	return nil
+}
+
+// receivers builds the integrations of all receivers that a route uses.
+func (r *reloader) receivers(conf *config.Config, routes *dispatch.Route, tmpl *template.Template) (map[string][]notify.Integration, error) {
+	used := map[string]bool{}
+	routes.Walk(func(route *dispatch.Route) { used[route.RouteOpts.Receiver] = true })
+	all := make(map[string][]notify.Integration, len(used))
+	integrations := 0
+	for _, c := range conf.Receivers {
+		if !used[c.Name] {
+			continue
+		}
+		built, err := receiver.BuildReceiverIntegrations(c, tmpl, r.opts.Logger)
+		if err != nil {
+			return nil, fmt.Errorf("receiver %q: %w", c.Name, err)
+		}
+		all[c.Name] = built
+		integrations += len(built)
+	}
+	r.metrics.configured(len(used), integrations, len(conf.InhibitRules))
+	return all, nil
+}
+
+func intervals(conf *config.Config) map[string][]timeinterval.TimeInterval {
+	all := make(map[string][]timeinterval.TimeInterval, len(conf.MuteTimeIntervals)+len(conf.TimeIntervals))
+	for _, i := range conf.MuteTimeIntervals {
+		all[i.Name] = i.TimeIntervals
+	}
+	for _, i := range conf.TimeIntervals {
+		all[i.Name] = i.TimeIntervals
+	}
+	return all
+}
+
+// wait is how long this instance lets those before it send first.
+func (r *reloader) wait() time.Duration {
+	if r.opts.Cluster == nil {
+		return 0
+	}
+	return time.Duration(r.opts.Cluster.Position()) * r.opts.PeerTimeout
+}
+
+func (r *reloader) timeout(d time.Duration) time.Duration {
+	return max(d, notify.MinTimeout) + r.wait()
+}
+
+// peer is what the pipeline waits for before it sends. A nil cluster must be a
+// nil interface.
+func (r *reloader) peer() notify.Peer {
+	if r.opts.Cluster == nil {
+		return nil
+	}
+	return r.opts.Cluster
+}
+
+// halt stops the running dispatcher and inhibitor.
+func (r *reloader) halt() {
+	if i := r.inhibitor.Load(); i != nil {
+		i.Stop()
+	}
+	if d := r.dispatcher.Load(); d != nil {
+		d.Stop()
+	}
+}
+
+func (r *reloader) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.stopped {
+		r.stopped = true
+		r.halt()
+		r.runs.Wait()
+	}
+}
