@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/clusterchannel/clusterchannel/alertmanager"
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+const shutDownTimeout = 10 * time.Second
+
+// alertmanagerCmd runs one instance.
+type alertmanagerCmd struct {
+	ConfigFile          string        `name:"config.file" default:"alertmanager.yml" help:"Alertmanager configuration file."`
+	StoragePath         string        `name:"storage.path" default:"data/" help:"Directory for the snapshots of silences and notification log; empty stores nothing."`
+	Retention           time.Duration `name:"data.retention" default:"120h" help:"How long to keep what is over."`
+	MaintenanceInterval time.Duration `name:"data.maintenance-interval" default:"15m" help:"How often to clean and store."`
+	AlertGCInterval     time.Duration `name:"alerts.gc-interval" default:"30m" help:"How often to forget resolved alerts."`
+
+	WebListenAddress []string `name:"web.listen-address" sep:"none" default:":9093" help:"Address of the API; repeatable."`
+	WebConfigFile    string   `name:"web.config.file" help:"TLS and authentication of the API, a file as of Prometheus's exporter-toolkit."`
+	ExternalURL      string   `name:"web.external-url" help:"Where people reach this instance; stands in notifications."`
+	RoutePrefix      string   `name:"web.route-prefix" help:"Put before every path; default: the path of web.external-url."`
+
+	LogLevel  string `name:"log.level" default:"info" enum:"debug,info,warn,error" help:"One of ${enum}."`
+	LogFormat string `name:"log.format" default:"logfmt" enum:"logfmt,json" help:"One of ${enum}."`
+
+	PeerTimeout time.Duration `name:"cluster.peer-timeout" default:"15s" help:"How long to wait, times the position, before sending."`
+	Cluster     clusterFlags  `embed:"" prefix:"cluster."`
+}
+
+// Run runs the instance until ctx is done.
+func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
+	logger := c.logger()
+	external, err := c.externalURL()
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	config, enabled, err := c.Cluster.config()
+	if err != nil {
+		return err
+	}
+	opts := alertmanager.Options{
+		ConfigFile: c.ConfigFile, StoragePath: c.StoragePath, PeerTimeout: c.PeerTimeout, Retention: c.Retention,
+		MaintenanceInterval: c.MaintenanceInterval, AlertGCInterval: c.AlertGCInterval,
+		ExternalURL: external, RoutePrefix: c.RoutePrefix, Logger: logger,
+	}
+	if enabled {
+		config.Logger, config.Registerer = logger, registry
+		channel, err := backend.Open(ctx, config)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.Background(), shutDownTimeout)
+			defer cancel()
+			err = errors.Join(err, channel.Close(ctx))
+		}()
+		opts.Cluster = channel
+	}
+	app, err := alertmanager.New(opts, registry)
+	if err != nil {
+		return err
+	}
+	defer app.Close()
+	return c.serve(ctx, app, logger)
+}
+
+// serve answers HTTP, and reloads at SIGHUP, until ctx is done.
+func (c *alertmanagerCmd) serve(ctx context.Context, app *alertmanager.App, logger *slog.Logger) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	systemd := false
+	server := &http.Server{Handler: app.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() {
+		failed <- web.ListenAndServe(server, &web.FlagConfig{
+			WebListenAddresses: &c.WebListenAddress, WebSystemdSocket: &systemd, WebConfigFile: &c.WebConfigFile,
+		}, logger)
+	}()
+	for {
+		select {
+		case <-hup:
+			_ = app.Reload() // logged there; the former configuration stays
+		case err := <-failed:
+			return fmt.Errorf("web: %w", err)
+		case <-ctx.Done():
+			ctx, cancel := context.WithTimeout(context.Background(), shutDownTimeout)
+			defer cancel()
+			err := server.Shutdown(ctx)
+			<-failed
+			return err
+		}
+	}
+}
+
+func (c *alertmanagerCmd) logger() *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // the parser allows only levels
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}
+
+// externalURL is the given one, or that of the host and the first port.
+func (c *alertmanagerCmd) externalURL() (*url.URL, error) {
+	raw := c.ExternalURL
+	if raw == "" {
+		_, port, err := net.SplitHostPort(c.WebListenAddress[0])
+		if err != nil {
+			return nil, fmt.Errorf("%w: --web.listen-address: %w", backend.ErrConfig, err)
+		}
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("--web.external-url is not given and the host has no name: %w", err)
+		}
+		raw = "http://" + net.JoinHostPort(host, port)
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --web.external-url: %w", backend.ErrConfig, err)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u, nil
+}
+
+// clusterFlags say which cluster to join. Those that only gossip has are handed
+// to the backend memberlist.
+type clusterFlags struct {
+	Config        string            `name:"config" help:"YAML file with the cluster's configuration, in place of all other cluster flags."`
+	Backend       string            `name:"backend" default:"memberlist" help:"Key of the backend."`
+	Param         map[string]string `name:"param" mapsep:"none" placeholder:"KEY=VALUE" help:"Parameter of the backend; repeatable."`
+	Name          string            `name:"name" help:"Name of the cluster; default: the label."`
+	PeerName      string            `name:"peer-name" help:"Name of this node; default: the host's."`
+	SettleTimeout time.Duration     `name:"settle-timeout" default:"1m" help:"How long to wait at most for the state of the others."`
+
+	ListenAddress     string        `name:"listen-address" default:"0.0.0.0:9094" help:"Gossip address, TCP and UDP; empty turns high availability off."`
+	AdvertiseAddress  string        `name:"advertise-address" help:"What to tell the others in its place."`
+	Peer              []string      `name:"peer" sep:"none" help:"host:port of another node; repeatable. Names are looked up again for ever."`
+	Label             string        `name:"label" help:"Must be the same on all nodes."`
+	GossipInterval    time.Duration `name:"gossip-interval" default:"200ms" help:"How often to repeat what others may have missed."`
+	PushPullInterval  time.Duration `name:"pushpull-interval" default:"1m" help:"How often to exchange full states with gossip's own means."`
+	TCPTimeout        time.Duration `name:"tcp-timeout" default:"10s" help:"Limit of a stream connection."`
+	ProbeInterval     time.Duration `name:"probe-interval" help:"How often to probe a member; default: the backend's."`
+	ProbeTimeout      time.Duration `name:"probe-timeout" help:"How long to wait for the answer; default: the backend's."`
+	ReconnectInterval time.Duration `name:"reconnect-interval" help:"How often to try lost peers; default: the backend's."`
+	ReconnectTimeout  time.Duration `name:"reconnect-timeout" help:"Accepted for Alertmanager's sake: lost peers are tried for ever."`
+	ResolveTimeout    time.Duration `name:"peers-resolve-timeout" help:"Accepted for Alertmanager's sake: names are looked up for ever, in the background."`
+	TLSConfig         string        `name:"tls-config" help:"File with Alertmanager's TLS settings for gossip."`
+	InsecureDiscovery bool          `name:"allow-insecure-public-advertise-address-discovery" help:"Accepted for Alertmanager's sake: give --cluster.advertise-address."`
+}
+
+// config returns the configuration of the channel, and whether there is to be
+// one.
+func (f *clusterFlags) config() (backend.Config, bool, error) {
+	if f.Config != "" {
+		c, err := backend.LoadFile(f.Config)
+		return c, err == nil, err
+	}
+	c := backend.Config{
+		Backend: f.Backend, Cluster: f.Name, Name: f.PeerName, Params: map[string]string{},
+		Timing: backend.Timing{Settle: f.SettleTimeout},
+	}
+	if f.Backend == "memberlist" {
+		if f.ListenAddress == "" {
+			return c, false, nil
+		}
+		f.gossip(c.Params)
+		if c.Cluster == "" {
+			c.Cluster = f.Label
+		}
+	}
+	maps.Copy(c.Params, f.Param)
+	return c, true, nil
+}
+
+// gossip sets what the flags say of the backend memberlist.
+func (f *clusterFlags) gossip(params map[string]string) {
+	params["listen_address"] = f.ListenAddress
+	params["label"] = f.Label
+	for key, value := range map[string]string{
+		"advertise_address": f.AdvertiseAddress, "peers": strings.Join(f.Peer, ","), "tls_config_file": f.TLSConfig,
+	} {
+		if value != "" {
+			params[key] = value
+		}
+	}
+	for key, d := range map[string]time.Duration{
+		"gossip_interval": f.GossipInterval, "push_pull_interval": f.PushPullInterval, "tcp_timeout": f.TCPTimeout,
+		"probe_interval": f.ProbeInterval, "probe_timeout": f.ProbeTimeout, "reconnect_interval": f.ReconnectInterval,
+	} {
+		if d != 0 {
+			params[key] = d.String()
+		}
+	}
+}

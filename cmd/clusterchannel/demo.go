@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+//go:embed demo/alertmanager.yml
+var demoConfig string
+
+//go:embed demo/alerts.json
+var demoAlerts []byte
+
+const sinkURL = "http://127.0.0.1:5001/" // of the shipped configuration
+
+// demoCmd shows the main job: nodes as processes of their own, one of which is
+// killed.
+type demoCmd struct {
+	Nodes   int               `default:"3" help:"Number of nodes, 2 to 50."`
+	Backend string            `default:"memberlist" help:"Key of the backend."`
+	Param   map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Parameter of the backend; repeatable."`
+	Alerts  string            `type:"path" placeholder:"FILE" help:"Your own alerts, a JSON array as POST /api/v2/alerts takes it."`
+	Serve   bool              `help:"Leave the nodes running for amtool and curl, until interrupted."`
+	JSON    bool              `name:"json" help:"Print the outcome as JSON."`
+	Logs    bool              `help:"Show the nodes' logs."`
+}
+
+// Run runs the demo.
+func (c *demoCmd) Run(ctx context.Context) (err error) {
+	if c.Nodes < 2 || c.Nodes > 50 {
+		return fmt.Errorf("%w: --nodes: %d is not within 2 to 50", backend.ErrConfig, c.Nodes)
+	}
+	if _, ok := backend.Lookup(c.Backend); !ok {
+		return fmt.Errorf("%w: --backend: %q is none of %s", backend.ErrUnknownBackend, c.Backend, strings.Join(backend.Registered(), ", "))
+	}
+	alerts, err := c.alerts()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "clusterchannel-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	sink, err := startSink()
+	if err != nil {
+		return err
+	}
+	defer sink.close()
+	config := filepath.Join(dir, "alertmanager.yml")
+	if err := os.WriteFile(config, []byte(strings.Replace(demoConfig, sinkURL, sink.url, 1)), 0o600); err != nil {
+		return err
+	}
+	f, err := newFleet(c, config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.stop()) }()
+	s := &show{demo: c, fleet: f, sink: sink, alerts: alerts, out: os.Stdout}
+	err = s.run(ctx)
+	if c.JSON {
+		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(s.outcome(err)))
+	}
+	if err != nil || !c.Serve {
+		return err
+	}
+	s.printURLs()
+	<-ctx.Done()
+	return nil
+}
+
+// alert is one alert in Alertmanager's JSON.
+type alert struct {
+	Labels       map[string]string `json:"labels"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+	StartsAt     *time.Time        `json:"startsAt,omitempty"`
+	EndsAt       *time.Time        `json:"endsAt,omitempty"`
+	GeneratorURL string            `json:"generatorURL,omitempty"`
+}
+
+// alerts returns the user's alerts, or the shipped one.
+func (c *demoCmd) alerts() ([]alert, error) {
+	b, name := demoAlerts, "the shipped alerts"
+	if c.Alerts != "" {
+		var err error
+		if b, err = os.ReadFile(c.Alerts); err != nil {
+			return nil, fmt.Errorf("--alerts: %w", err)
+		}
+		name = c.Alerts
+	}
+	var alerts []alert
+	if err := json.Unmarshal(b, &alerts); err != nil {
+		var syntax *json.SyntaxError
+		var typ *json.UnmarshalTypeError
+		at := ""
+		if errors.As(err, &syntax) {
+			at = fmt.Sprintf(" at byte %d", syntax.Offset)
+		} else if errors.As(err, &typ) {
+			at = fmt.Sprintf(" at byte %d", typ.Offset)
+		}
+		return nil, fmt.Errorf("%w: --alerts: %s%s: %w; want a JSON array of alerts", backend.ErrConfig, name, at, err)
+	}
+	if len(alerts) == 0 {
+		return nil, fmt.Errorf("%w: --alerts: %s holds no alert", backend.ErrConfig, name)
+	}
+	seen := map[string]bool{}
+	for i, a := range alerts {
+		if a.Labels["alertname"] == "" {
+			return nil, fmt.Errorf("%w: --alerts: %s: alert %d has no label alertname", backend.ErrConfig, name, i)
+		}
+		if id := identity(a.Labels); seen[id] {
+			return nil, fmt.Errorf("%w: --alerts: %s: alert %d has the labels of an earlier one", backend.ErrConfig, name, i)
+		} else {
+			seen[id] = true
+		}
+	}
+	return alerts, nil
+}

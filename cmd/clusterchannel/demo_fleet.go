@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// fleet is the demo's nodes, each a process of this program.
+type fleet struct {
+	demo        *demoCmd
+	config      string
+	cluster     string
+	nodes       []*child
+	peerTimeout time.Duration
+}
+
+// child is one node.
+type child struct {
+	name   string
+	gossip string
+	web    string
+	cmd    *exec.Cmd
+	log    *bytes.Buffer // the end of what it logged
+	ended  chan struct{}
+}
+
+func newFleet(c *demoCmd, config string) (*fleet, error) {
+	f := &fleet{demo: c, config: config, cluster: fmt.Sprintf("demo-%d", os.Getpid()), peerTimeout: 2 * time.Second}
+	if c.Nodes > 5 {
+		f.peerTimeout = time.Second
+	}
+	ports, err := freePorts(2 * c.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	for i := range c.Nodes {
+		f.nodes = append(f.nodes, &child{
+			name:   fmt.Sprintf("node-%02d", i),
+			gossip: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[2*i])),
+			web:    net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[2*i+1])),
+		})
+	}
+	return f, nil
+}
+
+// freePorts returns ports of loopback that are free for TCP and UDP.
+func freePorts(n int) (ports []int, err error) {
+	var held []io.Closer
+	defer func() {
+		for _, h := range held {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	for len(ports) < n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, l)
+		port := l.Addr().(*net.TCPAddr).Port
+		u, err := net.ListenPacket("udp", l.Addr().String())
+		if err != nil {
+			continue // taken for UDP
+		}
+		held = append(held, u)
+		ports = append(ports, port)
+	}
+	return ports, nil
+}
+
+// start starts the process of n.
+func (f *fleet) start(n *child) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"alertmanager", "--config.file=" + f.config, "--storage.path=",
+		"--web.listen-address=" + n.web, "--web.external-url=http://" + n.web,
+		"--cluster.backend=" + f.demo.Backend, "--cluster.name=" + f.cluster, "--cluster.peer-name=" + n.name,
+		"--cluster.peer-timeout=" + f.peerTimeout.String(), "--log.level=info",
+	}
+	if f.demo.Backend == "memberlist" {
+		args = append(args, "--cluster.listen-address="+n.gossip, "--cluster.label="+f.cluster)
+		for _, other := range f.nodes[:min(len(f.nodes), 5)] {
+			if other != n {
+				args = append(args, "--cluster.peer="+other.gossip)
+			}
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(f.demo.Param)) {
+		args = append(args, "--cluster.param="+k+"="+f.demo.Param[k])
+	}
+	n.cmd = exec.Command(self, args...)
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	n.log, n.ended = new(bytes.Buffer), make(chan struct{})
+	stderr, err := n.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := n.cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		defer close(n.ended)
+		lines := bufio.NewScanner(stderr)
+		for lines.Scan() {
+			if f.demo.Logs {
+				fmt.Fprintf(os.Stderr, "%s: %s\n", n.name, lines.Text())
+			}
+			if n.log.Len() < 16<<10 {
+				n.log.WriteString(lines.Text() + "\n")
+			}
+		}
+		_ = n.cmd.Wait() // how it ended is no news: we kill it
+	}()
+	return nil
+}
+
+// kill ends the process of n at once, without a goodbye.
+func (n *child) kill() {
+	_ = n.cmd.Process.Kill() // it may have ended by itself
+	<-n.ended
+}
+
+func (n *child) running() bool {
+	if n.cmd == nil {
+		return false
+	}
+	select {
+	case <-n.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// stop ends all nodes gracefully.
+func (f *fleet) stop() error {
+	for _, n := range f.nodes {
+		if n.running() {
+			_ = n.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	limit := time.After(shutDownTimeout + 5*time.Second)
+	for _, n := range f.nodes {
+		if n.cmd == nil || n.ended == nil {
+			continue
+		}
+		select {
+		case <-n.ended:
+		case <-limit:
+			n.kill()
+			return fmt.Errorf("%s did not end when told to", n.name)
+		}
+	}
+	return nil
+}
+
+// nodeState is what a node says of itself.
+type nodeState struct {
+	ready    bool
+	members  int
+	position int
+}
+
+var client = &http.Client{Timeout: 5 * time.Second}
+
+func (n *child) state(ctx context.Context) (s nodeState, err error) {
+	if !n.running() {
+		return s, fmt.Errorf("%s has ended:\n%s", n.name, n.log.String())
+	}
+	if _, err := n.call(ctx, http.MethodGet, "/-/ready", nil); err != nil {
+		return s, err
+	}
+	s.ready = true
+	b, err := n.call(ctx, http.MethodGet, "/metrics", nil)
+	if err != nil {
+		return s, err
+	}
+	for line := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, _, _ = strings.Cut(name, "{")
+		switch name {
+		case "alertmanager_cluster_members":
+			s.members, err = strconv.Atoi(value)
+		case "alertmanager_peer_position":
+			s.position, err = strconv.Atoi(value)
+		}
+		if err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// call calls the node's HTTP interface.
+func (n *child) call(ctx context.Context, method, path string, body any) ([]byte, error) {
+	var r io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		r = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+n.web+path, r)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s %s: %s: %s", n.name, method, path, resp.Status, strings.TrimSpace(string(b)))
+	}
+	return b, err
+}
