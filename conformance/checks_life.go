@@ -45,9 +45,11 @@ func lifeCloseAnyTime(e *env) {
 	var wg sync.WaitGroup
 	for _, s := range []*set{busySet, sets[1]} {
 		wg.Go(func() {
+			tick := time.NewTicker(200 * time.Microsecond)
+			defer tick.Stop()
 			for ctx.Err() == nil {
 				s.write([]byte("busy"))
-				runtime.Gosched()
+				<-tick.C
 			}
 		})
 	}
