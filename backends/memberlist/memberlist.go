@@ -24,20 +24,23 @@
 // A broadcast goes straight to every other member: as a UDP packet where it fits
 // one, up to about 1,350 bytes, else over TCP, one connection for each frame. At
 // more than 1,000 broadcasts a second the rest goes over TCP too, for a flood of
-// packets is lost at the receiver. What went by packet is gossiped besides, some
-// times four times to random members, which repairs single losses. Broadcast
-// returns when all members that keep up have the frame, 30 milliseconds later at
-// most, so that what queues up meanwhile leaves as one frame. Each member has a
-// queue of its own, of 1,024 frames and 64 MiB; a member that is slow or away
-// delays nobody else, and what does not fit its queue is lost to it alone, and
-// repaired by state exchange.
+// packets is lost at the receiver. What went by packet is gossiped besides, four
+// times or a few more to random members, which repairs single losses. Over TCP a
+// frame counts as sent when the other end has handled it, so that what goes to
+// one member stays in order.
 //
-// A broadcast to N-1 others so costs the sender N-1 packets, or N-1 TCP
-// connections and N-1 times the frame's size. With more others than
-// direct_limit, a frame goes to ln N + 2 random members instead, and each member
-// that has not seen it passes it on to as many, once: no node sends more than
-// that, all together send N (ln N + 2), about one member in 7 N misses it, and
-// state exchange repairs that.
+// Broadcast returns when all members that keep up have the frame, after 30
+// milliseconds at most, so that what queues up meanwhile leaves as one frame.
+// Each member has a queue of its own, of 1,024 frames and 64 MiB; a member that is
+// slow or away delays nobody else, and what does not fit its queue is lost to it
+// alone, and repaired by state exchange.
+//
+// So a broadcast in a cluster of N costs the sender N-1 packets, or N-1 TCP
+// connections and N-1 times the frame's size. With more others than direct_limit
+// a frame goes to ln N + 2 random members instead, and each member that has not
+// seen it passes it on to as many, once. No node then sends it more often than
+// that, all together N (ln N + 2) times; a member misses it with a probability of
+// about 1 in 7 N, and state exchange repairs that.
 //
 // An Alertmanager is sent each update as one of its own, by UDP up to 700 bytes,
 // else over TCP; it ignores the fields that it does not know.
@@ -51,8 +54,8 @@
 // more where that fails, and a suspect has two intervals to refute. Beyond that:
 //
 //   - a node that leaves tells all others itself; that is seen in milliseconds
-//   - when a host refuses connections twice, the process there has crashed: its
-//     members are told at once to see for themselves
+//   - when a member's host refuses connections twice, its process has crashed; the
+//     other members are told to see for themselves
 //   - a node that SWIM gives up is asked once more before it is reported
 //
 // Measured on one machine of two cores, with default parameters: the crash of a

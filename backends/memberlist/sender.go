@@ -264,7 +264,11 @@ var errSlow = errors.New("a member is slow")
 // goodbye sends what is queued and then the news of leaving, as far as ctx
 // allows, and ends the couriers.
 func (s *sender) goodbye(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, s.TCPTimeout)
+	most := s.TCPTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		most = min(most, time.Until(deadline)*3/4) // the rest is for the gossip of it
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	message := controlMessage(controlGoodbye, s.roster.self)
 	var wait []delivery
@@ -276,12 +280,14 @@ func (s *sender) goodbye(ctx context.Context) {
 			wait = append(wait, d)
 		}
 	}
+	delivered := true
 	for _, d := range wait {
-		if err := d.result(ctx); err != nil && ctx.Err() == nil {
+		if err := d.result(ctx); err != nil {
+			delivered = false
 			s.logger.Debug("the news of leaving was not delivered", "to", d.courier.peer.node.Name, "err", err)
 		}
 	}
-	if ctx.Err() != nil {
+	if !delivered {
 		s.hint(message)
 	}
 	s.mu.Lock()
