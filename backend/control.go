@@ -85,7 +85,7 @@ func (n *node) controlLoop() {
 		c.handle(n.inbox.take(), now)
 		next := c.tick(now)
 		c.update(now)
-		timer.Reset(max(next.Sub(time.Now()), time.Millisecond))
+		timer.Reset(max(time.Until(next), time.Millisecond))
 	}
 }
 
@@ -153,7 +153,7 @@ func (c *control) onLink(l linkEvent, now time.Time) {
 		return
 	}
 	again := c.linked
-	c.linked, c.linkErr = true, nil
+	c.linked = true
 	c.heardAt = now
 	if c.everUp { // the others need not come back as soon as this node does
 		c.keepTill = now.Add(c.n.cfg.Timing.Grace)

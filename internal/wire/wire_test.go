@@ -1,0 +1,145 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/prometheus/alertmanager/cluster/clusterpb"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+func TestAnUpdateIsAnAlertmanagerPart(t *testing.T) {
+	e := NewEncoder("alerts", "abc")
+	b, start := e.AppendUpdate(e.AppendBatch(nil), "nfl", []byte{0, 1, 255}, 7, 42)
+	b, _ = e.AppendUpdate(b, "sil", nil, 8, 43)
+	var parts [][]byte
+	Updates(b, func(p []byte) bool { parts = append(parts, p); return true })
+	if len(parts) != 2 || !bytes.HasPrefix(b[start:], parts[0]) {
+		t.Fatalf("%d updates, the first %q", len(parts), parts)
+	}
+	var p clusterpb.Part
+	if err := proto.Unmarshal(parts[0], &p); err != nil || p.Key != "nfl" || !bytes.Equal(p.Data, []byte{0, 1, 255}) {
+		t.Errorf("Alertmanager reads %q %v, %v", p.Key, p.Data, err)
+	}
+	var f Frame
+	if err := Decode(b, &f); err != nil || f.Kind != Batch || len(f.Updates) != 2 || string(f.Origin) != "abc" || f.Cluster != ClusterHash("alerts") {
+		t.Fatalf("%v %+v", err, f)
+	}
+	var u Frame
+	if err := Decode(f.Updates[1], &u); err != nil || string(u.Key) != "sil" || len(u.Data) != 0 || u.Seq != 8 || u.Sent != 43 || u.Version != Version {
+		t.Fatalf("%v %+v", err, u)
+	}
+}
+
+func TestAnAlertmanagerPartIsAnUpdate(t *testing.T) {
+	b, err := proto.Marshal(&clusterpb.Part{Key: "sil", Data: []byte("x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f Frame
+	if err := Decode(b, &f); err != nil || f.Kind != Update || f.Version != 0 || string(f.Key) != "sil" || string(f.Data) != "x" {
+		t.Fatalf("%v %+v", err, f)
+	}
+}
+
+func TestFullStatesAreAlertmanagers(t *testing.T) {
+	ours := AppendPart(AppendPart(nil, "nfl", []byte("a")), "sil", nil)
+	var fs clusterpb.FullState
+	if err := proto.Unmarshal(ours, &fs); err != nil || len(fs.Parts) != 2 || fs.Parts[0].Key != "nfl" || string(fs.Parts[0].Data) != "a" || fs.Parts[1].Key != "sil" {
+		t.Fatalf("%v %v", err, &fs)
+	}
+	theirs, err := proto.Marshal(&fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := DecodeParts(theirs)
+	if err != nil || len(parts) != 2 || string(parts[0].Key) != "nfl" || string(parts[0].Data) != "a" {
+		t.Fatalf("%v %v", err, parts)
+	}
+}
+
+func TestControlSurvives(t *testing.T) {
+	e := NewEncoder("c", "me")
+	b := e.Control(Push, Control{
+		Name: "n", Addr: "a:1", Meta: map[string]string{"k": "v", "l": ""}, Interval: 500, High: 9, Hello: true,
+		To: "you", ID: 3, Done: true,
+		Items:  []Item{{Key: []byte("s"), Digest: 5, HasSum: true, Data: []byte{}, HasData: true}, {Key: []byte("t"), Lacking: true}},
+		Vector: []Mark{{Origin: []byte("o"), Seq: 12}},
+	})
+	var f Frame
+	if err := Decode(b, &f); err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case f.Kind != Push, string(f.Member.Name) != "n", string(f.Member.Addr) != "a:1", len(f.Member.Meta) != 2,
+		f.Interval != 500, f.High != 9, !f.Hello, string(f.To) != "you", f.ID != 3, !f.Done,
+		len(f.Items) != 2, !f.Items[0].HasSum, !f.Items[0].HasData, f.Items[0].Digest != 5, f.Items[1].HasData, !f.Items[1].Lacking,
+		len(f.Vector) != 1, f.Vector[0].Seq != 12:
+		t.Fatalf("%+v", f)
+	}
+}
+
+func TestChunksMakeTheFrameAgain(t *testing.T) {
+	e := NewEncoder("c", "me")
+	frame := bytes.Repeat([]byte("0123456789"), 100)
+	var whole []byte
+	err := e.Chunks(frame, 200, "you", 1, func(b []byte) error {
+		var f Frame
+		if len(b) > 200 {
+			t.Errorf("a chunk of %d bytes", len(b))
+		}
+		if err := Decode(b, &f); err != nil {
+			return err
+		}
+		whole = append(whole, f.Chunk...)
+		return nil
+	})
+	if err != nil || !bytes.Equal(whole, frame) {
+		t.Fatalf("%v %q", err, whole)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	e := NewEncoder("c", "me")
+	good := e.Control(Beat, Control{Name: "n"})
+	for name, c := range map[string]struct {
+		frame []byte
+		want  error
+	}{
+		"truncated":    {good[:len(good)-1], ErrMalformed},
+		"text":         {[]byte("GET / HTTP/1.1\r\n\r\n"), ErrMalformed},
+		"wrong type":   {appendUint(nil, fieldKey, 1), ErrMalformed},
+		"unknown kind": {appendUint(nil, fieldKind, 99), ErrVersion},
+		"needs more":   {appendUint(nil, fieldNeeds, 1), ErrVersion},
+	} {
+		var f Frame
+		if err := Decode(c.frame, &f); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	var f Frame
+	if err := Decode(appendUint(good, protowire.Number(1999), 5), &f); err != nil {
+		t.Errorf("an unknown field: %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	e := NewEncoder("c", "me")
+	b, start := e.AppendUpdate(e.AppendBatch(nil), "nfl", []byte("data"), 7, 42)
+	f.Add(b)
+	f.Add(b[start:])
+	f.Add(e.Control(Push, Control{Name: "n", Items: []Item{{Key: []byte("s"), HasData: true}}, Vector: []Mark{{Origin: []byte("o"), Seq: 1}}}))
+	f.Add(AppendPart(nil, "k", []byte("v")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var fr Frame
+		if err := Decode(b, &fr); err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrVersion) {
+			t.Fatal(err)
+		}
+		Updates(b, func([]byte) bool { return true })
+		if _, err := DecodeParts(b); err != nil && !errors.Is(err, ErrMalformed) {
+			t.Fatal(err)
+		}
+	})
+}
