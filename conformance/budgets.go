@@ -48,13 +48,19 @@ func (t Timing) complete() (Timing, error) {
 	if t.Scale == 0 {
 		t.Scale = 1
 	}
+	period := func(d, fallback time.Duration) time.Duration { return t.stretch(orElse(d, fallback)) }
 	t.Channel = backend.Timing{
-		Heartbeat: orElse(t.Channel.Heartbeat, 100*time.Millisecond),
-		Grace:     orElse(t.Channel.Grace, 2*time.Second),
-		Settle:    orElse(t.Channel.Settle, 5*time.Second),
-		Sync:      orElse(t.Channel.Sync, time.Second),
+		Heartbeat: period(t.Channel.Heartbeat, 100*time.Millisecond),
+		Grace:     period(t.Channel.Grace, 2*time.Second),
+		Settle:    period(t.Channel.Settle, 5*time.Second),
+		Sync:      period(t.Channel.Sync, time.Second),
 	}
 	return t, nil
+}
+
+// stretch makes d longer for a slow machine and the race detector.
+func (t Timing) stretch(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * t.Scale * raceScale)
 }
 
 func orElse(d, fallback time.Duration) time.Duration {
@@ -74,16 +80,14 @@ type budgets struct {
 	count [numBudgets]int
 }
 
+// newBudgets takes a Timing that is complete.
 func newBudgets(t Timing) *budgets {
 	s := &budgets{scale: t.Scale * raceScale}
 	for b := range numBudgets {
-		s.limits[b] = s.scaled(*t.field(b))
+		s.limits[b] = t.stretch(*t.field(b))
 	}
 	return s
 }
-
-// scaled stretches d for a slow machine and the race detector.
-func (s *budgets) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * s.scale) }
 
 func (s *budgets) record(b budget, took time.Duration) {
 	s.mu.Lock()

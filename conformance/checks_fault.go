@@ -111,7 +111,7 @@ func faultLongOutage(e *env) {
 	sets := addSets("set", nodes)
 	end := e.outage()
 	e.detached(nodes...)
-	e.eventually(e.limit(detect)+e.scaled(e.h.Timing.Channel.Grace), "the policy decides", func() error {
+	e.eventually(e.limit(detect)+e.h.Timing.Channel.Grace, "the policy decides", func() error {
 		for _, n := range nodes[:2] {
 			if err := lists(n.View(), n, n); err != nil {
 				return err

@@ -32,7 +32,7 @@ func isolationClusterName(e *env) {
 		return nil
 	}
 	e.eventually(e.limit(converge), "each cluster has two members and one entry", alone)
-	e.always(e.scaled(2*e.h.Timing.Channel.Sync), "each cluster for itself", alone)
+	e.always(2*e.h.Timing.Channel.Sync, "each cluster for itself", alone)
 
 	// A transport that mixes clusters up is told by what the frames say.
 	for _, c := range cells {
@@ -74,7 +74,7 @@ func isolationForeignData(e *env) {
 			e.h.Inject(e, near, frame)
 		}
 	}
-	e.always(e.scaled(2*e.h.Timing.Channel.Sync), "we are as before", sound)
+	e.always(2*e.h.Timing.Channel.Sync, "we are as before", sound)
 	for _, n := range nodes {
 		if r := n.metric(metricRejected); r > 0 {
 			e.Errorf("%s was given %v frames that were sent to clusters of similar names", n, r)

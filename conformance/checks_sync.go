@@ -184,7 +184,7 @@ func readyWaitsForSync(e *env) {
 
 	third, err := e.prepare("c", func(c *backend.Config) {
 		rarely(c)
-		c.Timing.Settle = 500 * time.Millisecond
+		c.Timing.Settle = e.scaled(500 * time.Millisecond)
 	})
 	if err != nil {
 		e.Fatal(err)

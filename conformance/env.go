@@ -48,7 +48,7 @@ func (c *check) run(t testing.TB, s *suite) bool {
 		cluster: "conf-" + strings.ReplaceAll(c.name, "/", "-") + "-" + strings.ToLower(rand.Text()[:8]),
 		server:  s.shared,
 	}
-	most := s.budgets.scaled(s.h.limit)
+	most := s.h.Timing.stretch(s.h.limit)
 	e.run(c.name, most, func() {
 		if c.level == fault && s.h.Server != nil {
 			e.server = s.h.Server(e)
@@ -329,7 +329,7 @@ func (e *env) done(d time.Duration, what string, c <-chan struct{}) {
 func (e *env) limit(b budget) time.Duration { return e.suite.budgets.limits[b] }
 
 // scaled stretches d as the budgets are.
-func (e *env) scaled(d time.Duration) time.Duration { return e.suite.budgets.scaled(d) }
+func (e *env) scaled(d time.Duration) time.Duration { return e.h.Timing.stretch(d) }
 
 // views shows every open node's view.
 func (e *env) views() string {

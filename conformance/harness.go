@@ -123,9 +123,9 @@ type Timing struct {
 	// Joiner is how long a state of the others may take to reach a node.
 	Joiner time.Duration
 
-	// Scale multiplies all budgets, for a machine that is slow or busy; 0 means 1.
-	// Under the race detector they are three times as long besides. It is printed
-	// with the budgets.
+	// Scale multiplies all budgets and periods, for a machine that is slow or busy;
+	// 0 means 1. Under the race detector they are three times as long besides. It
+	// is printed with the budgets.
 	Scale float64
 }
 
