@@ -36,8 +36,8 @@ type ClusterChannel interface {
 	Watch(ctx context.Context) iter.Seq[View]
 
 	// WaitReady returns nil once View().Ready is not Settling: the state of the
-	// others was merged, or there are no others, or the settle limit has passed. It
-	// returns ctx's error when ctx ends first, and ErrClosed after Close.
+	// others was merged, or there are no others, or the settle limit has passed;
+	// and the states added since then have been exchanged too. It returns ctx's error when ctx ends first, and ErrClosed after Close.
 	WaitReady(ctx context.Context) error
 
 	// Close sends what is queued, says goodbye, and releases everything, all

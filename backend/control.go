@@ -119,7 +119,7 @@ func (c *control) handle(ev events, now time.Time) {
 	for _, id := range ev.echoes {
 		c.onEcho(id, now)
 	}
-	if c.native && c.linked && c.hasList {
+	if c.native && c.linked && c.hasList && (ev.hasList || len(ev.links) > 0) {
 		c.applyList(now)
 	}
 	if ev.gap {
@@ -163,7 +163,9 @@ func (c *control) onLink(l linkEvent, now time.Time) {
 		}
 	}
 	clear(c.beats)
-	c.sendBeat(now, true)
+	if !c.native {
+		c.sendBeat(now, true)
+	}
 	if again && c.attached { // resubscribed: frames were missed
 		c.n.pulls.wantAll("reattach")
 	}
@@ -177,6 +179,9 @@ func (c *control) lookAtCaps(now time.Time) {
 	}
 	c.native = s.caps.Membership
 	if c.native && c.linked && !c.attached {
+		if c.hasList {
+			c.applyList(now)
+		}
 		c.attach(now)
 	}
 }
@@ -264,7 +269,7 @@ func (c *control) onFrame(f *wire.Frame, now time.Time) {
 }
 
 func (c *control) onBeat(id string, f *wire.Frame) {
-	if f.Hello {
+	if f.Hello && !c.native {
 		c.owesBeat = true
 	}
 	if c.native || len(f.Member.Name) == 0 || slices.Contains(c.tombs, id) {
@@ -401,9 +406,6 @@ func (c *control) tick(now time.Time) time.Time {
 	}
 	if c.linked && !c.native {
 		c.tickBus(now, due)
-	} else if c.linked && c.owesBeat {
-		c.owesBeat = false
-		c.sendBeat(now, false)
 	}
 	if due(c.markAt) {
 		c.markAt = time.Time{}

@@ -160,8 +160,14 @@ func (n *node) exchangeLoop() {
 // exchange asks members until one has answered.
 func (n *node) exchange(w wanted) {
 	targets := n.targets(w)
-	if len(targets) == 0 {
-		return // whoever joins later asks for itself
+	covered := n.statesOf(w.keys)
+	if len(targets) == 0 { // whoever joins later asks for itself
+		if n.view.Load().Ready != Settling {
+			for _, st := range covered {
+				st.exchanged()
+			}
+		}
+		return
 	}
 	if w.reason == "gap" {
 		n.met.gaps.Inc()
@@ -172,12 +178,32 @@ func (n *node) exchange(w wanted) {
 			return
 		}
 		if err := n.pullFrom(target, w); err == nil {
-			n.inbox.exchangeDone()
+			for _, st := range covered {
+				st.exchanged()
+			}
+			if w.keys == nil {
+				n.inbox.exchangeDone()
+			}
 			return
 		} else if n.work.Err() == nil {
 			n.log.Debug("a member did not answer; asking another", "member", target.Name, "err", err)
 		}
 	}
+}
+
+// statesOf returns the registered states under keys, or all.
+func (n *node) statesOf(keys []string) []*state {
+	all := *n.states.Load()
+	if keys == nil {
+		return slices.Collect(maps.Values(all))
+	}
+	var some []*state
+	for _, key := range keys {
+		if st := all[key]; st != nil {
+			some = append(some, st)
+		}
+	}
+	return some
 }
 
 // targets lists whom to ask, in order: the lowest other member first, unless it
@@ -273,7 +299,7 @@ func (n *node) mergeAnswer(it wire.Item, merges *sync.WaitGroup) {
 		return
 	}
 	merges.Add(1)
-	if !st.doOr(func() {
+	if !st.doOr(len(it.Data), func() {
 		st.merge(it.Data)
 		merges.Done()
 		if !it.HasSum {
@@ -314,7 +340,7 @@ func (n *node) digests(keys []string) []wire.Item {
 			continue
 		}
 		left.Add(1)
-		if !st.doOr(func() {
+		if !st.doOr(0, func() {
 			defer left.Done()
 			if sum, _, err := st.digest(); err == nil {
 				mu.Lock()
@@ -373,7 +399,9 @@ func (n *node) receivePush(f *wire.Frame) {
 	}
 	for _, it := range a.items {
 		if st := (*n.states.Load())[string(it.Key)]; st != nil && it.HasData {
-			st.do(func() { st.merge(it.Data) })
+			if !st.doOr(len(it.Data), func() { st.merge(it.Data) }, nil) {
+				n.met.drop(st.key, "inbound_overflow")
+			}
 		}
 	}
 }
@@ -486,7 +514,7 @@ func (n *node) answer(r request) {
 func (n *node) difference(st *state, want wire.Item) (it wire.Item, ok bool) {
 	result := make(chan wire.Item, 1)
 	fail := func() { result <- wire.Item{} }
-	if !st.doOr(func() {
+	if !st.doOr(0, func() {
 		sum, b, err := st.digest()
 		if err == nil && want.HasSum && sum == want.Digest {
 			result <- wire.Item{}
@@ -522,6 +550,13 @@ func (n *node) sendState(to *Member, c wire.Control) {
 		return
 	}
 	frame := n.enc.Control(wire.Push, c)
+	if len(frame) > maxFrameBytes {
+		for _, it := range c.Items {
+			n.met.drop(string(it.Key), "too_large")
+			n.log.warn("large:"+string(it.Key), "a state is too large to be exchanged; the others cannot catch up", "key", string(it.Key), "bytes", len(it.Data), "limit", maxFrameBytes)
+		}
+		return
+	}
 	if err := s.transmit(n.work, frame, to); err != nil {
 		if n.work.Err() == nil && !errors.Is(err, context.Canceled) {
 			n.met.publishFailed("full_state", "transport_error")

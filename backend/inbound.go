@@ -13,6 +13,7 @@ import (
 
 const (
 	inboxFrames   = 4096
+	inboxBytes    = 64 << 20
 	maxFrameBytes = 256 << 20
 )
 
@@ -238,7 +239,10 @@ func (s *session) MergeState(b []byte) {
 		if st := (*n.states.Load())[string(p.Key)]; st != nil {
 			data := slices.Clone(p.Data)
 			left.Add(1)
-			st.do(func() { st.merge(data); done() })
+			if !st.doOr(len(data), func() { st.merge(data); done() }, done) {
+				n.met.drop(st.key, "inbound_overflow")
+				done()
+			}
 		}
 	}
 	done()
@@ -255,6 +259,7 @@ type inbox struct {
 // events are what has happened since the control loop last looked.
 type events struct {
 	frames    [][]byte
+	bytes     int // of frames
 	echoes    []uint64
 	links     []linkEvent
 	members   []Member
@@ -295,8 +300,10 @@ func (i *inbox) take() events {
 func (i *inbox) frame(b []byte) bool {
 	ok := true
 	i.put(func(e *events) {
-		if ok = len(e.frames) < inboxFrames; ok {
+		ok = len(e.frames) == 0 || len(e.frames) < inboxFrames && e.bytes+len(b) <= inboxBytes
+		if ok {
 			e.frames = append(e.frames, b)
+			e.bytes += len(b)
 		}
 	})
 	return ok

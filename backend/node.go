@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/clusterchannel/clusterchannel/internal/wire"
@@ -167,8 +168,28 @@ func (n *node) WaitReady(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := n.await(ctx, n.ready, nil); err != nil {
+		return err
+	}
+	limit := time.NewTimer(n.cfg.Timing.Settle)
+	defer limit.Stop()
+	for _, st := range *n.states.Load() { // added since the first exchange
+		if len(n.otherMembers()) == 0 {
+			break
+		}
+		if err := n.await(ctx, st.synced, limit.C); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits for done, or until limit.
+func (n *node) await(ctx context.Context, done <-chan struct{}, limit <-chan time.Time) error {
 	select {
-	case <-n.ready:
+	case <-done:
+		return nil
+	case <-limit:
 		return nil
 	case <-n.work.Done():
 		return fmt.Errorf("%w: WaitReady", ErrClosed)

@@ -11,6 +11,10 @@ import (
 // configuration is bad.
 const openPatience = 900 * time.Millisecond
 
+// closePatience is what Close allows itself beyond its context, for what ends
+// as soon as it is told.
+const closePatience = 500 * time.Millisecond
+
 // Open joins the cluster that c names. It returns within a second, with one
 // exception: where c.OnStartFailure is Fail it waits for the first attempt to
 // end. ctx bounds the opening only, not the life of the channel.
@@ -114,7 +118,11 @@ func (n *node) shutDown(ctx context.Context) error {
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		err = fmt.Errorf("close: %w; a state's Merge or MarshalBinary has not returned", ctx.Err())
+		select { // what only has to be told ends now
+		case <-ended:
+		case <-time.After(closePatience):
+			err = fmt.Errorf("close: %w; a state's Merge or MarshalBinary has not returned", ctx.Err())
+		}
 	}
 	n.goodbye(ctx)
 	n.link.closing(ctx)
@@ -124,7 +132,7 @@ func (n *node) shutDown(ctx context.Context) error {
 	case <-ctx.Done():
 		select { // a driver that keeps to its ctx ends now
 		case <-n.linkDone:
-		case <-time.After(time.Second):
+		case <-time.After(closePatience):
 			err = errors.Join(err, fmt.Errorf("close: %w; the driver has not closed", ctx.Err()))
 		}
 	}

@@ -39,6 +39,7 @@ type segment struct {
 	buf   []byte
 	first int // where the first update begins as a frame of its own
 	n     int
+	size  int // as counted against the outbox's bound
 	last  uint64
 }
 
@@ -65,9 +66,6 @@ func (o *outbox) update(key string, data []byte) error {
 	o.seq++
 	size := o.enc.UpdateSize(key, len(data))
 	if o.items >= o.maxItems || o.bytes+size > o.maxBytes && o.items > 0 {
-		if o.items == 0 {
-			o.sent = o.seq
-		}
 		o.mu.Unlock()
 		return ErrQueueFull
 	}
@@ -84,6 +82,7 @@ func (o *outbox) update(key string, data []byte) error {
 		s.first = start
 	}
 	s.n++
+	s.size += size
 	s.last = o.seq
 	o.items++
 	o.bytes += size
@@ -127,12 +126,10 @@ func (o *outbox) done(s *segment) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.items -= s.n
+	o.bytes -= s.size
 	o.sent = max(o.sent, s.last)
-	if o.items == 0 {
-		o.bytes = 0
+	if o.items == 0 { // dropped ones are behind us too
 		o.sent = o.seq
-	} else {
-		o.bytes = max(o.bytes-len(s.buf), 0)
 	}
 	if cap(s.buf) <= 2*segmentBytes && len(o.free) < 4 {
 		*s = segment{buf: o.enc.AppendBatch(s.buf[:0])}

@@ -22,7 +22,11 @@ type state struct {
 	arena   []byte // the bytes of the queue's updates
 	spare   []entry
 	scratch []byte
+	held    int // bytes of the jobs that are not done
 	removed bool
+
+	synced   chan struct{} // closed by the first exchange
+	syncOnce sync.Once
 
 	wake    chan struct{}
 	stopped chan struct{} // closed when the worker has ended
@@ -40,7 +44,7 @@ type entry struct {
 }
 
 func newState(n *node, key string, s State, o *StateOptions) *state {
-	st := &state{node: n, key: key, s: s, wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+	st := &state{node: n, key: key, s: s, synced: make(chan struct{}), wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
 	if o != nil {
 		st.opts = *o
 	}
@@ -121,19 +125,17 @@ func (st *state) enqueue(data []byte, sent int64) bool {
 	return true
 }
 
-// do queues a job that runs once everything queued before it is merged, unless
-// the state ends first.
-func (st *state) do(job func()) { st.doOr(job, nil) }
-
-// doOr is do, with what to call when the state ends first. It tells whether
-// either will be called.
-func (st *state) doOr(job, cancel func()) bool {
+// doOr queues a job that runs once everything queued before it is merged, or
+// cancel when the state ends first; cancel may be nil. It tells whether there
+// was room for the job, which holds size bytes; else neither is called.
+func (st *state) doOr(size int, job, cancel func()) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.removed || len(st.queue) >= st.opts.QueueItems {
+	if st.removed || len(st.queue) >= st.opts.QueueItems || st.held > 0 && st.held+size > st.opts.QueueBytes {
 		return false
 	}
-	st.queue = append(st.queue, entry{job: job, cancel: cancel})
+	st.held += size
+	st.queue = append(st.queue, entry{n: size, job: job, cancel: cancel})
 	st.signal()
 	return true
 }
@@ -181,6 +183,7 @@ func (st *state) work() {
 			}
 			if e.job != nil {
 				e.job()
+				st.release(e.n)
 				continue
 			}
 			st.merge(arena[e.off : e.off+e.n : e.off+e.n])
@@ -199,6 +202,15 @@ func (st *state) work() {
 		st.mu.Unlock()
 	}
 }
+
+func (st *state) release(size int) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.held -= size
+}
+
+// exchanged notes that the state has been compared with another member's.
+func (st *state) exchanged() { st.syncOnce.Do(func() { close(st.synced) }) }
 
 func (st *state) isStopped() bool {
 	select {
