@@ -305,6 +305,9 @@ func equalMember(a, b Member) bool {
 func (c *control) join(m Member) {
 	c.n.met.joined.Inc()
 	c.n.log.Info("member joined", "member", m.Name, "instance", m.Instance, "addr", m.Addr)
+	if c.native {
+		c.n.met.pings.WithLabelValues(m.Name) // one series a member, from the start
+	}
 	if m.Instance == "" {
 		return
 	}
