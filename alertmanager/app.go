@@ -206,14 +206,26 @@ func (a *App) Close() {
 	})
 }
 
+// CheckConfig tells whether file can be an Options.ConfigFile, before anything
+// else is begun. Its error names file and line.
+func CheckConfig(file string) error {
+	_, err := loadConfig(file)
+	return err
+}
+
 func loadConfig(file string) (*config.Config, error) {
 	conf, err := config.LoadFile(file)
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return nil, fmt.Errorf("%w: config file: %w", backend.ErrConfig, err)
+	}
 	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
-			return nil, fmt.Errorf("%w: config file: %w", backend.ErrConfig, err)
-		}
-		return nil, fmt.Errorf("%w: config file %s: %w", backend.ErrConfig, file, err)
+		return nil, unusable(file, err)
 	}
 	return conf, nil
+}
+
+// unusable is the error of a configuration file that was read.
+func unusable(file string, err error) error {
+	return fmt.Errorf("%w: config file %s: %w", backend.ErrConfig, file, err)
 }

@@ -47,6 +47,9 @@ type alertmanagerCmd struct {
 
 // Run runs the instance until ctx is done.
 func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
+	if err := alertmanager.CheckConfig(c.ConfigFile); err != nil {
+		return err
+	}
 	logger := c.logger()
 	external, err := c.externalURL()
 	if err != nil {
