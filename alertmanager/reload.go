@@ -56,13 +56,13 @@ func (r *reloader) apply(conf *config.Config) error {
 	}
 	tmpl, err := template.FromGlobs(conf.Templates)
 	if err != nil {
-		return fmt.Errorf("templates: %w", err)
+		return unusable(r.opts.ConfigFile, fmt.Errorf("templates: %w", err))
 	}
 	tmpl.ExternalURL = r.opts.ExternalURL
 	routes := dispatch.NewRoute(conf.Route, nil)
 	receivers, err := r.receivers(conf, routes, tmpl)
 	if err != nil {
-		return err
+		return unusable(r.opts.ConfigFile, err)
 	}
 
 	r.halt()

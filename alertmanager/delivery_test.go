@@ -1,0 +1,83 @@
+package alertmanager_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/clusterchannel/clusterchannel/alertmanager"
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+func TestOneDeliveryFromTheFirst(t *testing.T) {
+	t.Parallel()
+	nodes, sink := startThree(t)
+	fire(t, nodes, "DiskFull", "NodeDown")
+	turnsOver(t, len(nodes))
+	sink.expect(t, "DiskFull", nodes[0].external())
+	sink.expect(t, "NodeDown", nodes[0].external())
+}
+
+// An alert that only the last node was told of is late, not lost.
+func TestDeliveryByTheOnlyOneThatKnows(t *testing.T) {
+	t.Parallel()
+	nodes, sink := startThree(t)
+	fire(t, nodes[2:], "DiskFull")
+	sink.waitFor(t, "DiskFull")
+	sink.expect(t, "DiskFull", nodes[2].external())
+}
+
+func TestSilenceOfOneSilencesAll(t *testing.T) {
+	t.Parallel()
+	nodes, sink := startThree(t)
+	id := nodes[1].silenceOf(t, "Maintenance")
+	for _, n := range nodes {
+		n.silenceBecomes(t, id, "active")
+	}
+	fire(t, nodes, "Maintenance", "DiskFull")
+	turnsOver(t, len(nodes))
+	sink.expect(t, "Maintenance")
+	sink.expect(t, "DiskFull", nodes[0].external())
+
+	if code, body := nodes[2].call(t, http.MethodDelete, "/api/v2/silence/"+id, nil); code != http.StatusOK {
+		t.Fatalf("expire the silence: %d: %s", code, body)
+	}
+	nodes[0].silenceBecomes(t, id, "expired")
+}
+
+func TestTheNextMovesUp(t *testing.T) {
+	t.Parallel()
+	nodes, sink := startThree(t)
+	fire(t, nodes, "Before")
+	turnsOver(t, len(nodes))
+	sink.expect(t, "Before", nodes[0].external())
+
+	nodes[0].app.Close()
+	nodes[0].leave(t)
+	rest := nodes[1:]
+	agree(t, rest)
+	fire(t, rest, "Before", "After")
+	turnsOver(t, len(rest))
+	sink.expect(t, "After", nodes[1].external())
+	sink.expect(t, "Before", nodes[0].external())
+}
+
+// A node that joins late has silences and notification log from the others.
+func TestJoinerKnowsWhatWasSent(t *testing.T) {
+	t.Parallel()
+	sink, bus := newSink(t), newBus(t)
+	file := configFile(t, config(sink.url))
+	opts := alertmanager.Options{ConfigFile: file}
+	second := start(t, "b", bus, backend.Timing{}, opts)
+	id := second.silenceOf(t, "Maintenance")
+	fire(t, []*node{second}, "DiskFull")
+	sink.waitFor(t, "DiskFull")
+
+	first := start(t, "a", bus, backend.Timing{}, opts)
+	agree(t, []*node{first, second})
+	first.silenceBecomes(t, id, "active")
+	fire(t, []*node{first}, "DiskFull", "Maintenance", "New")
+	sink.waitFor(t, "New")
+	turnsOver(t, 1)
+	sink.expect(t, "DiskFull", second.external())
+	sink.expect(t, "Maintenance")
+}
