@@ -1,4 +1,4 @@
-# The targets that people and CI use. Each is one idea; nothing here installs.
+# The targets that people and CI use. Each is one idea.
 GO        ?= go
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
@@ -7,13 +7,17 @@ BENCHTIME ?= 1s
 # be used from outside.
 CONSUMER := conformance/consumer
 
-.PHONY: build test race lint fuzz bench demo ci
+.PHONY: build servers test race lint fuzz bench demo ci
 
 build:
 	$(GO) build ./...
 
+# What the tests need beyond Go: a real Alertmanager.
+servers:
+	.ci/install
+
 # Everything, faults included.
-test:
+test: servers
 	$(GO) test -timeout 20m ./...
 	cd $(CONSUMER) && $(GO) test -timeout 10m ./...
 
