@@ -255,7 +255,23 @@ func (s *session) transmit(ctx context.Context, frame []byte, to *Member) error 
 	if s.caps.MaxFrame <= 0 || len(frame) <= s.caps.MaxFrame {
 		return one(frame)
 	}
-	return s.node.enc.Chunks(frame, s.caps.MaxFrame, instance, rand.Uint64(), one)
+	return s.node.enc.Chunks(frame, s.caps.MaxFrame, instance, rand.Uint64(), func(chunk []byte) error {
+		s.sendControl(ctx) // a beat must not wait for megabytes
+		return one(chunk)
+	})
+}
+
+// sendControl sends the control frames that wait.
+func (s *session) sendControl(ctx context.Context) {
+	for {
+		control := s.node.out.nextControl()
+		if control == nil {
+			return
+		}
+		if err := s.transmit(ctx, control, nil); err != nil && ctx.Err() == nil {
+			s.node.log.warn("send", "a control frame could not be sent", "err", err)
+		}
+	}
 }
 
 // sendLoop hands what is in the outbox to the driver, one frame at a time: what
@@ -272,15 +288,10 @@ func (n *node) sendLoop() {
 			}
 			continue
 		}
-		control, seg := n.out.next(true)
-		switch {
-		case control != nil:
-			if err := s.transmit(n.work, control, nil); err != nil && n.work.Err() == nil {
-				n.log.warn("send", "a control frame could not be sent", "err", err)
-			}
-		case seg != nil:
+		s.sendControl(n.work)
+		if seg := n.out.next(); seg != nil {
 			n.sendUpdates(s, seg)
-		default:
+		} else {
 			select {
 			case <-n.out.wake:
 			case <-changed:

@@ -100,25 +100,31 @@ func (o *outbox) segment(size int) *segment {
 	return &segment{buf: o.enc.AppendBatch(make([]byte, 0, max(size+128, 4096)))}
 }
 
-// next takes the next frame: control before updates, and updates only if data.
-// The segment goes back by done.
-func (o *outbox) next(data bool) (control []byte, seg *segment) {
+// nextControl takes the next control frame, or nil.
+func (o *outbox) nextControl() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.control) > 0 {
-		control = o.control[0]
-		o.control = o.control[1:]
-		return control, nil
+	if len(o.control) == 0 {
+		return nil
 	}
-	if !data || len(o.segments) == 0 {
-		return nil, nil
+	frame := o.control[0]
+	o.control = o.control[1:]
+	return frame
+}
+
+// next takes the next updates, or nil. The segment goes back by done.
+func (o *outbox) next() *segment {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.segments) == 0 {
+		return nil
 	}
-	seg = o.segments[0]
+	seg := o.segments[0]
 	o.segments = o.segments[1:]
 	if len(o.segments) == 0 {
 		o.segments = nil
 	}
-	return nil, seg
+	return seg
 }
 
 // done recycles a segment whose frame has left, or failed to.

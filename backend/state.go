@@ -67,12 +67,12 @@ func (st *state) TryBroadcast(b []byte) error {
 		n.met.drop(st.key, "too_large")
 		return fmt.Errorf("%w: payload of %d bytes for state %q, max_payload is %d", ErrTooLarge, len(b), st.key, n.cfg.MaxPayload)
 	}
+	if st.isRemoved() || n.closing.Load() {
+		return fmt.Errorf("%w: channel of state %q", ErrClosed, st.key)
+	}
 	if h := xxhash.Sum64(b); st.recent[h%uint64(len(st.recent))].Load() == h && h != 0 {
 		n.met.echoSuppressed.Inc() // everybody got it from its origin, as we did
 		return nil
-	}
-	if st.isRemoved() {
-		return fmt.Errorf("%w: state %q was removed", ErrClosed, st.key)
 	}
 	err := n.out.update(st.key, b)
 	switch {
