@@ -288,8 +288,10 @@ func sendLater(d *bent) {
 	queue := make(chan []byte, 1000)
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		pace := time.NewTicker(time.Millisecond)
+		defer pace.Stop()
 		for b := range queue {
-			time.Sleep(time.Millisecond)
+			<-pace.C
 			_ = d.Driver.Broadcast(context.Background(), b)
 		}
 	})
