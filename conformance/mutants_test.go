@@ -1,3 +1,8 @@
+// Some mutants race on purpose, which the race detector would count against the
+// test; they are killed without it.
+
+//go:build !race
+
 package conformance
 
 import (
