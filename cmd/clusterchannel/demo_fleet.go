@@ -20,6 +20,8 @@ import (
 	"time"
 )
 
+const logKept = 16 << 10 // bytes of a node's log, for when it fails
+
 // fleet is the demo's nodes, each a process of this program.
 type fleet struct {
 	demo        *demoCmd
@@ -106,16 +108,16 @@ func (f *fleet) start(n *child) error {
 	for _, k := range slices.Sorted(maps.Keys(f.demo.Param)) {
 		args = append(args, "--cluster.param="+k+"="+f.demo.Param[k])
 	}
-	n.cmd = exec.Command(self, args...)
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	n.log, n.ended = new(bytes.Buffer), make(chan struct{})
-	stderr, err := n.cmd.StderrPipe()
+	cmd := exec.Command(self, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err
 	}
-	if err := n.cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		return err
 	}
+	n.cmd, n.log, n.ended = cmd, new(bytes.Buffer), make(chan struct{})
 	go func() {
 		defer close(n.ended)
 		lines := bufio.NewScanner(stderr)
@@ -123,11 +125,11 @@ func (f *fleet) start(n *child) error {
 			if f.demo.Logs {
 				fmt.Fprintf(os.Stderr, "%s: %s\n", n.name, lines.Text())
 			}
-			if n.log.Len() < 16<<10 {
-				n.log.WriteString(lines.Text() + "\n")
-			}
+			n.log.WriteString(lines.Text() + "\n")
+			n.log.Next(max(0, n.log.Len()-logKept))
 		}
-		_ = n.cmd.Wait() // how it ended is no news: we kill it
+		_, _ = io.Copy(io.Discard, stderr) // after a line too long to scan, lest the node blocks
+		_ = n.cmd.Wait()                   // how it ended is no news: we kill it
 	}()
 	return nil
 }
@@ -150,26 +152,27 @@ func (n *child) running() bool {
 	}
 }
 
-// stop ends all nodes gracefully.
-func (f *fleet) stop() error {
+// stop ends all nodes gracefully, and kills those that are late.
+func (f *fleet) stop() (err error) {
 	for _, n := range f.nodes {
 		if n.running() {
 			_ = n.cmd.Process.Signal(syscall.SIGTERM)
 		}
 	}
-	limit := time.After(shutDownTimeout + 5*time.Second)
+	limit, cancel := context.WithTimeout(context.Background(), shutDownTimeout+5*time.Second)
+	defer cancel()
 	for _, n := range f.nodes {
-		if n.cmd == nil || n.ended == nil {
+		if n.cmd == nil {
 			continue
 		}
 		select {
 		case <-n.ended:
-		case <-limit:
+		case <-limit.Done():
 			n.kill()
-			return fmt.Errorf("%s did not end when told to", n.name)
+			err = errors.Join(err, fmt.Errorf("%s did not end when told to", n.name))
 		}
 	}
-	return nil
+	return err
 }
 
 // nodeState is what a node says of itself.
@@ -183,7 +186,7 @@ var client = &http.Client{Timeout: 5 * time.Second}
 
 func (n *child) state(ctx context.Context) (s nodeState, err error) {
 	if !n.running() {
-		return s, fmt.Errorf("%s has ended:\n%s", n.name, n.log.String())
+		return s, fmt.Errorf("%w: %s has ended:\n%s", errFinal, n.name, n.log.String())
 	}
 	if _, err := n.call(ctx, http.MethodGet, "/-/ready", nil); err != nil {
 		return s, err

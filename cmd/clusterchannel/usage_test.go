@@ -56,6 +56,7 @@ func TestBadInvocations(t *testing.T) {
 		"alert twice":           {[]string{"demo", "--alerts=" + file(t, "f.json", `[{"labels":{"alertname":"x"}},{"labels":{"alertname":"x"}}]`)}, []string{"--alerts", "f.json", "alert 1"}},
 		"one node":              {[]string{"demo", "--nodes=1"}, []string{"--nodes", "2"}},
 		"nodes not a number":    {[]string{"demo", "--nodes=three"}, []string{"--nodes", "three"}},
+		"demo unknown param":    {[]string{"demo", "--param=colour=red"}, []string{"colour", "listen_address"}},
 		"demo unknown backend":  {[]string{"demo", "--backend=carrier-pigeon"}, []string{"--backend", "carrier-pigeon"}},
 	} {
 		t.Run(name, func(t *testing.T) {
