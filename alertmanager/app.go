@@ -45,7 +45,8 @@ type App struct {
 
 // New starts an instance. Its error names what is wrong with the configuration;
 // nothing is then left running. registry receives the instance's metrics, which
-// the handler serves at /metrics; nil means a new one.
+// the handler serves at /metrics; nil means a new one. No two instances may share
+// a registry: Alertmanager's packages panic at the second one.
 func New(opts Options, registry *prometheus.Registry) (_ *App, err error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
