@@ -63,13 +63,16 @@ func metricsSameNames(e *env) {
 	nodes := []*node{e.open("a", limit), e.open("b", limit)}
 	e.agreed(nodes...)
 	sets := addSets("set", nodes)
-	for _, n := range nodes { // some series begin with their first event
-		bad := n.add("bad", stateFuncs{
+	var bad []backend.Channel // some series begin with their first event
+	for _, n := range nodes {
+		bad = append(bad, n.add("bad", stateFuncs{
 			marshal: func() ([]byte, error) { return nil, errors.New("boom") },
 			merge:   func([]byte) error { return errors.New("boom") },
-		})
-		bad.Broadcast([]byte("an update"))
-		bad.Broadcast(make([]byte, most+1))
+		}))
+	}
+	for i, c := range bad {
+		c.Broadcast(fmt.Appendf(nil, "an update of node %d", i))
+		c.Broadcast(make([]byte, most+1))
 	}
 	sets[0].write([]byte("an entry"))
 	e.eventually(e.limit(joiner), "the entry arrives", func() error {
