@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	ml "github.com/hashicorp/memberlist"
+	"github.com/prometheus/alertmanager/cluster"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+	_ "github.com/clusterchannel/clusterchannel/backends/memberlist"
+)
+
+var silent = slog.New(slog.DiscardHandler)
+
+// freeAddress returns an address of loopback that is free for TCP and UDP.
+func freeAddress() (string, error) {
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		addr := l.Addr().String()
+		u, err := net.ListenPacket("udp", addr)
+		if cerr := l.Close(); cerr != nil {
+			return "", cerr
+		}
+		if err == nil {
+			return addr, u.Close()
+		}
+	}
+}
+
+// seats is a mesh of ours.
+type seats struct {
+	addrs []string
+	nodes []backend.ClusterChannel
+	all   []*store
+	first backend.Channel
+}
+
+func channels(n int) (mesh, error) {
+	m := &seats{}
+	for range n {
+		if _, err := m.add(); err != nil {
+			m.close()
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *seats) add() (*store, error) {
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	node, s, c, err := openSeat(addr, m.addrs)
+	if err != nil {
+		return nil, err
+	}
+	if m.first == nil {
+		m.first = c
+	}
+	m.addrs, m.nodes, m.all = append(m.addrs, addr), append(m.nodes, node), append(m.all, s)
+	return s, nil
+}
+
+func openSeat(addr string, peers []string) (backend.ClusterChannel, *store, backend.Channel, error) {
+	params := map[string]string{"listen_address": addr}
+	if len(peers) > 0 {
+		params["peers"] = peers[0]
+	}
+	node, err := backend.Open(context.Background(), backend.Config{
+		Backend: "memberlist", Cluster: "bench", Name: "node-" + addr, Params: params, Logger: silent, Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s := newStore()
+	c, err := node.AddState("bench", s, nil)
+	return node, s, c, err
+}
+
+func (m *seats) broadcast(b []byte) { m.first.Broadcast(b) }
+func (m *seats) stores() []*store   { return m.all }
+func (m *seats) address() string    { return m.addrs[0] }
+
+func (m *seats) members() []int {
+	counts := make([]int, len(m.nodes))
+	for i, n := range m.nodes {
+		counts[i] = len(n.Members())
+	}
+	return counts
+}
+
+func (m *seats) join() (*store, func(), error) {
+	s, err := m.add()
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func() {}, m.nodes[len(m.nodes)-1].WaitReady(context.Background())
+}
+
+func (m *seats) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, n := range m.nodes {
+		if err := n.Close(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
+}
+
+// peers is a mesh of Alertmanager's.
+type peers struct {
+	addrs []string
+	nodes []*cluster.Peer
+	all   []*store
+	first cluster.ClusterChannel
+}
+
+func alertmanagers(n int) (mesh, error) {
+	m := &peers{}
+	for range n {
+		if _, err := m.add(); err != nil {
+			m.close()
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *peers) add() (*store, error) {
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	p, s, c, err := openPeer(addr, m.addrs)
+	if err != nil {
+		return nil, err
+	}
+	if m.first == nil {
+		m.first = c
+	}
+	m.addrs, m.nodes, m.all = append(m.addrs, addr), append(m.nodes, p), append(m.all, s)
+	return s, nil
+}
+
+func openPeer(addr string, known []string) (*cluster.Peer, *store, cluster.ClusterChannel, error) {
+	reg := prometheus.NewRegistry()
+	p, err := cluster.Create(silent, reg, addr, "", known[:min(len(known), 1)], true,
+		cluster.DefaultPushPullInterval, cluster.DefaultGossipInterval, cluster.DefaultTCPTimeout, cluster.DefaultResolvePeersTimeout,
+		cluster.DefaultProbeTimeout, cluster.DefaultProbeInterval, nil, false, "bench", "")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s := newStore()
+	c := p.AddState("bench", s, reg)
+	_ = p.Join(cluster.DefaultReconnectInterval, cluster.DefaultReconnectTimeout) // it tries on by itself
+	return p, s, c, nil
+}
+
+func (m *peers) broadcast(b []byte) { m.first.Broadcast(b) }
+func (m *peers) stores() []*store   { return m.all }
+func (m *peers) address() string    { return m.addrs[0] }
+
+func (m *peers) members() []int {
+	counts := make([]int, len(m.nodes))
+	for i, p := range m.nodes {
+		counts[i] = p.ClusterSize()
+	}
+	return counts
+}
+
+func (m *peers) join() (*store, func(), error) {
+	s, err := m.add()
+	if err != nil {
+		return nil, nil, err
+	}
+	p := m.nodes[len(m.nodes)-1]
+	p.Settle(context.Background(), 10*cluster.DefaultGossipInterval)
+	return s, func() {}, p.WaitReady(context.Background())
+}
+
+func (m *peers) close() {
+	for _, p := range m.nodes {
+		_ = p.Leave(time.Second) // the others may be gone already
+	}
+}
+
+// runNode is the process that joins a mesh to be killed.
+func runNode(kind, peer string) {
+	log.SetOutput(io.Discard)
+	addr, err := freeAddress()
+	if err == nil {
+		if kind == "alertmanager" {
+			_, _, _, err = openPeer(addr, []string{peer})
+		} else {
+			_, _, _, err = openSeat(addr, []string{peer})
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: node:", err)
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	<-ctx.Done()
+}
+
+// bare hands every message to a store.
+type bare struct{ s *store }
+
+func (b bare) NodeMeta(int) []byte             { return nil }
+func (b bare) NotifyMsg(m []byte)              { _ = b.s.Merge(m) }
+func (b bare) GetBroadcasts(_, _ int) [][]byte { return nil }
+func (b bare) LocalState(bool) []byte          { return nil }
+func (b bare) MergeRemoteState([]byte, bool)   {}
+
+// measureBare measures memberlist's own sends from one node to each other.
+func measureBare(n int, p plan) (map[string]cell, error) {
+	var nodes []*ml.Memberlist
+	var stores []*store
+	defer func() {
+		for _, m := range nodes {
+			_ = m.Shutdown() // always nil
+		}
+	}()
+	for i := range n {
+		addr, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		c := ml.DefaultLANConfig()
+		c.Name, c.BindAddr, c.LogOutput, c.EnableCompression = "bare-"+strconv.Itoa(i), host, io.Discard, false
+		if c.BindPort, err = strconv.Atoi(port); err != nil {
+			return nil, err
+		}
+		c.AdvertisePort = c.BindPort
+		s := newStore()
+		c.Delegate = bare{s}
+		m, err := ml.Create(c)
+		if err != nil {
+			return nil, err
+		}
+		nodes, stores = append(nodes, m), append(stores, s)
+		if i > 0 {
+			if _, err := m.Join([]string{nodes[0].LocalNode().Address()}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if !await(time.Minute, func() bool { return nodes[0].NumMembers() == n }) {
+		return nil, fmt.Errorf("%d members", nodes[0].NumMembers())
+	}
+	others := slices.DeleteFunc(nodes[0].Members(), func(m *ml.Node) bool { return m.Name == "bare-0" })
+	b := &bareMesh{node: nodes[0], others: others, all: stores}
+	cells := map[string]cell{}
+	var id uint64
+	cells[rowP50], cells[rowP99], id = oneByOne(b, p)
+	b.reliable = true
+	cells[rowLarge], _ = large(b, id)
+	return cells, nil
+}
+
+// bareMesh is memberlist with nothing around it.
+type bareMesh struct {
+	node     *ml.Memberlist
+	others   []*ml.Node
+	all      []*store
+	reliable bool
+}
+
+func (m *bareMesh) broadcast(b []byte) {
+	if !m.reliable {
+		for _, o := range m.others {
+			_ = m.node.SendBestEffort(o, b) // a loss shows as missing
+		}
+		return
+	}
+	var sends sync.WaitGroup
+	for _, o := range m.others {
+		sends.Go(func() { _ = m.node.SendReliable(o, b) })
+	}
+	sends.Wait()
+}
+
+func (m *bareMesh) stores() []*store              { return m.all }
+func (m *bareMesh) members() []int                { return []int{m.node.NumMembers()} }
+func (m *bareMesh) address() string               { return m.node.LocalNode().Address() }
+func (m *bareMesh) join() (*store, func(), error) { return nil, nil, fmt.Errorf("not measured") }
+func (m *bareMesh) close()                        {}
