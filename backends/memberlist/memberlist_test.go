@@ -154,6 +154,32 @@ func TestVanishedHostIsSeen(t *testing.T) {
 	t.Logf("healed after %v", time.Since(began).Round(time.Millisecond))
 }
 
+func TestReattachesToAllAtOnce(t *testing.T) {
+	w, nodes := cuttableNodes(t, "a", "b", "c", "d")
+	cut := func(cut bool) {
+		for _, n := range nodes[1:] {
+			w.set(nodes[0].addr, n.addr, cut)
+		}
+	}
+	cut(true)
+	eventually(t, 10*time.Second, func() error {
+		if v := nodes[0].view(); v != "a" {
+			return fmt.Errorf("a lists %q", v)
+		}
+		return nil
+	})
+	cut(false)
+	agree(t, nodes...)
+	// What is sent on attaching reaches all.
+	calls := nodes[0].calls()
+	lost := slices.IndexFunc(calls, func(s string) bool { return strings.HasPrefix(s, "link memberlist") })
+	back := lost + slices.Index(calls[lost:], "link ok")
+	members := slices.DeleteFunc(slices.Clone(calls[:back]), func(s string) bool { return !strings.HasPrefix(s, "members") })
+	if last := members[len(members)-1]; last != "members a b c d" {
+		t.Errorf("a is attached when it knows %q; it was told %q", last, calls)
+	}
+}
+
 // cuttableNodes opens nodes on a network that can be cut.
 func cuttableNodes(t *testing.T, all ...string) (*network, []*testNode) {
 	t.Helper()

@@ -47,17 +47,19 @@ type roster struct {
 	shown    map[string]*peer     // whom the Handler knows
 	held     map[string]time.Time // who answered after memberlist gave it up, and until when to wait
 	isolated bool
-	deserted bool // the last of the others have failed
-	told     bool // whether Link was called yet
+	deserted bool      // the last of the others have failed
+	told     bool      // whether Link was called yet
+	wholeBy  time.Time // while attaching again: until when failed members are waited for
 	attached bool
 }
 
 const (
-	maxRemembered = 1024             // goodbyes, refusals
-	maxFailed     = 64               // failed members to bring back
-	holdFor       = 2 * time.Second  // how long one that answers may take to be alive again
-	lookAt        = 3                // members to ask whether this node is cut off
-	idleTurn      = 10 * time.Second // the roster looks at itself this often at least
+	maxRemembered = 1024                   // goodbyes, refusals
+	maxFailed     = 64                     // failed members to bring back
+	holdFor       = 2 * time.Second        // how long one that answers may take to be alive again
+	lookAt        = 3                      // members to ask whether this node is cut off
+	idleTurn      = 10 * time.Second       // the roster looks at itself this often at least
+	wholeTimeout  = 500 * time.Millisecond // for all to be back, once one is
 	findTimeout   = 100 * time.Millisecond
 )
 
@@ -296,6 +298,7 @@ func (r *roster) turn() time.Duration {
 		return again
 	}
 	if known && link != nil {
+		r.wholeBy = time.Time{}
 		r.tellLink(link)
 	}
 	for _, p := range left {
@@ -311,6 +314,9 @@ func (r *roster) turn() time.Duration {
 	}
 	if known && link == nil {
 		r.tellLink(nil)
+	}
+	if !known && !r.wholeBy.IsZero() {
+		again = min(again, wholeTimeout/10)
 	}
 	return again
 }
@@ -485,7 +491,7 @@ func (r *roster) link() (err error, known bool) {
 	case r.isolated:
 		return fmt.Errorf("memberlist: none of the %d other members answers: this node is cut off", len(r.shown)-1), true
 	case others > 0:
-		return nil, true
+		return nil, r.whole(failed)
 	case r.deserted:
 		why := make([]string, 0, len(failed))
 		for _, p := range failed {
@@ -496,6 +502,22 @@ func (r *roster) link() (err error, known bool) {
 	default:
 		return r.seeds.verdict()
 	}
+}
+
+// whole tells whether a node that was cut off has all members back that can be
+// had, for what is sent on attaching should reach all.
+func (r *roster) whole(failed []*peer) bool {
+	if !r.told || r.attached || len(failed) == 0 {
+		r.wholeBy = time.Time{}
+		return true
+	}
+	if r.wholeBy.IsZero() {
+		r.wholeBy = time.Now().Add(wholeTimeout)
+		for _, p := range failed {
+			r.seeds.soon(p.Addr)
+		}
+	}
+	return time.Now().After(r.wholeBy)
 }
 
 func (r *roster) tellLink(err error) {

@@ -237,7 +237,9 @@ func (s *seeds) due() []string {
 		if a.err == nil && !slices.Contains(failed, addr) {
 			pause = max(every, s.PeersResolveInterval) // it answered, and is no other member: most likely this node
 		}
-		if !a.busy && (a.urgent || (!alive[addr] && time.Since(a.ended) >= pause)) {
+		// An attempt under way may have begun when nothing answered: an urgent one
+		// does not wait for it.
+		if a.urgent || (!a.busy && !alive[addr] && time.Since(a.ended) >= pause) {
 			a.busy, a.urgent = true, false
 			now = append(now, addr)
 		}
