@@ -16,6 +16,8 @@ const (
 	answerTimeout = 2 * time.Second        // without any progress, before another member is asked
 	digestTimeout = 200 * time.Millisecond // for states that are busy merging
 	maxRequests   = 256
+	joinPatience  = time.Second // for the driver to know a member that has just joined
+	joinStep      = 10 * time.Millisecond
 )
 
 // resyncReasons are the values of the label reason of
@@ -557,7 +559,11 @@ func (n *node) sendState(to *Member, c wire.Control) {
 		}
 		return
 	}
-	if err := s.transmit(n.work, frame, to); err != nil {
+	err := s.transmit(n.work, frame, to)
+	for limit := time.Now().Add(joinPatience); to != nil && errors.Is(err, ErrUnavailable) && time.Now().Before(limit) && n.pause(joinStep); {
+		err = s.transmit(n.work, frame, to) // who has just joined may not be known to the driver yet
+	}
+	if err != nil {
 		if n.work.Err() == nil && !errors.Is(err, context.Canceled) {
 			n.met.publishFailed("full_state", "transport_error")
 			n.log.warn("push", "a state could not be sent; the next exchange repairs it", "err", err)
