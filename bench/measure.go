@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -16,31 +15,43 @@ import (
 const (
 	rowP50   = "200 bytes reach all, p50"
 	rowP99   = "200 bytes reach all, p99"
-	rowBurst = "burst reaches all"
+	rowBurst = "burst of 20,000 reaches all"
 	rowLarge = "1 MiB reaches all, p50"
 	rowJoin  = "joiner has 2 MB and is ready"
-	rowCrash = "killed process dropped by all"
-	rowCPU   = "idle, CPU seconds a minute and node"
-	rowBytes = "idle, bytes a second and node"
+	rowCrash = "killed process is dropped by all"
+	rowCPU   = "idle: CPU seconds a minute and node"
+	rowBytes = "idle: bytes a second and node"
 
-	payload = 200
+	payload = 200 // bytes
 )
 
-// cell is one measured value.
+// cell is one measured value: seconds, or what the row says.
 type cell struct {
-	value float64
-	text  string
+	Value   float64
+	Text    string
+	AtLeast bool // the value was not reached, and would be higher
 }
 
-func took(d time.Duration) cell { return cell{d.Seconds(), d.Round(10 * time.Microsecond).String()} }
+func took(d time.Duration) cell {
+	round := 10 * time.Microsecond
+	if d > 100*time.Millisecond {
+		round = time.Millisecond
+	}
+	return cell{Value: d.Seconds(), Text: d.Round(round).String()}
+}
+
+// never is what did not come about within d.
+func never(d time.Duration, text string) cell {
+	return cell{Value: d.Seconds(), Text: text, AtLeast: true}
+}
 
 // mesh is a cluster under test, in this process.
 type mesh interface {
-	broadcast(b []byte)            // from node 0
-	stores() []*store              // of all nodes
-	members() []int                // as each node counts them
-	address() string               // where another node joins
-	join() (*store, func(), error) // opens one more node; returns when it is ready
+	broadcast(b []byte)    // from node 0
+	stores() []*store      // of all nodes
+	members() []int        // as each node counts them
+	address() string       // where another node joins
+	join() (*store, error) // opens one more node; returns when it is ready
 	close()
 }
 
@@ -49,25 +60,20 @@ type store struct {
 	mu      sync.Mutex
 	have    map[uint64][]byte
 	arrived map[uint64]time.Time
-	changed chan struct{}
 }
 
 func newStore() *store {
-	return &store{have: map[uint64][]byte{}, arrived: map[uint64]time.Time{}, changed: make(chan struct{}, 1)}
+	return &store{have: map[uint64][]byte{}, arrived: map[uint64]time.Time{}}
 }
 
 func (s *store) put(b []byte) {
 	now := time.Now()
 	id := binary.LittleEndian.Uint64(b)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, ok := s.have[id]; !ok {
 		s.have[id] = slices.Clone(b)
 		s.arrived[id] = now
-	}
-	s.mu.Unlock()
-	select {
-	case s.changed <- struct{}{}:
-	default:
 	}
 }
 
@@ -105,16 +111,10 @@ func (s *store) Merge(b []byte) error {
 	return nil
 }
 
-func (s *store) count(from, to uint64) int {
+func (s *store) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := 0
-	for id := from; id < to; id++ {
-		if _, ok := s.have[id]; ok {
-			n++
-		}
-	}
-	return n
+	return len(s.have)
 }
 
 func (s *store) at(id uint64) (time.Time, bool) {
@@ -174,34 +174,53 @@ func all(stores []*store, id uint64) (time.Time, bool) {
 }
 
 // measure opens a mesh of n nodes and measures everything with it.
-func measure(ctx context.Context, open func(int) (mesh, error), n int, p plan) (map[string]cell, error) {
-	m, err := open(n)
+func measure(ctx context.Context, k kind, n int, p plan) (map[string]cell, error) {
+	m, err := k.open(n)
 	if err != nil {
 		return nil, err
 	}
 	defer m.close()
-	if !await(time.Minute, func() bool { return !slices.ContainsFunc(m.members(), func(have int) bool { return have != n }) }) {
+	if !await(time.Minute, agreed(m, n)) {
 		return nil, fmt.Errorf("members: %v", m.members())
 	}
 	cells := map[string]cell{}
-	cells[rowCPU], cells[rowBytes] = idle(n, p.idle)
+	if err := rest(ctx, p.Settle); err != nil {
+		return nil, err
+	}
+	if cells[rowCPU], cells[rowBytes], err = idle(ctx, n, p.Idle); err != nil {
+		return nil, err
+	}
 	var id uint64
 	cells[rowP50], cells[rowP99], id = oneByOne(m, p)
+	if cells[rowCrash], err = crash(ctx, k, m, n, p); err != nil {
+		return nil, err
+	}
 	cells[rowLarge], id = large(m, id)
-	cells[rowBurst], _ = burst(m, id, p)
-	if cells[rowCrash], err = crash(m, n); err != nil {
-		return nil, err
+	cells[rowBurst] = burst(m, id, p)
+	cells[rowJoin], err = joiner(k)
+	return cells, err
+}
+
+// agreed tells whether all nodes count want members.
+func agreed(m mesh, want int) func() bool {
+	return func() bool { return !slices.ContainsFunc(m.members(), func(have int) bool { return have != want }) }
+}
+
+// rest does nothing for d.
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	cells[rowJoin], err = joiner(open)
-	if err != nil {
-		return nil, err
-	}
-	return cells, ctx.Err()
 }
 
 func oneByOne(m mesh, p plan) (p50, p99 cell, next uint64) {
-	sent := make([]time.Time, p.messages)
-	pace := time.NewTicker(p.pace)
+	sent := make([]time.Time, p.Messages)
+	pace := time.NewTicker(p.Pace)
 	defer pace.Stop()
 	for i := range sent {
 		sent[i] = send(m, uint64(i), payload)
@@ -209,7 +228,7 @@ func oneByOne(m mesh, p plan) (p50, p99 cell, next uint64) {
 	}
 	var times []time.Duration
 	lost := 0
-	await(5*time.Second, func() bool { _, ok := all(m.stores(), uint64(p.messages-1)); return ok })
+	await(5*time.Second, func() bool { _, ok := all(m.stores(), uint64(p.Messages-1)); return ok })
 	for i, at := range sent {
 		if last, ok := all(m.stores(), uint64(i)); ok {
 			times = append(times, last.Sub(at))
@@ -219,18 +238,19 @@ func oneByOne(m mesh, p plan) (p50, p99 cell, next uint64) {
 	}
 	slices.Sort(times)
 	if len(times) == 0 {
-		return cell{}, cell{}, uint64(p.messages)
+		c := never(5*time.Second, "none arrived")
+		return c, c, uint64(p.Messages)
 	}
 	p50, p99 = took(times[len(times)/2]), took(times[len(times)*99/100])
 	if lost > 0 {
-		p99.text += fmt.Sprintf(", %d missing", lost)
+		p99.Text += fmt.Sprintf(", %d missing", lost)
 	}
-	return p50, p99, uint64(p.messages)
+	return p50, p99, uint64(p.Messages)
 }
 
 func large(m mesh, id uint64) (cell, uint64) {
 	var times []time.Duration
-	for range 7 {
+	for range 21 {
 		at := send(m, id, 1<<20)
 		await(10*time.Second, func() bool { _, ok := all(m.stores(), id); return ok })
 		if last, ok := all(m.stores(), id); ok {
@@ -240,72 +260,84 @@ func large(m mesh, id uint64) (cell, uint64) {
 	}
 	slices.Sort(times)
 	if len(times) == 0 {
-		return cell{text: "missing"}, id
+		return never(10*time.Second, "none arrived"), id
 	}
 	return took(times[len(times)/2]), id
 }
 
-func burst(m mesh, id uint64, p plan) (cell, uint64) {
-	end := id + uint64(p.burst)
+func burst(m mesh, id uint64, p plan) cell {
+	end := id + uint64(p.Burst)
 	start := time.Now()
 	for ; id < end; id++ {
 		send(m, id, payload)
 	}
-	missing := func() int {
-		most := 0
+	missing := func() (most int) {
 		for _, s := range m.stores()[1:] {
-			most = max(most, p.burst-s.count(end-uint64(p.burst), end))
+			most = max(most, m.stores()[0].count()-s.count())
 		}
 		return most
 	}
-	whole := await(p.patience, func() bool { _, ok := all(m.stores(), end-1); return ok && missing() == 0 })
-	c := took(time.Since(start))
-	if !whole {
-		c.text = fmt.Sprintf("%.0f %% missing after %v", 100*float64(missing())/float64(p.burst), p.patience)
+	if !await(p.Patience, func() bool { return missing() == 0 }) {
+		return never(p.Patience, fmt.Sprintf("%.0f%% missing after %v", 100*float64(missing())/float64(p.Burst), p.Patience))
 	}
-	return c, id
+	return took(time.Since(start))
 }
 
-// crash joins a process of its own and kills it.
-func crash(m mesh, n int) (cell, error) {
-	self, err := os.Executable()
+// crash has a process join that is killed some time later, over and over.
+func crash(ctx context.Context, k kind, m mesh, n int, p plan) (cell, error) {
+	var times []time.Duration
+	for range p.Kills {
+		d, err := kill(ctx, k, m, n, p.Settle)
+		if err != nil {
+			return cell{}, err
+		}
+		times = append(times, d)
+	}
+	slices.Sort(times)
+	c := took(times[len(times)/2])
+	if len(times) > 1 {
+		c.Text += fmt.Sprintf(" (%v to %v)", times[0].Round(time.Millisecond), times[len(times)-1].Round(time.Millisecond))
+	}
+	return c, nil
+}
+
+const killPatience = time.Minute
+
+func kill(ctx context.Context, k kind, m mesh, n int, settle time.Duration) (time.Duration, error) {
+	cmd, err := self(ctx, modeNode, string(k), m.address())
 	if err != nil {
-		return cell{}, err
+		return 0, err
 	}
-	kind := "channel"
-	if _, ok := m.(*peers); ok {
-		kind = "alertmanager"
-	}
-	cmd := exec.Command(self, "node", kind, m.address())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		return cell{}, err
+		return 0, err
 	}
-	seen := func(want int) func() bool {
-		return func() bool { return !slices.ContainsFunc(m.members(), func(have int) bool { return have != want }) }
-	}
-	joined := await(time.Minute, seen(n+1))
+	joined := await(killPatience, agreed(m, n+1))
+	err = rest(ctx, settle) // what joining sets off is over
 	start := time.Now()
-	if err := cmd.Process.Kill(); err != nil {
-		return cell{}, err
+	_ = cmd.Process.Kill() // it fails where the process has ended by itself, and then nobody joined
+	_ = cmd.Wait()         // it was killed
+	if err != nil {
+		return 0, err
 	}
-	_ = cmd.Wait() // it was killed
 	if !joined {
-		return cell{}, fmt.Errorf("the process to be killed did not join: %v", m.members())
+		return 0, fmt.Errorf("the process to be killed did not join: members: %v", m.members())
 	}
-	if !await(time.Minute, seen(n)) {
-		return cell{text: "not within a minute"}, nil
+	if !await(killPatience, agreed(m, n)) {
+		return 0, fmt.Errorf("a killed process is still a member after %v: members: %v", killPatience, m.members())
 	}
-	return took(time.Since(start)), nil
+	return time.Since(start), nil
 }
 
 // joiner measures how long a third node takes that starts with nothing.
-func joiner(open func(int) (mesh, error)) (cell, error) {
-	m, err := open(2)
+func joiner(k kind) (cell, error) {
+	m, err := k.open(2)
 	if err != nil {
 		return cell{}, err
 	}
 	defer m.close()
+	if !await(time.Minute, agreed(m, 2)) {
+		return cell{}, fmt.Errorf("members: %v", m.members())
+	}
 	const records = 10000
 	for id := range uint64(records) {
 		for _, s := range m.stores() {
@@ -313,22 +345,25 @@ func joiner(open func(int) (mesh, error)) (cell, error) {
 		}
 	}
 	start := time.Now()
-	s, leave, err := m.join()
+	s, err := m.join()
 	if err != nil {
 		return cell{}, err
 	}
-	defer leave()
-	await(time.Minute, func() bool { return s.count(0, records) == records })
+	if !await(time.Minute, func() bool { return s.count() == records }) {
+		return never(time.Minute, "incomplete after 1m"), nil
+	}
 	return took(time.Since(start)), nil
 }
 
 // idle measures this process and the loopback while nothing is sent.
-func idle(n int, d time.Duration) (cpu, bytes cell) {
+func idle(ctx context.Context, n int, d time.Duration) (cpu, bytes cell, err error) {
 	before, sent := cpuTime(), loopback()
-	<-time.After(d)
+	if err := rest(ctx, d); err != nil {
+		return cell{}, cell{}, err
+	}
 	used := (cpuTime() - before).Seconds() * float64(time.Minute) / float64(d) / float64(n)
 	rate := float64(loopback()-sent) / d.Seconds() / float64(n)
-	return cell{used, fmt.Sprintf("%.3f", used)}, cell{rate, fmt.Sprintf("%.0f", rate)}
+	return cell{Value: used, Text: fmt.Sprintf("%.3f", used)}, cell{Value: rate, Text: fmt.Sprintf("%.0f", rate)}, nil
 }
 
 func cpuTime() time.Duration {

@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,6 +20,23 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 	_ "github.com/clusterchannel/clusterchannel/backends/memberlist"
 )
+
+// kind is an implementation under test.
+type kind string
+
+const (
+	alertmanagerKind kind = "alertmanager"
+	channelKind      kind = "clusterchannel"
+	bareKind         kind = "memberlist"
+)
+
+// open opens a mesh of n nodes.
+func (k kind) open(n int) (mesh, error) {
+	if k == alertmanagerKind {
+		return alertmanagers(n)
+	}
+	return channels(n)
+}
 
 var silent = slog.New(slog.DiscardHandler)
 
@@ -105,12 +121,12 @@ func (m *seats) members() []int {
 	return counts
 }
 
-func (m *seats) join() (*store, func(), error) {
+func (m *seats) join() (*store, error) {
 	s, err := m.add()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return s, func() {}, m.nodes[len(m.nodes)-1].WaitReady(context.Background())
+	return s, m.nodes[len(m.nodes)-1].WaitReady(context.Background())
 }
 
 func (m *seats) close() {
@@ -184,14 +200,14 @@ func (m *peers) members() []int {
 	return counts
 }
 
-func (m *peers) join() (*store, func(), error) {
+func (m *peers) join() (*store, error) {
 	s, err := m.add()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p := m.nodes[len(m.nodes)-1]
 	p.Settle(context.Background(), 10*cluster.DefaultGossipInterval)
-	return s, func() {}, p.WaitReady(context.Background())
+	return s, p.WaitReady(context.Background())
 }
 
 func (m *peers) close() {
@@ -201,23 +217,20 @@ func (m *peers) close() {
 }
 
 // runNode is the process that joins a mesh to be killed.
-func runNode(kind, peer string) {
-	log.SetOutput(io.Discard)
+func runNode(ctx context.Context, k kind, peer string) error {
 	addr, err := freeAddress()
-	if err == nil {
-		if kind == "alertmanager" {
-			_, _, _, err = openPeer(addr, []string{peer})
-		} else {
-			_, _, _, err = openSeat(addr, []string{peer})
-		}
-	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench: node:", err)
-		os.Exit(1)
+		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	<-ctx.Done()
+	if k == alertmanagerKind {
+		_, _, _, err = openPeer(addr, []string{peer})
+	} else {
+		_, _, _, err = openSeat(addr, []string{peer})
+	}
+	if err == nil {
+		<-ctx.Done()
+	}
+	return err
 }
 
 // bare hands every message to a store.
@@ -301,8 +314,8 @@ func (m *bareMesh) broadcast(b []byte) {
 	sends.Wait()
 }
 
-func (m *bareMesh) stores() []*store              { return m.all }
-func (m *bareMesh) members() []int                { return []int{m.node.NumMembers()} }
-func (m *bareMesh) address() string               { return m.node.LocalNode().Address() }
-func (m *bareMesh) join() (*store, func(), error) { return nil, nil, fmt.Errorf("not measured") }
-func (m *bareMesh) close()                        {}
+func (m *bareMesh) stores() []*store      { return m.all }
+func (m *bareMesh) members() []int        { return []int{m.node.NumMembers()} }
+func (m *bareMesh) address() string       { return m.node.LocalNode().Address() }
+func (m *bareMesh) join() (*store, error) { return nil, errors.ErrUnsupported }
+func (m *bareMesh) close()                {}
