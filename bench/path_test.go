@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // counter counts what is merged, and keeps nothing.
@@ -16,55 +19,165 @@ type counter struct{ n atomic.Int64 }
 func (c *counter) MarshalBinary() ([]byte, error) { return nil, nil }
 func (c *counter) Merge([]byte) error             { c.n.Add(1); return nil }
 
-// BenchmarkPath sends 200 bytes from one node to another in the same process:
-// allocations are those of the send and the receive path together.
+// open opens a node with one state, and closes it with the benchmark.
+func open(b *testing.B, c backend.Config, s backend.State) (backend.ClusterChannel, backend.Channel) {
+	b.Helper()
+	c.Cluster, c.Logger = "bench", silent
+	n, err := backend.Open(b.Context(), c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := n.Close(context.Background()); err != nil {
+			b.Error(err)
+		}
+	})
+	ch, err := n.AddState("s", s, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n, ch
+}
+
+// mallocs reports the allocations of each message as a fraction, which
+// ReportAllocs rounds off.
+func mallocs(b *testing.B, messages func() int64) func() {
+	b.ReportAllocs()
+	var before runtime.MemStats
+	runtime.ReadMemStats(&before)
+	b.ResetTimer()
+	return func() {
+		b.StopTimer()
+		var after runtime.MemStats
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(messages()), "allocs/message")
+	}
+}
+
+// number makes a payload unlike those before.
+func number(payload []byte, i int64) {
+	payload[0], payload[1], payload[2], payload[3] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
+}
+
+// BenchmarkSend broadcasts 200 bytes to nobody: what the sender does by itself,
+// its own echo included.
+func BenchmarkSend(b *testing.B) {
+	bus := memory.NewBus()
+	b.Cleanup(bus.Remove)
+	_, c := open(b, backend.Config{Backend: "memory", Name: "a", Params: map[string]string{"bus": bus.Name()}}, &counter{})
+	data := make([]byte, payload)
+	sent := int64(0)
+	done := mallocs(b, func() int64 { return sent })
+	for b.Loop() {
+		number(data, sent)
+		for c.TryBroadcast(data) != nil {
+			runtime.Gosched() // the queue is full
+		}
+		sent++
+	}
+	done()
+}
+
+// BenchmarkPath broadcasts 200 bytes to one other node in the same process.
 func BenchmarkPath(b *testing.B) {
 	bus := memory.NewBus()
-	defer bus.Remove()
-	open := func(name string, s backend.State) (backend.ClusterChannel, backend.Channel) {
-		n, err := backend.Open(b.Context(), backend.Config{
-			Backend: "memory", Cluster: "bench", Name: name, Params: map[string]string{"bus": bus.Name()}, Logger: silent,
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		c, err := n.AddState("s", s, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return n, c
-	}
+	b.Cleanup(bus.Remove)
 	var got counter
-	a, from := open("a", &counter{})
-	z, _ := open("z", &got)
-	defer func() {
-		if err := a.Close(context.Background()); err != nil {
-			b.Error(err)
-		}
-		if err := z.Close(context.Background()); err != nil {
-			b.Error(err)
-		}
-	}()
+	params := map[string]string{"bus": bus.Name()}
+	_, from := open(b, backend.Config{Backend: "memory", Name: "a", Params: params}, &counter{})
+	z, _ := open(b, backend.Config{Backend: "memory", Name: "z", Params: params}, &got)
 	if err := z.WaitReady(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	payload := record(0, payload)
-	b.ReportAllocs()
-	b.SetBytes(int64(len(payload)))
-	b.ResetTimer()
+	data := make([]byte, payload)
 	sent := int64(0)
+	done := mallocs(b, func() int64 { return sent })
 	for b.Loop() {
-		payload[4], payload[5], payload[6], payload[7] = byte(sent), byte(sent>>8), byte(sent>>16), byte(sent>>24)
-		for from.TryBroadcast(payload) != nil {
-			awaitMerged(&got, sent)
+		number(data, sent)
+		for from.TryBroadcast(data) != nil {
+			merged(b, &got, sent)
 		}
 		sent++
 		if sent-got.n.Load() > 10000 {
-			awaitMerged(&got, sent-5000)
+			merged(b, &got, sent-5000)
 		}
 	}
-	b.StopTimer()
-	awaitMerged(&got, sent)
+	merged(b, &got, sent)
+	done()
 }
 
-func awaitMerged(c *counter, n int64) { await(10*time.Second, func() bool { return c.n.Load() >= n }) }
+// BenchmarkReceive hands frames of one and of a hundred updates of 200 bytes to
+// a node until they are merged.
+func BenchmarkReceive(b *testing.B) {
+	b.Run("one", func(b *testing.B) { receive(b, 1) })
+	b.Run("batch", func(b *testing.B) { receive(b, 100) })
+}
+
+func receive(b *testing.B, batch int) {
+	const lap = 100 // frames encoded ahead, outside the measured time
+	var got counter
+	d := &feed{}
+	_, _ = open(b, backend.Config{Name: "z", Open: d.open}, &got)
+	enc := wire.NewEncoder("bench", "sender")
+	buffers, frames := make([][]byte, lap), make([][]byte, lap)
+	data := make([]byte, payload)
+	seq, handed := uint64(0), int64(0)
+	encode := func() {
+		for i := range frames {
+			f := enc.AppendBatch(buffers[i][:0])
+			first := 0
+			for range batch {
+				seq++
+				number(data, int64(seq))
+				f, first = enc.AppendUpdate(f, "s", data, seq, time.Now().UnixNano())
+			}
+			buffers[i], frames[i] = f, f
+			if batch == 1 {
+				frames[i] = f[first:]
+			}
+		}
+	}
+	encode()
+	next := 0
+	done := mallocs(b, func() int64 { return handed })
+	for b.Loop() {
+		if next == lap {
+			b.StopTimer()
+			encode()
+			next = 0
+			b.StartTimer()
+		}
+		d.h.Frame(frames[next])
+		next++
+		handed += int64(batch)
+		if handed-got.n.Load() > 10000 {
+			merged(b, &got, handed-5000)
+		}
+	}
+	merged(b, &got, handed)
+	done()
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(handed), "ns/message")
+}
+
+// feed is a driver through which a benchmark hands over frames.
+type feed struct{ h driver.Handler }
+
+func (d *feed) open(_ context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+	d.h = h
+	h.Members([]driver.Member{o.Self})
+	h.Link(nil)
+	return d, nil
+}
+
+func (d *feed) Caps() driver.Caps                       { return driver.Caps{Membership: true} }
+func (d *feed) Broadcast(context.Context, []byte) error { return nil }
+func (d *feed) Close(context.Context) error             { return nil }
+
+// merged waits, without a timer's delay, until n are merged.
+func merged(b *testing.B, c *counter, n int64) {
+	for deadline := time.Now().Add(10 * time.Second); c.n.Load() < n; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			b.Fatalf("%d of %d are merged", c.n.Load(), n)
+		}
+	}
+}
