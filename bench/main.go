@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	p := plan{Messages: 200, Pace: 50 * time.Millisecond, Burst: 20000, Patience: *patience, Settle: 3 * time.Second, Idle: 30 * time.Second, Kills: 3}
+	p := plan{Messages: 200, Pace: 50 * time.Millisecond, Burst: 20000, Patience: *patience, Settle: 3 * time.Second, Idle: 20 * time.Second, Kills: 3}
 	if *quick {
 		p.Messages, p.Idle, p.Kills = 60, 5*time.Second, 1
 	}

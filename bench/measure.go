@@ -33,9 +33,12 @@ type cell struct {
 }
 
 func took(d time.Duration) cell {
-	round := 10 * time.Microsecond
-	if d > 100*time.Millisecond {
+	round := time.Microsecond
+	switch {
+	case d > 100*time.Millisecond:
 		round = time.Millisecond
+	case d > time.Millisecond:
+		round = 10 * time.Microsecond
 	}
 	return cell{Value: d.Seconds(), Text: d.Round(round).String()}
 }

@@ -98,8 +98,12 @@ func openSeat(addr string, peers []string) (backend.ClusterChannel, *store, back
 	if len(peers) > 0 {
 		params["peers"] = peers[0]
 	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	node, err := backend.Open(context.Background(), backend.Config{
-		Backend: "memberlist", Cluster: "bench", Name: "node-" + addr, Params: params, Logger: silent, Registerer: prometheus.NewRegistry(),
+		Backend: "memberlist", Cluster: "bench", Name: "node-" + port, Params: params, Logger: silent, Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		return nil, nil, nil, err
