@@ -47,6 +47,9 @@ type alertmanagerCmd struct {
 
 // Run runs the instance until ctx is done.
 func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
+	if c.PeerTimeout == 0 {
+		return fmt.Errorf("%w: --cluster.peer-timeout: %v is not above 0", backend.ErrConfig, c.PeerTimeout)
+	}
 	if err := alertmanager.CheckConfig(c.ConfigFile); err != nil {
 		return err
 	}

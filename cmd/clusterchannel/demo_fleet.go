@@ -109,7 +109,7 @@ func (f *fleet) start(n *child) error {
 		args = append(args, "--cluster.param="+k+"="+f.demo.Param[k])
 	}
 	cmd := exec.Command(self, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = endWithParent()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err

@@ -30,6 +30,12 @@ func main() {
 		kong.Name("clusterchannel"),
 		kong.Description("A service becomes highly available by one config key."),
 		kong.UsageOnError(),
+		kong.Exit(func(code int) {
+			if code != 0 {
+				code = 2 // a command line that cannot be used
+			}
+			os.Exit(code)
+		}),
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	k, err := parser.Parse(os.Args[1:])
 	parser.FatalIfErrorf(err)
