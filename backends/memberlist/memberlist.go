@@ -246,7 +246,9 @@ func (n *node) usable(frame []byte) error {
 // it directly.
 const leaveTimeout = time.Second
 
-// Close implements [driver.Driver].
+// Close implements [driver.Driver]. A probe of memberlist that waits for its
+// answer ends by itself, awarenessMax probe intervals later at most; its sockets
+// are closed, and it calls nobody.
 func (n *node) Close(ctx context.Context) error {
 	n.closing.Do(func() {
 		defer close(n.closed)
