@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	p := plan{Messages: 200, Pace: 50 * time.Millisecond, Burst: 20000, Patience: *patience, Settle: 3 * time.Second, Idle: 20 * time.Second, Kills: 3}
 	if *quick {
-		p.Messages, p.Idle, p.Kills = 60, 5*time.Second, 1
+		p.Messages, p.Idle, p.Kills = 60, 10*time.Second, 1
 	}
 	t := newTable(os.Stdout, *markdown)
 	for _, s := range strings.Split(*nodes, ",") {

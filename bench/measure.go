@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/alertmanager/cluster"
 )
 
 const (
@@ -58,8 +61,11 @@ type mesh interface {
 	close()
 }
 
-// store is a state: every payload by its number.
+// store is a state: every payload by its number. What is new to it, it passes
+// on, as Alertmanager's own states do: its gossip depends on that.
 type store struct {
+	pass atomic.Pointer[func([]byte)] // nil: nowhere
+
 	mu      sync.Mutex
 	have    map[uint64][]byte
 	arrived map[uint64]time.Time
@@ -69,15 +75,18 @@ func newStore() *store {
 	return &store{have: map[uint64][]byte{}, arrived: map[uint64]time.Time{}}
 }
 
-func (s *store) put(b []byte) {
+// put tells whether the payload is new.
+func (s *store) put(b []byte) bool {
 	now := time.Now()
 	id := binary.LittleEndian.Uint64(b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.have[id]; !ok {
-		s.have[id] = slices.Clone(b)
-		s.arrived[id] = now
+	if _, ok := s.have[id]; ok {
+		return false
 	}
+	s.have[id] = slices.Clone(b)
+	s.arrived[id] = now
+	return true
 }
 
 func (s *store) MarshalBinary() ([]byte, error) {
@@ -103,12 +112,18 @@ func (s *store) Digest() (uint64, error) {
 }
 
 func (s *store) Merge(b []byte) error {
+	var pass func([]byte)
+	if p := s.pass.Load(); p != nil && !cluster.OversizedMessage(b) {
+		pass = *p
+	}
 	for len(b) >= 4 {
 		n := int(binary.LittleEndian.Uint32(b))
 		if n < 8 || n > len(b)-4 {
 			return fmt.Errorf("a record of %d bytes", n)
 		}
-		s.put(b[4 : 4+n])
+		if s.put(b[4:4+n]) && pass != nil {
+			pass(b[:4+n])
+		}
 		b = b[4+n:]
 	}
 	return nil

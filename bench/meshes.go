@@ -110,7 +110,12 @@ func openSeat(addr string, peers []string) (backend.ClusterChannel, *store, back
 	}
 	s := newStore()
 	c, err := node.AddState("bench", s, nil)
-	return node, s, c, err
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	pass := c.Broadcast
+	s.pass.Store(&pass)
+	return node, s, c, nil
 }
 
 func (m *seats) broadcast(b []byte) { m.first.Broadcast(b) }
@@ -188,6 +193,8 @@ func openPeer(addr string, known []string) (*cluster.Peer, *store, cluster.Clust
 	}
 	s := newStore()
 	c := p.AddState("bench", s, reg)
+	pass := c.Broadcast
+	s.pass.Store(&pass)
 	_ = p.Join(cluster.DefaultReconnectInterval, cluster.DefaultReconnectTimeout) // it tries on by itself
 	return p, s, c, nil
 }
@@ -248,78 +255,99 @@ func (b bare) MergeRemoteState([]byte, bool)   {}
 
 // measureBare measures memberlist's own sends from one node to each other.
 func measureBare(n int, p plan) (map[string]cell, error) {
-	var nodes []*ml.Memberlist
-	var stores []*store
-	defer func() {
-		for _, m := range nodes {
-			_ = m.Shutdown() // always nil
-		}
-	}()
-	for i := range n {
-		addr, err := freeAddress()
-		if err != nil {
-			return nil, err
-		}
-		host, port, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, err
-		}
-		c := ml.DefaultLANConfig()
-		c.Name, c.BindAddr, c.LogOutput, c.EnableCompression = "bare-"+strconv.Itoa(i), host, io.Discard, false
-		if c.BindPort, err = strconv.Atoi(port); err != nil {
-			return nil, err
-		}
-		c.AdvertisePort = c.BindPort
-		s := newStore()
-		c.Delegate = bare{s}
-		m, err := ml.Create(c)
-		if err != nil {
-			return nil, err
-		}
-		nodes, stores = append(nodes, m), append(stores, s)
-		if i > 0 {
-			if _, err := m.Join([]string{nodes[0].LocalNode().Address()}); err != nil {
-				return nil, err
-			}
-		}
+	m, err := openBare(n)
+	if err != nil {
+		return nil, err
 	}
-	if !await(time.Minute, func() bool { return nodes[0].NumMembers() == n }) {
-		return nil, fmt.Errorf("%d members", nodes[0].NumMembers())
-	}
-	others := slices.DeleteFunc(nodes[0].Members(), func(m *ml.Node) bool { return m.Name == "bare-0" })
-	b := &bareMesh{node: nodes[0], others: others, all: stores}
+	defer m.close()
 	cells := map[string]cell{}
 	var id uint64
-	cells[rowP50], cells[rowP99], id = oneByOne(b, p)
-	b.reliable = true
-	cells[rowLarge], _ = large(b, id)
+	cells[rowP50], cells[rowP99], id = oneByOne(m, p)
+	m.reliable = true
+	cells[rowLarge], _ = large(m, id)
 	return cells, nil
+}
+
+func openBare(n int) (*bareMesh, error) {
+	m := &bareMesh{}
+	for i := range n {
+		if err := m.add(i); err != nil {
+			m.close()
+			return nil, err
+		}
+	}
+	if !await(time.Minute, agreed(m, n)) {
+		m.close()
+		return nil, fmt.Errorf("members: %v", m.members())
+	}
+	m.others = slices.DeleteFunc(m.nodes[0].Members(), func(o *ml.Node) bool { return o.Name == "node-0" })
+	return m, nil
 }
 
 // bareMesh is memberlist with nothing around it.
 type bareMesh struct {
-	node     *ml.Memberlist
+	nodes    []*ml.Memberlist
 	others   []*ml.Node
 	all      []*store
 	reliable bool
 }
 
+func (m *bareMesh) add(i int) error {
+	addr, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	s := newStore()
+	c := ml.DefaultLANConfig()
+	c.Name, c.BindAddr, c.LogOutput = "node-"+strconv.Itoa(i), host, io.Discard
+	c.Delegate, c.EnableCompression = bare{s}, false
+	if c.BindPort, err = strconv.Atoi(port); err != nil {
+		return err
+	}
+	c.AdvertisePort = c.BindPort
+	node, err := ml.Create(c)
+	if err != nil {
+		return err
+	}
+	m.nodes, m.all = append(m.nodes, node), append(m.all, s)
+	if i > 0 {
+		_, err = node.Join([]string{m.address()})
+	}
+	return err
+}
+
 func (m *bareMesh) broadcast(b []byte) {
 	if !m.reliable {
 		for _, o := range m.others {
-			_ = m.node.SendBestEffort(o, b) // a loss shows as missing
+			_ = m.nodes[0].SendBestEffort(o, b) // a loss shows as missing
 		}
 		return
 	}
 	var sends sync.WaitGroup
 	for _, o := range m.others {
-		sends.Go(func() { _ = m.node.SendReliable(o, b) })
+		sends.Go(func() { _ = m.nodes[0].SendReliable(o, b) })
 	}
 	sends.Wait()
 }
 
 func (m *bareMesh) stores() []*store      { return m.all }
-func (m *bareMesh) members() []int        { return []int{m.node.NumMembers()} }
-func (m *bareMesh) address() string       { return m.node.LocalNode().Address() }
+func (m *bareMesh) address() string       { return m.nodes[0].LocalNode().Address() }
 func (m *bareMesh) join() (*store, error) { return nil, errors.ErrUnsupported }
-func (m *bareMesh) close()                {}
+
+func (m *bareMesh) members() []int {
+	counts := make([]int, len(m.nodes))
+	for i, n := range m.nodes {
+		counts[i] = n.NumMembers()
+	}
+	return counts
+}
+
+func (m *bareMesh) close() {
+	for _, n := range m.nodes {
+		_ = n.Shutdown() // always nil
+	}
+}

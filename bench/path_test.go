@@ -78,8 +78,14 @@ func BenchmarkSend(b *testing.B) {
 	done()
 }
 
-// BenchmarkPath broadcasts 200 bytes to one other node in the same process.
+// BenchmarkPath broadcasts 200 bytes to one other node in the same process: many
+// at a time, which share frames, and each once the one before is merged.
 func BenchmarkPath(b *testing.B) {
+	b.Run("many", func(b *testing.B) { path(b, 10000) })
+	b.Run("alone", func(b *testing.B) { path(b, 0) })
+}
+
+func path(b *testing.B, underWay int64) {
 	bus := memory.NewBus()
 	b.Cleanup(bus.Remove)
 	var got counter
@@ -98,8 +104,8 @@ func BenchmarkPath(b *testing.B) {
 			merged(b, &got, sent)
 		}
 		sent++
-		if sent-got.n.Load() > 10000 {
-			merged(b, &got, sent-5000)
+		if sent-got.n.Load() > underWay {
+			merged(b, &got, sent-underWay/2)
 		}
 	}
 	merged(b, &got, sent)

@@ -40,7 +40,7 @@ func (t *table) add(n int, cells map[kind]map[string]cell) error {
 	var rows [][]string
 	if !t.headed {
 		t.headed = true
-		rows = append(rows, []string{"nodes", "", "Alertmanager", "clusterchannel", "ratio", "aim", "bare memberlist", "ratio", "aim"})
+		rows = append(rows, []string{"nodes", "measured", "Alertmanager", "clusterchannel", "ratio", "aim", "bare memberlist", "ratio", "aim"})
 		if t.markdown {
 			rows = append(rows, strings.Split(strings.Repeat("---|", 8)+"---", "|"))
 		}
