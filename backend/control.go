@@ -105,7 +105,7 @@ func (c *control) handle(ev events, now time.Time) {
 	}
 	for _, m := range ev.left {
 		c.bury(m.Instance)
-		c.drop(m.Instance, true)
+		c.drop(listID(m), true)
 	}
 	if ev.hasList {
 		c.list, c.hasList = ev.members, true
@@ -357,7 +357,7 @@ func (c *control) applyList(now time.Time) {
 			c.n.self.Addr = cmp.Or(m.Addr, c.n.self.Addr)
 			continue
 		}
-		id := cmp.Or(m.Instance, "/"+m.Name)
+		id := listID(m)
 		if m.Instance != "" && slices.Contains(c.tombs, m.Instance) {
 			continue
 		}
@@ -378,6 +378,10 @@ func (c *control) applyList(now time.Time) {
 		}
 	}
 }
+
+// listID is the key of a member of a driver's own list: one that is not ours has
+// no instance, and no name of ours begins with a slash.
+func listID(m Member) string { return cmp.Or(m.Instance, "/"+m.Name) }
 
 func (c *control) onlyForeign() bool {
 	if len(c.peers) == 0 {

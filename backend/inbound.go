@@ -59,7 +59,7 @@ func (n *node) receive(s *session, b []byte, depth int) {
 	}
 	switch f.Kind {
 	case wire.Update:
-		n.receiveUpdate(f, len(b))
+		n.receiveUpdate(f, len(b), time.Now())
 	case wire.Batch:
 		n.receiveBatch(f)
 	case wire.Chunk:
@@ -98,24 +98,24 @@ func (n *node) receiveForeign(s *session, f *wire.Frame, size int) {
 func (n *node) receiveBatch(f *wire.Frame) {
 	u := frames.Get().(*wire.Frame)
 	defer frames.Put(u)
+	now := time.Now()
 	for _, b := range f.Updates {
 		if wire.Decode(b, u) != nil || u.Kind != wire.Update || string(u.Origin) != string(f.Origin) || u.Cluster != n.cluster {
 			n.reject("malformed", "a batch holds something that is no update of its origin", "origin", string(f.Origin))
 			return
 		}
-		n.receiveUpdate(u, len(b))
+		n.receiveUpdate(u, len(b), now)
 	}
 }
 
 // receiveUpdate queues an update for its state unless it arrived before. What
 // there is no room for is not marked as taken in, so that the gap is repaired.
-func (n *node) receiveUpdate(f *wire.Frame, size int) {
+func (n *node) receiveUpdate(f *wire.Frame, size int, now time.Time) {
 	n.met.update.in(size)
 	if f.Seq == 0 {
 		n.reject("malformed", "an update without a sequence number", "origin", string(f.Origin))
 		return
 	}
-	now := time.Now()
 	n.origins.mu.Lock()
 	o := n.origins.get(f.Origin, now)
 	o.heard = true
@@ -175,7 +175,7 @@ func (s *session) Link(err error) {
 // Members implements driver.Handler.
 func (s *session) Members(all []Member) {
 	if !s.isOver() {
-		s.node.inbox.members(s, slices.Clone(all))
+		s.node.inbox.members(slices.Clone(all))
 	}
 }
 
@@ -264,7 +264,6 @@ type events struct {
 	links     []linkEvent
 	members   []Member
 	hasList   bool
-	session   *session // that the list came from
 	left      []Member
 	gap       bool
 	sent      bool
@@ -326,8 +325,8 @@ func (i *inbox) link(s *session, err error) {
 	})
 }
 
-func (i *inbox) members(s *session, all []Member) {
-	i.put(func(e *events) { e.members, e.hasList, e.session = all, true, s })
+func (i *inbox) members(all []Member) {
+	i.put(func(e *events) { e.members, e.hasList = all, true })
 }
 
 func (i *inbox) left(m Member) {

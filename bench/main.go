@@ -21,8 +21,9 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/internal/subprocess"
 )
 
 // plan says how much to measure.
@@ -143,6 +144,6 @@ func self(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = subprocess.EndWithParent()
 	return cmd, nil
 }

@@ -73,8 +73,10 @@ type Caps struct {
 	// data, as Alertmanager sends them. The portable exchange goes on beside it.
 	Exchange bool
 
-	// Send sends a frame to one member, otherwise like Broadcast. Nil: the
-	// portable layer broadcasts, and the others ignore what is not for them.
+	// Send sends a frame to one member, otherwise like Broadcast. Frames to one
+	// member arrive in order. to may hold no more than its Instance; a member that
+	// the transport does not know (yet) is ErrUnavailable. Nil: the portable layer
+	// broadcasts, in order, and the others ignore what is not for them.
 	Send func(ctx context.Context, to Member, frame []byte) error
 }
 

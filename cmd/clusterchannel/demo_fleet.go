@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/internal/subprocess"
 )
 
 const logKept = 16 << 10 // bytes of a node's log, for when it fails
@@ -109,7 +111,7 @@ func (f *fleet) start(n *child) error {
 		args = append(args, "--cluster.param="+k+"="+f.demo.Param[k])
 	}
 	cmd := exec.Command(self, args...)
-	cmd.SysProcAttr = endWithParent()
+	cmd.SysProcAttr = subprocess.EndWithParent()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err
