@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -103,12 +104,17 @@ func (c *control) handle(ev events, now time.Time) {
 	for _, l := range ev.links {
 		c.onLink(l, now)
 	}
-	for _, m := range ev.left {
-		c.bury(m.Instance)
-		c.drop(listID(m), true)
+	for _, d := range ev.left {
+		c.drop(listID(d.Member), true)
+		if d.back {
+			c.tombs = slices.DeleteFunc(c.tombs, func(id string) bool { return id == d.Instance })
+		} else {
+			c.bury(d.Instance)
+		}
 	}
 	if ev.hasList {
 		c.list, c.hasList = ev.members, true
+		c.exhume()
 	}
 	f := new(wire.Frame)
 	for _, b := range ev.frames {
@@ -163,8 +169,11 @@ func (c *control) onLink(l linkEvent, now time.Time) {
 		}
 	}
 	clear(c.beats)
-	if !c.native {
+	switch {
+	case !c.native:
 		c.sendBeat(now, true)
+	case c.everUp: // some may have what was sent meanwhile, and others not
+		c.marked, c.markAt = math.MaxUint64, now.Add(markDelay)
 	}
 	if again && c.attached { // resubscribed: frames were missed
 		c.n.pulls.wantAll("reattach")
@@ -262,8 +271,10 @@ func (c *control) onFrame(f *wire.Frame, now time.Time) {
 		c.bury(id)
 		c.drop(id, true)
 	case wire.Pull:
+		c.n.origins.note(f.Origin, "pull")
 		c.n.answers.add(newRequest(f))
 	case wire.Push:
+		c.n.origins.note(f.Origin, "push")
 		c.n.receivePush(f)
 	}
 }
@@ -306,7 +317,7 @@ func (c *control) join(m Member) {
 	c.n.met.joined.Inc()
 	c.n.log.Info("member joined", "member", m.Name, "instance", m.Instance, "addr", m.Addr)
 	if c.native {
-		c.n.met.pings.WithLabelValues(m.Name) // one series a member, from the start
+		c.n.met.pings.WithLabelValues(label(m.Name)) // one series a member, from the start
 	}
 	if m.Instance == "" {
 		return
@@ -346,6 +357,17 @@ func (c *control) bury(id string) {
 		c.tombs = slices.Delete(c.tombs, 0, maxTombs/2)
 	}
 	c.tombs = append(c.tombs, id)
+}
+
+// exhume has members taken back that the driver lists again once it has listed
+// all without them: their node has opened another driver.
+func (c *control) exhume() {
+	if !c.native {
+		return
+	}
+	c.tombs = slices.DeleteFunc(c.tombs, func(id string) bool {
+		return !slices.ContainsFunc(c.list, func(m Member) bool { return m.Instance == id })
+	})
 }
 
 // applyList makes the driver's own list of members the view's. For a while
@@ -545,7 +567,6 @@ func (c *control) becomeReady(r Readiness) {
 		} else {
 			c.n.log.Info("ready", "how", r.String())
 		}
-		close(c.n.ready)
 	}
 }
 
@@ -584,6 +605,9 @@ func (c *control) update(now time.Time) {
 	}
 	v.Epoch++
 	c.n.publish(v)
+	if old.Ready == Settling && v.Ready != Settling {
+		close(c.n.ready) // once the view says so too
+	}
 }
 
 func sameError(a, b error) bool {

@@ -14,7 +14,7 @@ import (
 
 const (
 	answerTimeout = 2 * time.Second        // without any progress, before another member is asked
-	digestTimeout = 200 * time.Millisecond // for states that are busy merging
+	digestTimeout = 500 * time.Millisecond // for states that are busy merging: without its digest a state is sent whole
 	maxRequests   = 256
 	joinPatience  = time.Second // for the driver to know a member that has just joined
 	joinStep      = 10 * time.Millisecond
@@ -45,9 +45,8 @@ type pull struct {
 
 // pushed is a decoded answer: its bytes are its own.
 type pushed struct {
-	id     uint64
+	id     uint64 // of the pull that it answers; 0: it was not asked for
 	origin string
-	to     bool // meant for this node alone
 	items  []wire.Item
 	vector []mark
 	done   bool
@@ -261,7 +260,7 @@ func (n *node) pullFrom(target Member, w wanted) error {
 			timeout.Reset(answerTimeout)
 			for _, it := range a.items {
 				lacking = lacking || it.Lacking
-				n.mergeAnswer(it, &merges)
+				n.mergeAnswer(it, w, target, &merges)
 			}
 			if !a.done {
 				continue
@@ -294,36 +293,48 @@ func (n *node) waitMerged(merges *sync.WaitGroup) bool {
 }
 
 // mergeAnswer merges one state of an answer. Where this node then still differs
-// it has something that the other lacks: all get it.
-func (n *node) mergeAnswer(it wire.Item, merges *sync.WaitGroup) {
+// it has something that the other lacks: all get it, but for a member that has
+// just joined and had nothing to give, which alone lacks it.
+func (n *node) mergeAnswer(it wire.Item, w wanted, from Member, merges *sync.WaitGroup) {
 	st := (*n.states.Load())[string(it.Key)]
 	if st == nil || it.Lacking || !it.HasData {
 		return
 	}
 	merges.Add(1)
 	if !st.doOr(len(it.Data), func() {
+		var before uint64
+		known := false
+		if w.reason == "joined" {
+			sum, _, err := st.digest()
+			before, known = sum, err == nil
+		}
 		st.merge(it.Data)
 		merges.Done()
 		if !it.HasSum {
 			return
 		}
 		if sum, b, err := st.digest(); err == nil && sum != it.Digest {
-			n.pushToAll(st, sum, b)
+			var to *Member
+			if known && sum == before {
+				to = &from
+			}
+			n.pushState(st, to, sum, b)
 		}
 	}, merges.Done) {
 		merges.Done()
 	}
 }
 
-// pushToAll hands this node's state to all members.
-func (n *node) pushToAll(st *state, sum uint64, b []byte) {
+// pushState hands this node's state to one member, or to all where to is nil. b
+// is the state where that is at hand.
+func (n *node) pushState(st *state, to *Member, sum uint64, b []byte) {
 	if b == nil {
 		var err error
 		if b, err = st.marshal(); err != nil {
 			return
 		}
 	}
-	n.answers.addPush(wire.Item{Key: []byte(st.key), Digest: sum, HasSum: true, Data: b, HasData: true})
+	n.answers.addPush(push{st, to, wire.Item{Key: []byte(st.key), Digest: sum, HasSum: true, Data: b, HasData: true}})
 }
 
 // digests returns the digest of each state, or of those in keys. A state that is
@@ -378,7 +389,7 @@ func (n *node) digests(keys []string) []wire.Item {
 // receivePush takes in states, asked for or not. It runs on the control loop and
 // so only copies and queues.
 func (n *node) receivePush(f *wire.Frame) {
-	a := &pushed{id: f.ID, origin: string(f.Origin), to: len(f.To) > 0, done: f.Done}
+	a := &pushed{id: f.ID, origin: string(f.Origin), done: f.Done}
 	size := 0
 	for _, it := range f.Items { // f's bytes are already this node's own
 		size += len(it.Data)
@@ -390,7 +401,7 @@ func (n *node) receivePush(f *wire.Frame) {
 	if size > 0 {
 		n.met.fullState.in(size)
 	}
-	if a.to {
+	if a.id != 0 {
 		if n.pulls.isActive(a.id) {
 			select {
 			case n.pulls.answers <- a:
@@ -424,12 +435,25 @@ func newRequest(f *wire.Frame) request {
 type answerQueue struct {
 	mu       sync.Mutex
 	requests map[string]request
-	pushes   map[string]wire.Item
+	pushes   map[pushKey]push
 	wake     chan struct{}
 }
 
+// push is a state to be handed to one member, or to all where to is nil.
+type push struct {
+	st   *state
+	to   *Member
+	item wire.Item
+}
+
+// pushKey is what a later push takes the place of.
+type pushKey struct {
+	st       *state
+	instance string
+}
+
 func newAnswerQueue() *answerQueue {
-	return &answerQueue{requests: map[string]request{}, pushes: map[string]wire.Item{}, wake: make(chan struct{}, 1)}
+	return &answerQueue{requests: map[string]request{}, pushes: map[pushKey]push{}, wake: make(chan struct{}, 1)}
 }
 
 func (q *answerQueue) add(r request) {
@@ -441,9 +465,13 @@ func (q *answerQueue) add(r request) {
 	q.signal()
 }
 
-func (q *answerQueue) addPush(it wire.Item) {
+func (q *answerQueue) addPush(p push) {
+	key := pushKey{st: p.st}
+	if p.to != nil {
+		key.instance = p.to.Instance
+	}
 	q.mu.Lock()
-	q.pushes[string(it.Key)] = it
+	q.pushes[key] = p
 	q.mu.Unlock()
 	q.signal()
 }
@@ -455,7 +483,7 @@ func (q *answerQueue) signal() {
 	}
 }
 
-func (q *answerQueue) take() (rs []request, pushes []wire.Item) {
+func (q *answerQueue) take() (rs []request, pushes []push) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	rs, pushes = slices.Collect(maps.Values(q.requests)), slices.Collect(maps.Values(q.pushes))
@@ -476,8 +504,14 @@ func (n *node) answerLoop() {
 		for _, r := range requests {
 			n.answer(r)
 		}
-		for _, it := range pushes {
-			n.sendState(nil, wire.Control{Items: []wire.Item{it}})
+		for _, p := range pushes {
+			if (*n.states.Load())[p.st.key] == p.st { // else it was removed while it waited
+				c := wire.Control{Items: []wire.Item{p.item}}
+				if p.to != nil {
+					c.To = p.to.Instance
+				}
+				n.sendState(p.to, c)
+			}
 		}
 	}
 }

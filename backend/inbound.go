@@ -119,6 +119,7 @@ func (n *node) receiveUpdate(f *wire.Frame, size int, now time.Time) {
 	n.origins.mu.Lock()
 	o := n.origins.get(f.Origin, now)
 	o.heard = true
+	o.says("update", f.Key, now)
 	if !o.fresh(f.Seq) {
 		n.origins.mu.Unlock()
 		n.met.duplicates.Inc()
@@ -199,7 +200,7 @@ func (s *session) Probe(peer string, rtt time.Duration, err error) {
 	n.changeMu.Lock() // update deletes the series of who is gone under it
 	defer n.changeMu.Unlock()
 	if slices.ContainsFunc(n.view.Load().Members, func(m Member) bool { return m.Name == peer }) {
-		n.met.pings.WithLabelValues(peer).Observe(rtt.Seconds())
+		n.met.pings.WithLabelValues(label(peer)).Observe(rtt.Seconds())
 	}
 }
 
@@ -264,11 +265,18 @@ type events struct {
 	links     []linkEvent
 	members   []Member
 	hasList   bool
-	left      []Member
+	left      []departure
 	gap       bool
 	sent      bool
 	native    bool
 	exchanged bool
+}
+
+// departure is a member of which the driver says that it left. Lists that come
+// after it tell whether it was gone, and whether it is back since.
+type departure struct {
+	Member
+	gone, back bool
 }
 
 type linkEvent struct {
@@ -326,13 +334,21 @@ func (i *inbox) link(s *session, err error) {
 }
 
 func (i *inbox) members(all []Member) {
-	i.put(func(e *events) { e.members, e.hasList = all, true })
+	i.put(func(e *events) {
+		e.members, e.hasList = all, true
+		for k := range e.left {
+			d := &e.left[k]
+			listed := slices.ContainsFunc(all, func(m Member) bool { return listID(m) == listID(d.Member) })
+			d.back = d.gone && listed
+			d.gone = d.gone || !listed
+		}
+	})
 }
 
 func (i *inbox) left(m Member) {
 	i.put(func(e *events) {
 		if len(e.left) < inboxFrames {
-			e.left = append(e.left, m)
+			e.left = append(e.left, departure{Member: m})
 		}
 	})
 }

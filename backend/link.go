@@ -95,16 +95,20 @@ func (l *linkState) closing(ctx context.Context) {
 }
 
 // linkLoop keeps a driver open until the node is closed. The outcome of the
-// first attempt goes to first.
-func (n *node) linkLoop(first chan<- error) {
+// first attempt goes to first, unless opened is closed by then: the channel is in
+// use, and whatever the driver says is tried again.
+func (n *node) linkLoop(first chan<- error, opened <-chan struct{}) {
 	defer close(n.linkDone)
 	backoff := backoffMin
 	for attempt := 0; ; attempt++ {
 		s, err := n.openSession()
 		if attempt == 0 {
-			first <- err
-			if err != nil && (!errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConfig)) {
-				return
+			select {
+			case first <- err:
+				if err != nil && (!errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConfig)) {
+					return
+				}
+			case <-opened:
 			}
 		}
 		if err == nil {
@@ -241,9 +245,11 @@ func (s *session) isOver() bool {
 func (s *session) transmit(ctx context.Context, frame []byte, to *Member) error {
 	send := s.drv.Broadcast
 	instance := ""
+	if to != nil {
+		instance = to.Instance // the others need not put chunks together
+	}
 	if to != nil && s.caps.Send != nil {
 		send = func(ctx context.Context, frame []byte) error { return s.caps.Send(ctx, *to, frame) }
-		instance = to.Instance
 	}
 	one := func(frame []byte) error {
 		ctx, cancel := context.WithTimeout(ctx, sendTimeout)

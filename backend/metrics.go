@@ -2,6 +2,7 @@ package backend
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -174,3 +175,6 @@ func (m *metrics) forgetKey(key string) {
 
 func (t traffic) in(n int)  { t.received.Inc(); t.receivedBytes.Add(float64(n)) }
 func (t traffic) out(n int) { t.sent.Inc(); t.sentBytes.Add(float64(n)) }
+
+// label makes a label's value of a name that may come from a stranger.
+func label(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }

@@ -205,7 +205,7 @@ func (n *node) publish(v View) {
 	if old := n.view.Swap(&v); old != nil {
 		for _, m := range old.Members {
 			if !slices.ContainsFunc(v.Members, func(now Member) bool { return now.Name == m.Name }) {
-				n.met.pings.DeleteLabelValues(m.Name)
+				n.met.pings.DeleteLabelValues(label(m.Name))
 			}
 		}
 	}

@@ -42,9 +42,11 @@ func Open(ctx context.Context, c Config) (ClusterChannel, error) {
 		n.cancel()
 		return nil, err
 	}
-	first := make(chan error, 1)
-	go n.linkLoop(first)
-	if err := n.awaitFirst(ctx, first); err != nil {
+	first, opened := make(chan error), make(chan struct{})
+	go n.linkLoop(first, opened)
+	err := n.awaitFirst(ctx, first)
+	close(opened)
+	if err != nil {
 		n.cancel()
 		<-n.linkDone
 		n.met.unregister()

@@ -27,6 +27,7 @@ type origin struct {
 	heard     bool      // since the last call of takeHeard
 	gapSince  time.Time // when base fell behind top; zero: it has not
 	used      time.Time
+	said      Said // for Inspect alone
 }
 
 func newOrigins() *origins { return &origins{all: map[string]*origin{}} }
@@ -132,6 +133,7 @@ func (os *origins) announce(id []byte, high uint64) bool {
 	defer os.mu.Unlock()
 	o := os.get(id, now)
 	o.heard = true
+	o.said = Said{What: "beat", At: now}
 	if high > o.top {
 		o.raise(high)
 		o.settle(now)

@@ -97,6 +97,9 @@ func (o *outbox) segment(size int) *segment {
 		o.free = o.free[:n-1]
 		return s
 	}
+	if size >= segmentBytes {
+		return &segment{buf: o.enc.AppendBatch(arenas.get(size + 128))}
+	}
 	return &segment{buf: o.enc.AppendBatch(make([]byte, 0, max(size+128, 4096)))}
 }
 
@@ -140,7 +143,10 @@ func (o *outbox) done(s *segment) {
 	if cap(s.buf) <= 2*segmentBytes && len(o.free) < 4 {
 		*s = segment{buf: o.enc.AppendBatch(s.buf[:0])}
 		o.free = append(o.free, s)
+		return
 	}
+	arenas.put(s.buf)
+	s.buf = nil
 }
 
 // post queues a control frame. The oldest gives way: a later beat says more.

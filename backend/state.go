@@ -33,6 +33,7 @@ type state struct {
 	stop    chan struct{}
 
 	recent [1024]atomic.Uint64 // hashes of payloads merged lately, by their low bits
+	seen   stateNotes
 }
 
 // entry is an update, or a job that runs in turn with the updates.
@@ -119,6 +120,9 @@ func (st *state) enqueue(data []byte, sent int64) bool {
 	if len(st.queue) >= st.opts.QueueItems || len(st.arena)+len(data) > st.opts.QueueBytes && len(st.arena) > 0 {
 		return false
 	}
+	if cap(st.arena) == 0 && len(data) > smallArena {
+		st.arena = arenas.get(len(data))
+	}
 	st.queue = append(st.queue, entry{off: len(st.arena), n: len(data), sent: sent})
 	st.arena = append(st.arena, data...)
 	st.signal()
@@ -190,11 +194,11 @@ func (st *state) work() {
 			st.node.met.propagated(e.sent)
 		}
 		clear(queue)
-		const keep = 1 << 20
-		if cap(arena) > keep {
+		if cap(arena) > smallArena {
+			arenas.put(arena)
 			arena = nil
 		}
-		if cap(queue) > keep/64 {
+		if cap(queue) > smallArena/16 {
 			queue = nil
 		}
 		st.mu.Lock()
@@ -210,7 +214,10 @@ func (st *state) release(size int) {
 }
 
 // exchanged notes that the state has been compared with another member's.
-func (st *state) exchanged() { st.syncOnce.Do(func() { close(st.synced) }) }
+func (st *state) exchanged() {
+	st.seen.exchange()
+	st.syncOnce.Do(func() { close(st.synced) })
+}
 
 func (st *state) isStopped() bool {
 	select {
@@ -238,8 +245,10 @@ func (st *state) marshal() (b []byte, err error) {
 	if err != nil {
 		st.node.met.stateFailed(st.key, "marshal")
 		st.node.log.warn("marshal:"+st.key, "a state cannot be marshalled", "key", st.key, "err", err)
+		return b, err
 	}
-	return b, err
+	st.seen.marshalled(len(b))
+	return b, nil
 }
 
 // digest returns the state's digest, and the marshalled state where that was
@@ -249,11 +258,17 @@ func (st *state) digest() (sum uint64, b []byte, err error) {
 		err = contain(func() (err error) { sum, err = d.Digest(); return err })
 		if err != nil {
 			st.node.met.stateFailed(st.key, "digest")
+			return sum, nil, err
 		}
-		return sum, nil, err
+		st.seen.digested(sum)
+		return sum, nil, nil
 	}
-	b, err = st.marshal()
-	return xxhash.Sum64(b), b, err
+	if b, err = st.marshal(); err != nil {
+		return 0, nil, err
+	}
+	sum = xxhash.Sum64(b)
+	st.seen.digested(sum)
+	return sum, b, nil
 }
 
 // contain turns a panic of f into an error.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
 )
 
@@ -129,6 +130,24 @@ func TestAShortOutageChangesNothing(t *testing.T) {
 		if len(b.Members()) != epoch {
 			t.Fatal("the view changed")
 		}
+	})
+}
+
+func TestARefusalAfterOpenIsTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, bus *memory.Bus) {
+		attempts := 0
+		a := open(t, bus, "a", func(c *backend.Config) {
+			c.Open = func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+				if attempts++; attempts == 1 {
+					<-time.After(2 * time.Second) // Open has returned by then
+					return nil, fmt.Errorf("%w: password: is wrong", driver.ErrConfig)
+				}
+				return memory.Open(ctx, o, h)
+			}
+		})
+		expect(t, a, backend.Detached, "a")
+		after(5 * time.Second)
+		expect(t, a, backend.Attached, "a")
 	})
 }
 

@@ -18,8 +18,9 @@ import (
 // Handler, after a driver was lost, never while an earlier one is still open.
 //
 // ctx bounds the opening only. Parameters are checked before anything is
-// dialled: a bad one is an error that wraps ErrConfig, names the key and prints
-// no secret. A server that cannot be reached is an error that wraps
+// dialled, even when ctx is done already, which is how a configuration is checked
+// without being used: a bad one is an error that wraps ErrConfig, names the key
+// and prints no secret. A server that cannot be reached is an error that wraps
 // ErrUnavailable; the portable layer tries again with back-off. After an error
 // nothing is left running. OpenFunc may call h before it returns.
 type OpenFunc func(ctx context.Context, o Options, h Handler) (Driver, error)
@@ -100,7 +101,8 @@ type Handler interface {
 	Members(all []Member)
 
 	// Left tells that m left by its own will. It comes before the Members without
-	// m (Caps.Membership only); a member that vanishes without it has failed.
+	// m (Caps.Membership only); a later one with m tells that it is back. A member
+	// that vanishes without Left has failed.
 	Left(m Member)
 
 	// Probe reports a round trip to a peer, or to the server, that the transport

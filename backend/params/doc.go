@@ -11,7 +11,8 @@
 //	}
 //
 // A field with a param tag is a key; others are left alone. Keys of an embedded
-// struct count as the outer struct's own. The tags:
+// struct, such as those of TLS in package clienttls, count as the outer struct's
+// own. The tags:
 //
 //   - param: the key, in lower case with underscores
 //   - alias: a second name of the key, for example that of a part of a URL

@@ -1,0 +1,106 @@
+package grafanaini
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/internal/closest"
+)
+
+// checkPlaces refuses keys that Grafana would not see, and returns those that are
+// not ours.
+func (r *reader) checkPlaces() (foreign []Ignored, err error) {
+	for _, s := range r.doc.sections {
+		if s.Name() != section && strings.EqualFold(strings.TrimSpace(s.Name()), section) {
+			return nil, fmt.Errorf("%s: %w: [%s]: the section is written [%s]", r.doc.name, backend.ErrConfig, s.Name(), section)
+		}
+		for _, k := range s.Keys() {
+			known, ok := find(k.Name())
+			switch {
+			case s.Name() != section && ok && known.group != alerting:
+				return nil, r.doc.errorf(s.Name(), k.Name(), "has no effect in this section; put it under [%s]", section)
+			case s.Name() != section:
+			case ok:
+				if err := r.checkWritten(k.Name(), len(k.ValueWithShadows())); err != nil {
+					return nil, err
+				}
+			case isHA(k.Name()):
+				return nil, r.doc.errorf(section, k.Name(), "%w", unknown(k.Name()))
+			default:
+				foreign = append(foreign, Ignored{k.Name(), r.doc.line(section, k.Name()), whyForeign(k.Name())})
+			}
+		}
+	}
+	return foreign, r.checkVariables()
+}
+
+// checkWritten refuses a key that is given more than once, and a value that a
+// comment cuts in two.
+func (r *reader) checkWritten(name string, times int) error {
+	if times > 1 {
+		return r.doc.errorf(section, name, "is given %d times; leave one", times)
+	}
+	for _, l := range r.doc.lines[place{section, name}] {
+		if strings.HasPrefix(l.value, "`") || strings.HasPrefix(l.value, `"""`) || strings.HasSuffix(l.value, `\`) {
+			continue
+		}
+		at := strings.IndexAny(l.value, "#;")
+		if at < 1 {
+			continue
+		}
+		before := l.value[:at]
+		closed := before[0] != '"' && before[0] != '\'' || strings.Count(before, before[:1])%2 == 0
+		if strings.HasSuffix(before, " ") && closed || strings.HasSuffix(before, "\t") && closed {
+			continue
+		}
+		return r.doc.errorf(section, name, "the %q in the value begins a comment, even inside quotes; "+
+			"put the value in backquotes, or a blank before a comment", l.value[at:at+1])
+	}
+	return nil
+}
+
+// envPrefix begins the variables that stand over the file.
+const envPrefix = "GF_UNIFIED_ALERTING_"
+
+func variable(name string) string { return envPrefix + strings.ToUpper(name) }
+
+// checkVariables refuses variables for keys that do not exist.
+func (r *reader) checkVariables() error {
+	for _, pair := range r.sources.Environ {
+		name, _, _ := strings.Cut(pair, "=")
+		rest, ours := strings.CutPrefix(name, envPrefix)
+		if !ours || !isHA(rest) {
+			continue
+		}
+		if base, ok := strings.CutSuffix(name, "__FILE"); ok {
+			return fmt.Errorf("%s: %w: only Grafana's own image reads it; set %s=$__file{/path}", name, backend.ErrConfig, base)
+		}
+		key := strings.ToLower(rest)
+		if _, ok := find(key); !ok || variable(key) != name {
+			return fmt.Errorf("%s: %w: %w", name, backend.ErrConfig, unknown(key))
+		}
+	}
+	return nil
+}
+
+func unknown(name string) error {
+	known := names(true)
+	meant := ""
+	if near := closest.Name(strings.ToLower(name), known); near != "" {
+		meant = fmt.Sprintf(", did you mean %s?", near)
+	}
+	return fmt.Errorf("is not a known key%s (known: %s)", meant, strings.Join(known, ", "))
+}
+
+func whyForeign(name string) string {
+	for _, own := range grafanasOwn {
+		if own == name {
+			return "a setting of Grafana's own, without meaning here"
+		}
+	}
+	if near := closest.Name(strings.ToLower(name), append(names(false), grafanasOwn...)); near != "" {
+		return fmt.Sprintf("not a known key; did you mean %s?", near)
+	}
+	return "not a key of high availability"
+}

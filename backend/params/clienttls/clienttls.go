@@ -1,0 +1,105 @@
+// Package clienttls has the parameters by which a backend encrypts its
+// connections to servers. A backend embeds [Params] in its own struct, calls
+// [Params.CheckTLS] after params.Decode, and [Params.TLSConfig] for each
+// connection. One key it adds itself, for which versions are spoken differs from
+// one kind of server to another:
+//
+//	TLSMinVersion string `param:"tls_min_version" default:"1.2" oneof:"1.2,1.3"`
+package clienttls
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// Params are the keys of TLS. Files are in PEM, and read again for each
+// connection, so that they can be replaced while a node runs.
+type Params struct {
+	// TLS encrypts the connections. The other keys of TLS need it.
+	TLS bool `param:"tls" default:"false"`
+
+	// TLSCAFile holds the authorities that may sign a server's certificate; none
+	// means those of the system.
+	TLSCAFile string `param:"tls_ca_file"`
+
+	// TLSCertFile and TLSKeyFile are the pair that this node shows. Both or neither
+	// are given.
+	TLSCertFile string `param:"tls_cert_file"`
+	TLSKeyFile  string `param:"tls_key_file"`
+
+	// TLSServerName is the name that a server's certificate must be for, in place
+	// of the host that is dialled.
+	TLSServerName string `param:"tls_server_name"`
+
+	// TLSSkipVerify takes any certificate of a server: encrypted, but with whom
+	// nobody knows. Only for tests.
+	TLSSkipVerify bool `param:"tls_skip_verify" default:"false"`
+}
+
+// CheckTLS refuses what cannot be used of raw, from which p was decoded: files,
+// and without TLS any key that begins with tls_. Its errors wrap
+// driver.ErrConfig and name the key.
+func (p Params) CheckTLS(raw map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		given := raw[key] != "" && (key != "tls_skip_verify" || p.TLSSkipVerify)
+		if !p.TLS && given && strings.HasPrefix(key, "tls_") {
+			return bad(key, "is given, but tls is false, so nothing would be encrypted; set tls to true, or leave it out")
+		}
+	}
+	_, err := p.TLSConfig("")
+	return err
+}
+
+var versions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+// TLSConfig returns what a client is set to, nil without TLS. The oldest version
+// that it speaks is one from 1.0 to 1.3, or empty for Go's default. It reads this
+// node's pair again at each handshake; for the authorities to be read again,
+// TLSConfig is called again. Its errors are as those of CheckTLS.
+func (p Params) TLSConfig(oldest string) (*tls.Config, error) {
+	if !p.TLS {
+		return nil, nil
+	}
+	c := &tls.Config{ServerName: p.TLSServerName, MinVersion: versions[oldest], InsecureSkipVerify: p.TLSSkipVerify}
+	if p.TLSCAFile != "" {
+		pem, err := os.ReadFile(p.TLSCAFile)
+		if err != nil {
+			return nil, bad("tls_ca_file", "%w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, bad("tls_ca_file", "%s holds no certificate in PEM", p.TLSCAFile)
+		}
+	}
+	switch {
+	case p.TLSCertFile == "" && p.TLSKeyFile == "":
+		return c, nil
+	case p.TLSCertFile == "":
+		return nil, bad("tls_cert_file", "is empty, though tls_key_file is given; both or neither are wanted")
+	case p.TLSKeyFile == "":
+		return nil, bad("tls_key_file", "is empty, though tls_cert_file is given; both or neither are wanted")
+	}
+	c.GetClientCertificate = p.pair
+	_, err := p.pair(nil)
+	return c, err
+}
+
+// pair reads the pair that this node shows, whoever asks.
+func (p Params) pair(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(p.TLSCertFile, p.TLSKeyFile)
+	if err != nil {
+		return nil, bad("tls_cert_file", "cannot be used with tls_key_file: %w", err)
+	}
+	return &pair, nil
+}
+
+func bad(key, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
+}
