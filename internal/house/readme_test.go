@@ -165,3 +165,17 @@ func TestLinksStay(t *testing.T) {
 		}
 	}
 }
+
+// The servers that the README starts are those that the tests run on.
+func TestServersOfTheReadme(t *testing.T) {
+	readme, kinds := read(t, "README.md"), read(t, "conformance/servers/kinds.go")
+	images := regexp.MustCompile(`docker run -d -p \S+ (\S+)`).FindAllStringSubmatch(readme, -1)
+	if len(images) != 3 {
+		t.Errorf("%d servers are started, want 3", len(images))
+	}
+	for _, image := range images {
+		if !strings.Contains(kinds, `Image: "`+image[1]+`"`) {
+			t.Errorf("the tests do not run on %s", image[1])
+		}
+	}
+}
