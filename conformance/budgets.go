@@ -96,14 +96,23 @@ func (s *budgets) record(b budget, took time.Duration) {
 	s.count[b]++
 }
 
-// table shows the worst time measured for each budget.
-func (s *budgets) table() string {
+// list returns the worst time measured for each budget.
+func (s *budgets) list() []Budget {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	list := make([]Budget, numBudgets)
+	for i := range numBudgets {
+		list[i] = Budget{Name: i.String(), Limit: s.limits[i], Worst: s.worst[i], Times: s.count[i]}
+	}
+	return list
+}
+
+// table shows list.
+func (s *budgets) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-10s %10s %10s %7s   (scale %g)\n", "budget", "limit", "worst", "times", s.scale)
-	for i := range numBudgets {
-		fmt.Fprintf(&b, "%-10v %10v %10v %7d\n", i, s.limits[i], s.worst[i].Round(time.Millisecond), s.count[i])
+	for _, l := range s.list() {
+		fmt.Fprintf(&b, "%-10s %10v %10v %7d\n", l.Name, l.Limit, l.Worst.Round(time.Millisecond), l.Times)
 	}
 	return b.String()
 }

@@ -24,7 +24,7 @@ func (l level) String() string {
 type needs int
 
 const (
-	needsServer  needs = 1 << iota // Harness.Server
+	needsServer  needs = 1 << iota // Harness.Server, which it stops
 	needsCut                       // Harness.Server or Cut
 	needsBad                       // Harness.Bad
 	needsInject                    // Harness.Inject
@@ -34,7 +34,7 @@ const (
 // missing names the hook that h lacks, or is empty.
 func (n needs) missing(h Harness) string {
 	switch {
-	case n&needsServer != 0 && h.Server == nil:
+	case n&needsServer != 0 && (h.Server == nil || h.Address != ""):
 		return "Server"
 	case n&needsCut != 0 && h.Server == nil && h.Cut == nil:
 		return "Server or Harness.Cut"

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
@@ -377,9 +378,10 @@ func broadcastBadPeerBytes(e *env) {
 
 func broadcastOneBadState(e *env) {
 	boom := errors.New("boom")
+	var erred, panicked atomic.Bool
 	bad := map[string]stateFuncs{
-		"merge errors":   {merge: func([]byte) error { return boom }, marshal: func() ([]byte, error) { return []byte("x"), nil }},
-		"merge panics":   {merge: func([]byte) error { panic("boom") }, marshal: func() ([]byte, error) { return []byte("x"), nil }},
+		"merge errors":   {merge: func([]byte) error { erred.Store(true); return boom }, marshal: func() ([]byte, error) { return []byte("x"), nil }},
+		"merge panics":   {merge: func([]byte) error { panicked.Store(true); panic("boom") }, marshal: func() ([]byte, error) { return []byte("x"), nil }},
 		"marshal errors": {merge: func([]byte) error { return nil }, marshal: func() ([]byte, error) { return nil, boom }},
 		"marshal panics": {merge: func([]byte) error { return nil }, marshal: func() ([]byte, error) { panic("boom") }},
 	}
@@ -397,7 +399,14 @@ func broadcastOneBadState(e *env) {
 		}
 		sets[0].write([]byte("by update"))
 	}
-	e.eventually(e.limit(joiner)+2*e.h.Timing.Channel.Sync, "the good state has all updates and what is exchanged", func() error { return holdAll(4, sets...) })
+	e.eventually(e.limit(joiner), "the bad states are given updates", func() error {
+		if !erred.Load() || !panicked.Load() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	sets[0].write([]byte("after the first error"))
+	e.eventually(e.limit(joiner)+2*e.h.Timing.Channel.Sync, "the good state has all updates and what is exchanged", func() error { return holdAll(5, sets...) })
 
 	late := e.open("c")
 	for key, s := range bad {
@@ -405,6 +414,6 @@ func broadcastOneBadState(e *env) {
 	}
 	sets = append(sets, late.addSet("good"))
 	nodes = append(nodes, late)
-	e.eventually(e.limit(joiner), "a joiner has the good state", func() error { return holdAll(4, sets...) })
+	e.eventually(e.limit(joiner), "a joiner has the good state", func() error { return holdAll(5, sets...) })
 	e.agreed(nodes...)
 }

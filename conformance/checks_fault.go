@@ -22,10 +22,10 @@ func (e *env) trio(edits ...func(*backend.Config)) ([]*node, []*set) {
 	return nodes, sets
 }
 
-// detached waits until each of nodes says so, and why.
-func (e *env) detached(nodes ...*node) {
+// detached waits until each of nodes says so, why, and that it is since then or
+// later: to take a server away may last as long as it takes nodes to notice.
+func (e *env) detached(then time.Time, nodes ...*node) {
 	e.Helper()
-	start := time.Now()
 	e.within(detect, "detached, and told why", func() error {
 		for _, n := range nodes {
 			v := n.View()
@@ -34,8 +34,8 @@ func (e *env) detached(nodes ...*node) {
 				return fmt.Errorf("%s is %v", n, v.Status)
 			case v.Err == nil:
 				return fmt.Errorf("%s does not tell why it is detached", n)
-			case v.Since.Before(start.Add(-time.Second)):
-				return fmt.Errorf("%s is detached since %v, but was attached at %v", n, v.Since, start)
+			case v.Since.Before(then):
+				return fmt.Errorf("%s is detached since %v, but was attached at %v", n, v.Since, then)
 			}
 		}
 		return nil
@@ -52,12 +52,13 @@ func (e *env) serverReturns(meanwhile func()) {
 	e.Helper()
 	roomy := func(c *backend.Config) { c.Timing.Grace = time.Minute; rarely(c) }
 	nodes, sets := e.trio(roomy)
+	then := time.Now()
 	e.server.Stop(e)
 	same := func() error { return sameMembers(nodes) }
 	for _, s := range sets {
 		s.write([]byte("while the server is away"))
 	}
-	e.detached(nodes...)
+	e.detached(then, nodes...)
 	meanwhile()
 	if err := same(); err != nil {
 		e.Errorf("with the server away: %v", err)
@@ -93,7 +94,7 @@ func faultShortOutage(e *env) {
 	nodes, sets := e.trio()
 	same := func() error { return sameMembers(nodes) }
 	for i := range 3 {
-		end := e.outage()
+		end := e.blink()
 		e.always(e.h.Timing.Channel.Grace/3, fmt.Sprintf("the same view during outage %d", i), same)
 		end()
 		// Views must keep while the nodes attach one after the other.
@@ -109,8 +110,9 @@ func faultLongOutage(e *env) {
 	nodes := []*node{e.open("a"), e.open("b"), e.open("c", hold)}
 	e.agreed(nodes...)
 	sets := addSets("set", nodes)
+	then := time.Now()
 	end := e.outage()
-	e.detached(nodes...)
+	e.detached(then, nodes...)
 	e.eventually(e.limit(detect)+e.h.Timing.Channel.Grace, "the policy decides", func() error {
 		for _, n := range nodes[:2] {
 			if err := lists(n.View(), n, n); err != nil {
@@ -153,7 +155,7 @@ func faultHalfOpen(e *env) {
 	b.deafen(true)
 	sets[0].write([]byte("unheard by b"))
 	sets[1].write([]byte("heard from nobody"))
-	e.detached(b)
+	e.detached(start, b)
 	e.withinSince(start, detect, "the others drop the deaf node", func() error { return agree(others...) })
 	for _, n := range others {
 		if n.View().Status != backend.Attached {

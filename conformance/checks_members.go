@@ -135,6 +135,16 @@ func membersRejoinAfterLeave(e *env) {
 		e.agreed(nodes[0], back, nodes[2])
 		old = back
 	}
+	// A node that goes on with another driver, as when one has given up, is the
+	// same member.
+	opens := old.tap.opened()
+	old.tap.giveUp()
+	e.within(restart, "a node whose driver gave up is back with another", func() error {
+		if old.tap.opened() == opens {
+			return fmt.Errorf("%s has opened no other driver", old)
+		}
+		return agree(nodes[0], old, nodes[2])
+	})
 }
 
 func membersRejoinAfterCrash(e *env) {

@@ -77,8 +77,10 @@ func metricsSameNames(e *env) {
 	sets[0].write([]byte("an entry"))
 	e.eventually(e.limit(joiner), "the entry arrives", func() error {
 		for _, n := range nodes {
-			if n.metric("clusterchannel_state_errors_total", "op", "merge") == 0 {
-				return fmt.Errorf("%s has counted no failed Merge", n)
+			for _, op := range []string{"merge", "marshal"} {
+				if n.metric("clusterchannel_state_errors_total", "op", op) == 0 {
+					return fmt.Errorf("%s has counted no failed %s", n, op)
+				}
 			}
 		}
 		return holdAll(1, sets...)

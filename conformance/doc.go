@@ -16,4 +16,7 @@
 // servers, cut links and kill nodes, and are left out by -short. A failing check
 // prints the line of the contract that it defends. A check for which the harness
 // lacks a hook fails, unless it is waived with a public reason.
+//
+// [Execute] does the same in a program that is no test, and tells which checks
+// the harness could not run.
 package conformance

@@ -461,15 +461,18 @@ func (n *node) kill() {
 	}
 }
 
-// outage takes the server away, or all links where there is none, and returns
-// what brings it back.
+// outage takes the server away, or all links where there is none that may be
+// stopped, and returns what brings it back.
 func (e *env) outage() (end func()) {
 	e.Helper()
-	if e.server != nil {
+	nodes := e.opened()
+	switch {
+	case e.h.Address != "":
+		return e.blink()
+	case e.server != nil:
 		e.server.Stop(e)
 		return func() { e.server.Start(e) }
 	}
-	nodes := e.opened()
 	set := func(cut bool) {
 		for i, a := range nodes {
 			for _, b := range nodes[:i] {
@@ -479,6 +482,24 @@ func (e *env) outage() (end func()) {
 	}
 	set(true)
 	return func() { set(false) }
+}
+
+// blink is an outage that ends when it is told to, while a server takes its time
+// to start: all links to it are cut, where that can be.
+func (e *env) blink() (end func()) {
+	e.Helper()
+	nodes := e.opened()
+	if nodes[0].proxy == nil {
+		return e.outage()
+	}
+	for _, n := range nodes {
+		n.isolate(true)
+	}
+	return func() {
+		for _, n := range nodes {
+			n.isolate(false)
+		}
+	}
 }
 
 // metric sums the samples of a metric of n whose labels hold all of labels,

@@ -26,6 +26,11 @@ type Harness struct {
 	// has its own. Nil means that the backend has none.
 	Server func(t testing.TB) Server
 
+	// Address is where a server listens that somebody else runs, in place of
+	// Server. It is never stopped: a check that would needs Server, and an outage is
+	// one of the proxies in front of the nodes.
+	Address string
+
 	// Params returns the block of configuration of node n.
 	Params func(t testing.TB, n Node) map[string]string
 

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -22,13 +23,13 @@ func Run(t *testing.T, h Harness) {
 	if len(problems) > 0 {
 		return
 	}
-	s := &suite{h: h, outcomes: map[string]outcome{}, budgets: newBudgets(h.Timing)}
+	s := &suite{h: h, outcomes: map[string]Outcome{}, budgets: newBudgets(h.Timing)}
 	if h.Server != nil {
 		s.shared = h.Server(t)
 	}
-	t.Run("basic", func(t *testing.T) { s.runLevel(t, basic) })
+	t.Run("basic", func(t *testing.T) { s.runLevel(subtest(t), basic) })
 	if !testing.Short() {
-		t.Run("fault", func(t *testing.T) { s.runLevel(t, fault) })
+		t.Run("fault", func(t *testing.T) { s.runLevel(subtest(t), fault) })
 	}
 	t.Log(s.summary())
 	t.Log(s.budgets.table())
@@ -51,6 +52,15 @@ func (h Harness) complete() (Harness, []string) {
 			bad("Harness.Waive gives no reason for %q", name)
 		}
 	}
+	if h.Address != "" {
+		if h.Server != nil {
+			bad("Harness.Server and Harness.Address are given; a server is the suite's own or somebody else's")
+		}
+		if _, _, err := net.SplitHostPort(h.Address); err != nil {
+			bad("Harness.Address %q is not host:port", h.Address)
+		}
+		h.Server = func(testing.TB) Server { return standing(h.Address) }
+	}
 	if h.Parallel < 0 {
 		bad("Harness.Parallel is negative")
 	}
@@ -71,14 +81,16 @@ func (h Harness) complete() (Harness, []string) {
 	return h, problems
 }
 
-type outcome int
+// runner runs one check, body, with a testing.TB of its own, and returns when it
+// has ended.
+type runner func(c *check, body func(t testing.TB))
 
-const (
-	notRun outcome = iota
-	passed
-	waived
-	failed
-)
+// subtest is the runner of go test.
+func subtest(t *testing.T) runner {
+	return func(c *check, body func(t testing.TB)) {
+		t.Run(c.name, func(t *testing.T) { body(t) })
+	}
+}
 
 // suite is one run.
 type suite struct {
@@ -87,12 +99,12 @@ type suite struct {
 	budgets *budgets
 
 	mu       sync.Mutex
-	outcomes map[string]outcome
+	outcomes map[string]Outcome
 }
 
 // runLevel runs the checks of one level: side by side, and then one by one those
 // that measure the process.
-func (s *suite) runLevel(t *testing.T, l level) {
+func (s *suite) runLevel(run runner, l level) {
 	var wg sync.WaitGroup
 	free := make(chan struct{}, s.h.Parallel)
 	for _, c := range checks {
@@ -102,51 +114,50 @@ func (s *suite) runLevel(t *testing.T, l level) {
 		free <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-free }()
-			s.runCheck(t, c)
+			s.runCheck(run, c)
 		})
 	}
 	wg.Wait()
 	for _, c := range checks {
 		if c.level == l && c.alone {
-			s.runCheck(t, c)
+			s.runCheck(run, c)
 		}
 	}
 }
 
-func (s *suite) runCheck(t *testing.T, c *check) {
-	t.Run(c.name, func(t *testing.T) {
+func (s *suite) runCheck(run runner, c *check) {
+	run(c, func(t testing.TB) {
 		if reason := s.h.Waive[c.name]; reason != "" {
-			s.note(c.name, waived)
+			s.note(c.name, Waived)
 			t.Logf("waived: %s", reason)
 			return
 		}
-		s.note(c.name, failed)
+		s.note(c.name, Failed)
 		if c.run(t, s) {
-			s.note(c.name, passed)
+			s.note(c.name, Passed)
 		}
 	})
 }
 
-func (s *suite) note(name string, o outcome) {
+func (s *suite) note(name string, o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outcomes[name] = o
+}
+
+func (s *suite) outcome(name string) Outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.outcomes[name]
 }
 
 // summary counts the outcomes in one line.
 func (s *suite) summary() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var n [4]int
+	n := map[Outcome]int{}
 	for _, c := range checks {
 		n[s.outcomes[c.name]]++
 	}
-	line := fmt.Sprintf("%d checks: %d passed, %d waived", len(checks), n[passed], n[waived])
-	if n[failed] > 0 {
-		line += fmt.Sprintf(", %d FAILED", n[failed])
-	}
-	if n[notRun] > 0 {
-		line += fmt.Sprintf(", %d not run", n[notRun])
-	}
-	return line
+	return summaryLine(len(checks), n)
 }

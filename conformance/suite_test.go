@@ -213,7 +213,7 @@ func newSuite(t *testing.T, h Harness) *suite {
 	for _, p := range problems {
 		t.Error(p)
 	}
-	s := &suite{h: h, outcomes: map[string]outcome{}, budgets: newBudgets(h.Timing)}
+	s := &suite{h: h, outcomes: map[string]Outcome{}, budgets: newBudgets(h.Timing)}
 	if h.Server != nil {
 		s.shared = h.Server(t)
 	}

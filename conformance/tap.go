@@ -78,6 +78,14 @@ func (p *tap) inject(frame []byte) {
 	}
 }
 
+// giveUp has the portable layer open another driver, as if this one had given up.
+func (p *tap) giveUp() {
+	p.mu.Lock()
+	h := p.handler
+	p.mu.Unlock()
+	h.Link(fmt.Errorf("the suite has the driver give up: %w", driver.ErrUnavailable))
+}
+
 // setDeaf makes frames vanish both ways, with no error, or stops that.
 func (p *tap) setDeaf(deaf bool) {
 	p.mu.Lock()

@@ -1,6 +1,6 @@
 module example.com/relay
 
-go 1.26.0
+go 1.26.7
 
 require github.com/clusterchannel/clusterchannel v0.0.0
 
@@ -18,6 +18,7 @@ require (
 	github.com/prometheus/procfs v0.22.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.6 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 

@@ -1,6 +1,7 @@
 // Package netfault is a TCP proxy that breaks connections on demand. Placed
 // between one node and a server it gives the node one stable address, and the
-// test a way to cut, swallow or stall that node's traffic and no other's.
+// test a way to cut, swallow, stall, delay, slow down or reset that node's traffic
+// and no other's.
 package netfault
 
 import (
@@ -11,6 +12,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Mode says what becomes of the bytes that pass a [Proxy].
@@ -35,6 +38,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	mode    Mode
 	delay   time.Duration
+	rate    int
 	changed chan struct{} // closed when mode changes
 	links   map[*link]struct{}
 }
@@ -76,6 +80,24 @@ func (p *Proxy) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
+}
+
+// Rate bounds what each connection carries, in bytes a second in each direction;
+// 0 lifts the bound.
+func (p *Proxy) Rate(bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rate = bytes
+}
+
+// Reset resets the connections that are open, as a server does that is started
+// anew. Others may be made at once, as far as the mode lets them.
+func (p *Proxy) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.reset()
+	}
 }
 
 // Links returns the number of open connections.
@@ -167,10 +189,13 @@ func (p *Proxy) attach(l *link, server *net.TCPConn) bool {
 // pump moves bytes one way. An error resets both ways, the end of the bytes
 // closes this one.
 func (p *Proxy) pump(l *link, to, from *net.TCPConn) {
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, chunk)
+	pace := rate.NewLimiter(rate.Inf, chunk)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 && p.gate(l) == Pass {
+			pace.SetLimit(p.limit())
+			_ = pace.WaitN(p.ctx, n) // it ends early only where the proxy does
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				err = werr
 			}
@@ -189,6 +214,18 @@ func (p *Proxy) pump(l *link, to, from *net.TCPConn) {
 			return
 		}
 	}
+}
+
+// chunk is how much is moved at a time.
+const chunk = 32 << 10
+
+func (p *Proxy) limit() rate.Limit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.rate <= 0 {
+		return rate.Inf
+	}
+	return rate.Limit(p.rate)
 }
 
 // gate waits while bytes of l are held back, and tells whether they pass or are

@@ -100,6 +100,36 @@ func TestDelayHoldsBytesBack(t *testing.T) {
 	}
 }
 
+func TestRateHoldsAndIsLifted(t *testing.T) {
+	p := proxy(t, echoServer(t))
+	conn := dial(t, p)
+	carry := func(n int) time.Duration {
+		began := time.Now()
+		go func() { _, _ = conn.Write(make([]byte, n)) }()
+		if _, err := io.ReadFull(conn, make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(began)
+	}
+	p.Rate(256 << 10)
+	if d := carry(160 << 10); d < 300*time.Millisecond { // 32 KiB pass at once
+		t.Errorf("160 KiB at 256 KiB a second took %v", d)
+	}
+	p.Rate(0)
+	carry(8 << 20)
+}
+
+func TestResetLetsNewOnesIn(t *testing.T) {
+	p := proxy(t, echoServer(t))
+	old := dial(t, p)
+	exchange(t, old)
+	p.Reset()
+	if _, err := old.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("open connection: read: %v, want it reset", err)
+	}
+	exchange(t, dial(t, p))
+}
+
 func TestTargetMayMoveAndMayBeDown(t *testing.T) {
 	var mu sync.Mutex
 	addr := "127.0.0.1:1"

@@ -1,0 +1,34 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Cache is the directory in which conformance/images/build leaves the binaries
+// that no package of the system has.
+func Cache() string {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		base = os.TempDir()
+	}
+	return filepath.Join(base, "clusterchannel", "bin")
+}
+
+// Find returns the path of a program: from PATH, from the directories of
+// programs for administrators and of PostgreSQL's, which PATH often lacks, or
+// from [Cache].
+func Find(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	for _, dir := range append(dirs, "/usr/local/sbin", "/usr/sbin", "/sbin", Cache()) {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no %s in PATH or %s: run .ci/install and conformance/images/build --binaries", name, Cache())
+}

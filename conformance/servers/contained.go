@@ -1,0 +1,59 @@
+package servers
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/clusterchannel/clusterchannel/conformance/container"
+)
+
+// contained is a server in a container.
+type contained struct {
+	*container.Server
+	place Place
+}
+
+// Exec expands args.
+func (c contained) Exec(t testing.TB, args ...string) string {
+	t.Helper()
+	return c.Server.Exec(t, expandAll(c.place, args)...)
+}
+
+// containers makes room for servers: for several of them on a network of their
+// own.
+func containers(t testing.TB, k Kind, image string, count int) []site {
+	t.Helper()
+	var mesh *container.Network
+	if count > 1 {
+		mesh = container.NewNetwork(t, false)
+	}
+	sites := make([]site, count)
+	for i := range sites {
+		p := Place{
+			Host: "0.0.0.0", Port: k.Port, Dir: "/clusterchannel", Data: "/data",
+			Name: fmt.Sprintf("%s-%d", k.Name, i), Peer: k.Peer,
+		}
+		spec := container.Spec{Image: image, Port: k.Port}
+		if mesh != nil {
+			spec.Networks = map[*container.Network][]string{mesh: {p.Name}}
+		}
+		sites[i] = site{p, func(t testing.TB, k Kind, o Options) engine { t.Helper(); return startContained(t, k, p, spec, o) }}
+	}
+	return sites
+}
+
+// startContained runs what spec leads to.
+func startContained(t testing.TB, k Kind, p Place, spec container.Spec, o Options) engine {
+	t.Helper()
+	command := k.arguments(p, o)
+	if k.Command != "" {
+		command = slices.Insert(command, 0, k.Command)
+	}
+	spec.Files = map[string][]byte{}
+	for name, content := range o.Files {
+		spec.Files[p.Dir+"/"+name] = content
+	}
+	spec.Cmd, spec.Env, spec.Halt, spec.Ready = command, k.environment(p, o), k.Halt, k.Ready
+	return contained{container.Start(t, spec), p}
+}
