@@ -47,7 +47,12 @@ func advertised(ctx context.Context, configured string, listen netip.AddrPort, r
 	if err != nil {
 		return netip.AddrPort{}, bad("advertise_address", "%q: %w", configured, err)
 	}
-	return netip.AddrPortFrom(addr.Unmap(), port), nil
+	addr = addr.Unmap()
+	if !isLocal(addr) { // right before an address translation, else a mistake that only the others would see
+		logger.Warn("advertise_address is no address of this host; unless what arrives there is passed on to it, the others drop this node",
+			"advertise_address", configured, "told", addr)
+	}
+	return netip.AddrPortFrom(addr, port), nil
 }
 
 // named takes host for an address, an interface, or a name, in this order.

@@ -114,7 +114,10 @@ func TestConformance(t *testing.T) {
 		Backend: "memberlist",
 		Open:    func(_ testing.TB, n conformance.Node) driver.OpenFunc { return l.open(n) },
 		Params: func(_ testing.TB, n conformance.Node) map[string]string {
-			return map[string]string{"listen_address": l.endpoint(n), "peers": "service.test:9094", "peers_resolve_interval": "500ms"}
+			return map[string]string{
+				"listen_address": l.endpoint(n), "peers": "service.test:9094", "peers_resolve_interval": "500ms",
+				"probe_interval": "500ms", "probe_timeout": "250ms", // room below the ceiling, on a busy machine
+			}
 		},
 		Bad: map[string]map[string]string{
 			"listen_address":                   {"listen_address": "here"},

@@ -27,7 +27,7 @@ const (
 // delivery is one message on its way.
 type delivery struct {
 	courier *courier
-	message []byte
+	message *message
 	done    chan error
 }
 
@@ -38,16 +38,20 @@ func newCourier(s *sender, p *peer) *courier {
 }
 
 // queue does not block. It is called with the sender's lock held.
-func (c *courier) queue(b []byte) (delivery, error) {
-	d := delivery{courier: c, message: b, done: make(chan error, 1)}
-	if c.bytes.Load() > 0 && c.bytes.Load()+int64(len(b)) > courierBytes {
+func (c *courier) queue(m *message) (delivery, error) {
+	d := delivery{courier: c, message: m, done: make(chan error, 1)}
+	size := int64(len(m.bytes()))
+	if c.bytes.Load() > 0 && c.bytes.Load()+size > courierBytes {
 		return delivery{}, fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, errCourierFull)
 	}
+	m.hold()
+	c.bytes.Add(size)
 	select {
 	case c.parcel <- d:
-		c.bytes.Add(int64(len(b)))
 		return d, nil
 	default:
+		m.release()
+		c.bytes.Add(-size)
 		return delivery{}, fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, errCourierFull)
 	}
 }
@@ -72,8 +76,11 @@ func (c *courier) run() {
 	for {
 		select {
 		case d := <-c.parcel:
-			d.done <- c.send(d.message)
-			c.bytes.Add(-int64(len(d.message)))
+			b := d.message.bytes()
+			err := c.send(b)
+			c.bytes.Add(-int64(len(b)))
+			d.message.release()
+			d.done <- err
 			if len(c.parcel) == 0 {
 				c.behind.Store(false)
 			}
@@ -101,7 +108,7 @@ func (c *courier) end() bool {
 }
 
 func (c *courier) send(b []byte) error {
-	if err := c.sender.list.SendReliable(&c.peer.node, b); err != nil {
+	if err := c.sender.stream(&c.peer.node, b); err != nil {
 		return fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, err)
 	}
 	return nil

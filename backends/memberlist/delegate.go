@@ -66,8 +66,15 @@ func (d *delegate) NotifyUpdate(n *ml.Node) { d.roster.joined(newPeer(n)) }
 // NotifyLeave tells that a node left or failed; the state in n does not say which.
 func (d *delegate) NotifyLeave(n *ml.Node) { d.roster.lost(n.Name) }
 
+// NotifyConflict tells that a node says to be where memberlist does not have it,
+// and that memberlist keeps to what it has.
 func (d *delegate) NotifyConflict(existing, other *ml.Node) {
-	d.logger.Warn("two nodes have one name and instance; a node may have been cloned while it ran",
+	if d.roster.moved(newPeer(other)) {
+		d.logger.Info("a failed member is back at another address",
+			"member", existing.Name, "was", existing.Address(), "addr", other.Address())
+		return
+	}
+	d.logger.Warn("two nodes have one name and instance; a node may have been cloned while it ran, or its host has got another address",
 		"node", existing.Name, "at", existing.Address(), "and at", other.Address())
 }
 

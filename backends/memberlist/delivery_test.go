@@ -13,6 +13,7 @@ import (
 
 	ml "github.com/hashicorp/memberlist"
 
+	"github.com/clusterchannel/clusterchannel/internal/testkit"
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
@@ -72,7 +73,7 @@ func TestForeignMemberGetsUpdatesOneByOne(t *testing.T) {
 	peers := map[string]string{"peers": s.LocalNode().Address(), "push_pull_interval": "500ms"}
 	a := start(t, spec{name: "a", cluster: "c", params: peers, state: []byte("state of a")})
 	b := start(t, spec{name: "b", cluster: "c", params: peers})
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if v := a.view() + "/" + b.view(); v != "01STRANGER a b/01STRANGER a b" {
 			return fmt.Errorf("views %q", v)
 		}
@@ -95,7 +96,7 @@ func TestForeignMemberGetsUpdatesOneByOne(t *testing.T) {
 	if err := a.Broadcast(t.Context(), enc.Control(wire.Beat, wire.Control{Name: "a", Hello: true})); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		for i, p := range parts {
 			if !containsBytes(s.received(), p) {
 				return fmt.Errorf("the stranger has no update %d", i)
@@ -115,7 +116,7 @@ func TestForeignMemberGetsUpdatesOneByOne(t *testing.T) {
 		return nil
 	})
 	// Full states, on joining and later on.
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		n := 0
@@ -155,7 +156,7 @@ func TestAboveTheDirectLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A member may miss it; nearly all have it.
-		eventually(t, 5*time.Second, func() error {
+		testkit.Eventually(t, 5*time.Second, func() error {
 			have := 0
 			for _, n := range nodes[1:] {
 				have += min(n.got(frame), 1)
@@ -197,7 +198,7 @@ func TestFlood(t *testing.T) {
 		}
 		return len(different)
 	}
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		for _, n := range nodes[1:] {
 			if have := count(n); have < writers*each-int(failed.Load()) {
 				return fmt.Errorf("%s has %d of %d frames", n.options.Self.Name, have, writers*each)
@@ -239,7 +240,7 @@ func TestIdleFootprint(t *testing.T) {
 	}})
 	agree(t, a, b, c)
 	settled := time.Now().Add(3 * time.Second) // the news of the join is gossiped for a while
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if time.Now().Before(settled) {
 			return errors.New("not settled")
 		}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/internal/testkit"
 )
 
 // zone answers for names as a name server does.
@@ -72,14 +74,14 @@ func TestNameServerFails(t *testing.T) {
 	ip := newHost()
 	peer := start(t, spec{name: "b", cluster: "c", listen: netip.AddrPortFrom(ip, 9094).String()})
 	a := start(t, spec{name: "a", cluster: "c", hooks: hooks{resolve: z.resolve}, params: map[string]string{"peers": "service.test:9094", "reconnect_interval": "50ms"}})
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if l := a.lastLink(); !strings.Contains(l, "service.test:9094") || !strings.Contains(l, "server misbehaving") {
 			return fmt.Errorf("link %q", l)
 		}
 		return nil
 	})
 	asked := z.count()
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if z.count() < asked+3 {
 			return errors.New("it is not asked again")
 		}
@@ -105,7 +107,7 @@ func TestAddressesChange(t *testing.T) {
 func TestNobodyAnswers(t *testing.T) {
 	ips := []string{newHost().String() + ":9094", newHost().String() + ":9094"}
 	a := start(t, spec{name: "a", cluster: "c", params: map[string]string{"peers": strings.Join(ips, ",")}})
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		l := a.lastLink()
 		for _, text := range append(ips, "none of the 2 configured peers answers", "connection refused") {
 			if !strings.Contains(l, text) {
@@ -139,7 +141,7 @@ func TestIPv6(t *testing.T) {
 	if err := a.Broadcast(t.Context(), frame); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if b.got(frame) == 0 {
 			return errors.New("b has no frame")
 		}

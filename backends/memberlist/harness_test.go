@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/internal/testkit"
 )
 
 // TestMain looks for leaks as goleak.VerifyTestMain does, but longer than its one
@@ -158,35 +159,19 @@ type testNode struct {
 	*recorder
 	*node
 	addr string
-	logs *lines
-}
-
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	logs *testkit.Log
 }
 
 // spec is a node to open.
 type spec struct {
-	name    string
-	cluster string
-	listen  string // empty: a new host
-	params  map[string]string
-	meta    map[string]string
-	state   []byte
-	hooks   hooks
+	name     string
+	cluster  string
+	instance string // empty: a new one
+	listen   string // empty: a new host
+	params   map[string]string
+	meta     map[string]string
+	state    []byte
+	hooks    hooks
 }
 
 func tryStart(t testing.TB, s spec) (*testNode, error) {
@@ -194,13 +179,16 @@ func tryStart(t testing.TB, s spec) (*testNode, error) {
 	if s.listen == "" {
 		s.listen = netip.AddrPortFrom(newHost(), 9094).String()
 	}
-	n := &testNode{recorder: &recorder{state: s.state}, addr: s.listen, logs: &lines{}}
+	n := &testNode{recorder: &recorder{state: s.state}, addr: s.listen, logs: &testkit.Log{}}
+	if s.instance == "" {
+		s.instance = rand.Text()[:10]
+	}
 	params := map[string]string{"listen_address": s.listen}
 	for k, v := range s.params {
 		params[k] = v
 	}
 	d, err := open(t.Context(), driver.Options{
-		Cluster: s.cluster, Self: driver.Member{Name: s.name, Instance: rand.Text()[:10], Meta: s.meta}, Params: params,
+		Cluster: s.cluster, Self: driver.Member{Name: s.name, Instance: s.instance, Meta: s.meta}, Params: params,
 		MaxBytes: maxFrame, Logger: slog.New(slog.NewTextHandler(n.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}, n.recorder, s.hooks)
 	if err != nil {
@@ -279,7 +267,7 @@ func agree(t testing.TB, nodes ...*testNode) {
 		want[i] = n.options.Self.Name
 	}
 	slices.Sort(want)
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		for _, n := range nodes {
 			if got := n.view(); got != strings.Join(want, " ") || n.lastLink() != "ok" {
 				return fmt.Errorf("%s lists %q with link %q, want %q", n.options.Self.Name, got, n.lastLink(), want)
@@ -287,24 +275,6 @@ func agree(t testing.TB, nodes ...*testNode) {
 		}
 		return nil
 	})
-}
-
-// eventually waits until f returns nil.
-func eventually(t testing.TB, d time.Duration, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(d)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %v", d, err)
-		}
-		<-tick.C
-	}
 }
 
 // always checks for d that f returns nil.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/internal/testkit"
 )
 
 func TestBroadcastReachesAll(t *testing.T) {
@@ -20,7 +21,7 @@ func TestBroadcastReachesAll(t *testing.T) {
 		if err := nodes[0].Broadcast(t.Context(), frame); err != nil {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
-		eventually(t, 10*time.Second, func() error {
+		testkit.Eventually(t, 10*time.Second, func() error {
 			for _, n := range nodes[1:] {
 				if n.got(frame) == 0 {
 					return fmt.Errorf("%s has no frame of %d bytes", n.options.Self.Name, size)
@@ -43,7 +44,7 @@ func TestSendReachesOne(t *testing.T) {
 	if err := nodes[0].Caps().Send(t.Context(), nodes[1].options.Self, frame); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if nodes[1].got(frame) != 1 {
 			return errors.New("b has not got the frame")
 		}
@@ -62,7 +63,7 @@ func TestFullStateOnJoin(t *testing.T) {
 	b := start(t, spec{name: "b", cluster: "c", state: []byte("of b"), params: map[string]string{"peers": a.addr}})
 	agree(t, a, b)
 	for n, want := range map[*testNode]string{a: "of b", b: "of a"} {
-		eventually(t, 5*time.Second, func() error {
+		testkit.Eventually(t, 5*time.Second, func() error {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			if !slices.ContainsFunc(n.states, func(s []byte) bool { return string(s) == want }) {
@@ -136,7 +137,7 @@ func TestVanishedHostIsSeen(t *testing.T) {
 	agree(t, nodes[:2]...)
 	t.Logf("a vanished host was seen by all after %v", time.Since(began).Round(time.Millisecond))
 	// The one that is cut off says so before it lists itself alone.
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		if v := nodes[2].view(); v != "c" {
 			return fmt.Errorf("c lists %q", v)
 		}
@@ -162,7 +163,7 @@ func TestReattachesToAllAtOnce(t *testing.T) {
 		}
 	}
 	cut(true)
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		if v := nodes[0].view(); v != "a" {
 			return fmt.Errorf("a lists %q", v)
 		}
@@ -177,6 +178,31 @@ func TestReattachesToAllAtOnce(t *testing.T) {
 	members := slices.DeleteFunc(slices.Clone(calls[:back]), func(s string) bool { return !strings.HasPrefix(s, "members") })
 	if last := members[len(members)-1]; last != "members a b c d" {
 		t.Errorf("a is attached when it knows %q; it was told %q", last, calls)
+	}
+}
+
+// The same instance leaves, or is taken for failed, and is opened again where its
+// host has got another address.
+func TestBackAtAnotherAddress(t *testing.T) {
+	for how, end := range map[string]func(*testNode){
+		"left":   func(n *testNode) { n.stop(t) },
+		"failed": (*testNode).crash,
+	} {
+		t.Run(how, func(t *testing.T) {
+			a := start(t, spec{name: "a", cluster: "c"})
+			b := spec{name: "b", cluster: "c", instance: "moves", params: map[string]string{"peers": a.addr}}
+			for range 3 {
+				moved := start(t, b)
+				agree(t, a, moved)
+				end(moved)
+				testkit.Eventually(t, 10*time.Second, func() error {
+					if v := a.view(); v != "a" {
+						return fmt.Errorf("a lists %q", v)
+					}
+					return nil
+				})
+			}
+		})
 	}
 }
 
@@ -209,7 +235,7 @@ func TestSlowPeerDelaysNobody(t *testing.T) {
 	if d := time.Since(began); d > time.Second {
 		t.Errorf("20 broadcasts with a peer that takes nothing took %v", d)
 	}
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		for i := range 20 {
 			if nodes[1].got(bytes.Repeat([]byte{0x0a, byte(i)}, 4000)) == 0 {
 				return fmt.Errorf("b has no frame %d", i)

@@ -46,13 +46,14 @@ type Params struct {
 	// leave, to three random members.
 	GossipInterval time.Duration `param:"gossip_interval" default:"200ms"`
 
-	// ProbeInterval is how often this node probes one of the others. A crash is
-	// seen within five of them.
-	ProbeInterval time.Duration `param:"probe_interval" default:"500ms"`
+	// ProbeInterval is how often this node probes one of the others. A host that
+	// vanishes is seen within five of them; a process that ends refuses connections
+	// and is seen at the first probe.
+	ProbeInterval time.Duration `param:"probe_interval" default:"1s"`
 
 	// ProbeTimeout is how long the answer to a probe may take before it is tried
 	// by way of others: above the longest round trip, below ProbeInterval.
-	ProbeTimeout time.Duration `param:"probe_timeout" default:"250ms"`
+	ProbeTimeout time.Duration `param:"probe_timeout" default:"500ms"`
 
 	// PushPullInterval is how often this node exchanges its list of members, and
 	// its full state where Alertmanagers are among them, with a random member.

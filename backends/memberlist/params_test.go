@@ -69,6 +69,17 @@ func TestBusyPort(t *testing.T) {
 	}
 }
 
+// An address that this host does not have may be that of a router before it, or a
+// mistake.
+func TestAdvertiseAnAddressOfAnother(t *testing.T) {
+	for address, warned := range map[string]bool{"203.0.113.7": true, "127.0.0.1": false, "lo": false} {
+		n := start(t, spec{name: "a", cluster: "c", params: map[string]string{"advertise_address": address}})
+		if got := strings.Contains(n.logs.String(), "advertise_address is no address of this host"); got != warned {
+			t.Errorf("advertise_address %s: warned %v, want %v:\n%s", address, got, warned, n.logs)
+		}
+	}
+}
+
 func TestAdvertise(t *testing.T) {
 	resolve := func(_ context.Context, host string) ([]netip.Addr, error) {
 		switch host {

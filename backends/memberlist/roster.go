@@ -38,7 +38,7 @@ type roster struct {
 	vacant   map[string]bool  // addresses of those
 	refusing map[string]bool  // who is alive for memberlist only
 	refusals map[string]bool  // addresses that refused once; true where another node says so
-	failed   map[string]*peer // whom to bring back
+	failed   map[string]*peer // whom to bring back, by name, and by name and place where it moved
 	others   []*peer          // alive, not gone, not refusing; replaced, never modified
 	foreign  bool             // whether others has an Alertmanager
 	changes  chan struct{}    // closed when others is replaced
@@ -84,6 +84,9 @@ func (r *roster) joined(p *peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := p.node.Name
+	if old := r.alive[name]; old == nil || old.Addr != p.Addr {
+		delete(r.gone, name) // it left one address for another
+	}
 	r.alive[name] = p
 	delete(r.refusing, name)
 	delete(r.failed, name)
@@ -96,6 +99,20 @@ func (r *roster) joined(p *peer) {
 		}
 	}
 	r.updated()
+}
+
+// moved notes that a node is elsewhere than memberlist has it, which takes that in
+// once it has given up the old place. It tells whether the node has failed there.
+func (r *roster) moved(p *peer) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := p.node.Name
+	if name == r.self {
+		return false
+	}
+	failed := r.alive[name] == nil || r.refusing[name]
+	r.bringBack(name+" at "+p.Addr, p)
+	return failed
 }
 
 // lost notes that memberlist holds a node for alive no more.
@@ -448,10 +465,13 @@ func (r *roster) confirmRefusals() {
 			continue
 		}
 		r.mu.Lock()
-		r.refusing[p.node.Name] = true
-		r.updated()
+		same := r.alive[p.node.Name] == p // it may be elsewhere by now
+		if same {
+			r.refusing[p.node.Name] = true
+			r.updated()
+		}
 		r.mu.Unlock()
-		if !hinted {
+		if same && !hinted {
 			r.sender.hint(controlMessage(controlRefused, p.node.Name))
 		}
 	}
@@ -469,15 +489,20 @@ func (r *roster) retire(left, failed []*peer) {
 		delete(r.held, p.node.Name)
 	}
 	for _, p := range failed {
-		if len(r.failed) >= maxFailed {
-			for name := range r.failed {
-				delete(r.failed, name)
-				break
-			}
-		}
-		r.failed[p.node.Name] = p
+		r.bringBack(p.node.Name, p)
 		r.logger.Info("a member has failed", "member", p.node.Name, "addr", p.Addr)
 	}
+}
+
+// bringBack has p tried again and again. r.mu is held.
+func (r *roster) bringBack(key string, p *peer) {
+	if len(r.failed) >= maxFailed {
+		for other := range r.failed {
+			delete(r.failed, other)
+			break
+		}
+	}
+	r.failed[key] = p
 }
 
 // link tells whether this node is attached; not known means that it is too early

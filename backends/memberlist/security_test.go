@@ -2,22 +2,17 @@ package memberlist
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/internal/testca"
+	"github.com/clusterchannel/clusterchannel/internal/testkit"
 )
 
 func key(b byte) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 32)) }
@@ -28,7 +23,7 @@ func apart(t *testing.T, a, b map[string]string, cause string) {
 	first := start(t, spec{name: "a", cluster: "c", params: a})
 	b["peers"] = first.addr
 	second := start(t, spec{name: "b", cluster: "c", params: b})
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if l := second.lastLink(); !strings.Contains(l, cause) || !strings.Contains(l, first.addr) {
 			return fmt.Errorf("link %q, want it to say %q", l, cause)
 		}
@@ -81,7 +76,7 @@ func TestEncryptionRollout(t *testing.T) {
 					if err := n[0].Broadcast(t.Context(), frame); err != nil {
 						t.Fatal(err)
 					}
-					eventually(t, 5*time.Second, func() error {
+					testkit.Eventually(t, 5*time.Second, func() error {
 						if n[1].got(frame) == 0 {
 							return fmt.Errorf("no frame of %d bytes", size)
 						}
@@ -122,7 +117,7 @@ func TestGarbageOnThePort(t *testing.T) {
 	if err := nodes[1].Broadcast(t.Context(), frame); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if nodes[0].got(frame) == 0 {
 			return errors.New("a has no frame")
 		}
@@ -134,48 +129,7 @@ func TestGarbageOnThePort(t *testing.T) {
 	}
 }
 
-// tlsFile writes a certificate and the file that names it, for both ends.
-func tlsFile(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gossip"}, DNSNames: []string{"gossip.test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{
-		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
-		"tls.yml": []byte(`tls_server_config:
-  cert_file: cert.pem
-  key_file: key.pem
-  client_ca_file: cert.pem
-  client_auth_type: RequireAndVerifyClientCert
-tls_client_config:
-  ca_file: cert.pem
-  cert_file: cert.pem
-  key_file: key.pem
-  server_name: gossip.test
-`),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(dir, "tls.yml")
-}
+func tlsFile(t *testing.T) string { return testca.GossipFile(t, t.TempDir()) }
 
 func TestTLS(t *testing.T) {
 	params := map[string]string{"tls_config_file": tlsFile(t)}
@@ -185,7 +139,7 @@ func TestTLS(t *testing.T) {
 		if err := nodes[0].Broadcast(t.Context(), frame); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 10*time.Second, func() error {
+		testkit.Eventually(t, 10*time.Second, func() error {
 			for _, n := range nodes[1:] {
 				if n.got(frame) == 0 {
 					return fmt.Errorf("%s has no frame of %d bytes", n.options.Self.Name, size)
@@ -199,7 +153,7 @@ func TestTLS(t *testing.T) {
 	agree(t, nodes[:2]...)
 	t.Logf("a crash was seen by all after %v", time.Since(began).Round(time.Millisecond))
 	nodes[1].stop(t)
-	eventually(t, time.Second, func() error {
+	testkit.Eventually(t, time.Second, func() error {
 		if v := nodes[0].view(); v != "a" {
 			return fmt.Errorf("after a leave a lists %q", v)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
 // seeds finds the other nodes: it looks up the configured peers, and joins those
@@ -107,6 +110,7 @@ func (s *seeds) of(addr string) *attempt {
 func (s *seeds) lookUp() {
 	for {
 		s.lookUpAll()
+		s.checkAddress()
 		s.changed()
 		s.signal()
 		again := s.PeersResolveInterval
@@ -142,6 +146,22 @@ func (s *seeds) lookUpAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resolved = true
+}
+
+// checkAddress gives up where this host has lost the address that the others
+// were told and has another one: another driver then tells them that.
+func (s *seeds) checkAddress() {
+	old := s.trans.advertise
+	if isLocal(old.Addr()) {
+		return
+	}
+	now, err := advertised(s.ctx, s.AdvertiseAddress, s.listen, s.resolve, slog.New(slog.DiscardHandler))
+	if err != nil || now == old || !isLocal(now.Addr()) { // a name of something before this host is not ours to judge
+		return
+	}
+	s.gate.do(func(h driver.Handler) {
+		h.Link(fmt.Errorf("memberlist: %w: this host is at %s now, no more at %s", driver.ErrUnavailable, now, old))
+	})
 }
 
 // addresses returns where a configured peer can be reached. A name without an

@@ -80,7 +80,8 @@ func (s *sender) broadcast(ctx context.Context, frame []byte) error {
 	var errs []error
 	few := s.packets.Allow()
 	byPacket := few && len(frame) <= s.small
-	byStream := sync.OnceValue(func() []byte { return slices.Clone(frame) }) // frame is the caller's
+	byStream := onDemand(frame)
+	defer byStream.release()
 	foreign := false
 	for _, p := range others {
 		if p.foreign {
@@ -91,7 +92,7 @@ func (s *sender) broadcast(ctx context.Context, frame []byte) error {
 			errs = append(errs, s.list.SendBestEffort(&p.node, frame))
 			continue
 		}
-		d, err := s.deliver(p, byStream())
+		d, err := s.deliver(p, byStream.message())
 		wait, errs = append(wait, d), append(errs, err)
 	}
 	if foreign {
@@ -110,14 +111,15 @@ func (s *sender) broadcastForeign(frame []byte, others []*peer, few bool) error 
 		if few {
 			s.repeat(part)
 		}
-		owned := sync.OnceValue(func() []byte { return slices.Clone(part) })
+		byStream := onDemand(part)
+		defer byStream.release()
 		for _, p := range others {
 			switch {
 			case !p.foreign:
 			case few && len(part) <= foreignSmall:
 				errs = append(errs, s.list.SendBestEffort(&p.node, part))
 			default:
-				_, err := s.deliver(p, owned())
+				_, err := s.deliver(p, byStream.message())
 				errs = append(errs, err)
 			}
 		}
@@ -145,7 +147,9 @@ func (s *sender) send(ctx context.Context, to driver.Member, frame []byte) error
 	var wait []delivery
 	var errs []error
 	each := func(b []byte) bool {
-		d, err := s.deliver(p, slices.Clone(b))
+		m := copied(b)
+		defer m.release()
+		d, err := s.deliver(p, m)
 		wait, errs = append(wait, d), append(errs, err)
 		return true
 	}
@@ -171,7 +175,8 @@ func (s *sender) fresh(frame []byte) bool {
 func (s *sender) spread(frame []byte, others []*peer) error {
 	fanout := int(math.Ceil(math.Log(float64(len(others)+1)))) + 2
 	few := s.packets.Allow()
-	byStream := sync.OnceValue(func() []byte { return slices.Clone(frame) })
+	byStream := onDemand(frame)
+	defer byStream.release()
 	var errs []error
 	var foreign []*peer
 	for _, i := range rand.Perm(len(others)) {
@@ -185,7 +190,7 @@ func (s *sender) spread(frame []byte, others []*peer) error {
 			errs = append(errs, s.list.SendBestEffort(&p.node, frame))
 		default:
 			fanout--
-			_, err := s.deliver(p, byStream())
+			_, err := s.deliver(p, byStream.message())
 			errs = append(errs, err)
 		}
 	}
@@ -220,8 +225,8 @@ func (s *sender) hint(message []byte) {
 	}
 }
 
-// deliver queues b, which is not modified any more, for a stream to p.
-func (s *sender) deliver(p *peer, b []byte) (delivery, error) {
+// deliver queues m for a stream to p.
+func (s *sender) deliver(p *peer, m *message) (delivery, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -233,7 +238,7 @@ func (s *sender) deliver(p *peer, b []byte) (delivery, error) {
 		s.couriers[p.node.Name] = c
 		s.wg.Go(c.run)
 	}
-	return c.queue(b)
+	return c.queue(m)
 }
 
 // wait returns once all members have their frame that are not slow, and at most
@@ -270,13 +275,15 @@ func (s *sender) goodbye(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	message := controlMessage(controlGoodbye, s.roster.self)
+	news := controlMessage(controlGoodbye, s.roster.self)
+	m := copied(news)
+	defer m.release()
 	var wait []delivery
 	for _, p := range s.roster.current() {
 		if p.foreign {
 			continue
 		}
-		if d, err := s.deliver(p, message); err == nil {
+		if d, err := s.deliver(p, m); err == nil {
 			wait = append(wait, d)
 		}
 	}
@@ -288,7 +295,7 @@ func (s *sender) goodbye(ctx context.Context) {
 		}
 	}
 	if !delivered {
-		s.hint(message)
+		s.hint(news)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	ml "github.com/hashicorp/memberlist"
 	amcluster "github.com/prometheus/alertmanager/cluster"
 	"github.com/prometheus/alertmanager/cluster/clusterpb"
 	"github.com/prometheus/common/config"
@@ -205,7 +204,7 @@ func (p *tlsPackets) serve(conn net.Conn) {
 			_ = conn.Close() // the peer makes another one
 			return
 		}
-		p.transport.deliverPacket(&ml.Packet{Buf: m.Msg, From: net.TCPAddrFromAddrPort(from), Timestamp: time.Now()})
+		p.transport.deliverPacket(m.Msg, net.TCPAddrFromAddrPort(from), time.Now())
 	}
 }
 

@@ -1,6 +1,7 @@
 package memberlist
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,6 +34,7 @@ type transport struct {
 	packets   chan *ml.Packet
 	streams   chan net.Conn
 	refused   func(addr string) // told when nothing listens there; must not block
+	receiver  *receiver         // nil where messages are left to memberlist
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -144,7 +146,7 @@ func (t *transport) accept() {
 			t.wg.Go(func() { t.tls.serve(tracked) })
 			continue
 		}
-		t.deliverStream(tracked)
+		t.wg.Go(func() { t.deliverStream(tracked) })
 	}
 }
 
@@ -160,19 +162,28 @@ func (t *transport) receive() {
 			t.logger.Debug("receiving a packet failed", "err", err)
 			t.pause(time.Millisecond)
 		case n > 0:
-			t.deliverPacket(&ml.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: now})
+			t.deliverPacket(buf[:n], from, now)
 		}
 	}
 }
 
-func (t *transport) deliverPacket(p *ml.Packet) {
+// deliverPacket does not keep b.
+func (t *transport) deliverPacket(b []byte, from net.Addr, at time.Time) {
+	if t.receiver != nil && t.receiver.packet(b) {
+		return
+	}
 	select {
-	case t.packets <- p:
+	case t.packets <- &ml.Packet{Buf: bytes.Clone(b), From: from, Timestamp: at}:
 	case <-t.ctx.Done():
 	}
 }
 
 func (t *transport) deliverStream(conn net.Conn) {
+	if t.receiver != nil {
+		if conn = t.receiver.stream(conn); conn == nil {
+			return
+		}
+	}
 	select {
 	case t.streams <- conn:
 	case <-t.ctx.Done():

@@ -29,6 +29,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	_ "github.com/clusterchannel/clusterchannel/backends/memberlist"
+	"github.com/clusterchannel/clusterchannel/internal/testca"
 )
 
 var hosts atomic.Int32
@@ -280,7 +281,7 @@ func mesh(t *testing.T, params map[string]string, tls *amcluster.TLSTransportCon
 func TestMesh(t *testing.T) { mesh(t, nil, nil) }
 
 func TestMeshTLS(t *testing.T) {
-	file := tlsFile(t)
+	file := testca.GossipFile(t, t.TempDir())
 	config, err := amcluster.GetTLSTransportConfig(file)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,219 @@
+package memberlist
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+	ml "github.com/hashicorp/memberlist"
+)
+
+// Messages are framed as memberlist frames them, but past memberlist: by streams
+// it makes a buffer of the message's size for each member that it sends to and
+// one for each that it receives, which costs more than the way itself; a packet it
+// hands from goroutine to goroutine twice. What is encrypted, or goes with other
+// news in one packet, is left to memberlist.
+
+// message is on its way to, or from, other members. It is not modified.
+type message struct {
+	buf   bytes.Buffer
+	users atomic.Int32
+}
+
+// messages holds buffers between two uses, until memory is short. Small ones are
+// not worth it.
+var messages = sync.Pool{New: func() any { return new(message) }}
+
+const smallMessage = 16 << 10
+
+// newMessage returns an empty message for one user, which will hold about size
+// bytes.
+func newMessage(size int) *message {
+	m := new(message)
+	if size > smallMessage {
+		m = messages.Get().(*message)
+	}
+	m.users.Store(1)
+	return m
+}
+
+// copied returns a message that holds b.
+func copied(b []byte) *message {
+	m := newMessage(len(b))
+	m.buf.Grow(len(b))
+	_, _ = m.buf.Write(b) // never fails
+	return m
+}
+
+func (m *message) bytes() []byte { return m.buf.Bytes() }
+
+// hold adds a user.
+func (m *message) hold() { m.users.Add(1) }
+
+// release is what each user calls once, when it reads the message no more.
+func (m *message) release() {
+	if m.users.Add(-1) == 0 && m.buf.Cap() > smallMessage {
+		m.buf.Reset()
+		messages.Put(m)
+	}
+}
+
+// lazy is a message that may not be needed: b is copied when it is.
+type lazy struct {
+	b []byte
+	m *message
+}
+
+func onDemand(b []byte) *lazy { return &lazy{b: b} }
+
+func (l *lazy) message() *message {
+	if l.m == nil {
+		l.m = copied(l.b)
+	}
+	return l.m
+}
+
+func (l *lazy) release() {
+	if l.m != nil {
+		l.m.release()
+	}
+}
+
+// The first bytes of what memberlist sends, and the largest message that it takes.
+const (
+	messageMark = 8
+	crcMark     = 12
+	labelMark   = 244
+	maxMessage  = 20 << 20
+)
+
+// messageHeader is memberlist's.
+type messageHeader struct{ UserMsgLen int }
+
+// stream sends one message by a stream of its own.
+func (n *node) stream(to *ml.Node, b []byte) error {
+	if n.keys != nil {
+		return n.list.SendReliable(to, b)
+	}
+	conn, err := n.outer.DialAddressTimeout(to.FullAddress(), n.TCPTimeout)
+	if err != nil {
+		return err
+	}
+	err = writeMessage(conn, n.Label, b)
+	_ = conn.Close() // what was not written is known
+	return err
+}
+
+func writeMessage(conn net.Conn, label string, b []byte) error {
+	head := bytes.NewBuffer(append(opening(label), make([]byte, 0, 64)...))
+	if err := codec.NewEncoder(head, &codec.MsgpackHandle{}).Encode(&messageHeader{len(b)}); err != nil {
+		return err
+	}
+	if len(b) <= smallMessage {
+		_, err := conn.Write(append(head.Bytes(), b...))
+		return err
+	}
+	if _, err := conn.Write(head.Bytes()); err != nil {
+		return err
+	}
+	_, err := conn.Write(b)
+	return err
+}
+
+// opening is how a stream begins that carries a message, and a packet without a
+// checksum.
+func opening(label string) []byte {
+	if label == "" {
+		return []byte{messageMark}
+	}
+	return append(append([]byte{labelMark, byte(len(label))}, label...), messageMark)
+}
+
+// receiver takes the messages among what peers send.
+type receiver struct {
+	opening   []byte
+	timeout   time.Duration
+	strangers *log.Logger
+	notify    func(b []byte) // must not keep b
+}
+
+// packet takes b, and tells whether it did: it must carry one message and
+// nothing else. b is the caller's again.
+func (r *receiver) packet(b []byte) bool {
+	b, ours := bytes.CutPrefix(b, r.opening[:len(r.opening)-1])
+	if !ours {
+		return false
+	}
+	if len(b) >= crcOverhead && b[0] == crcMark {
+		sum := binary.BigEndian.Uint32(b[1:])
+		if b = b[crcOverhead:]; crc32.ChecksumIEEE(b) != sum {
+			return false
+		}
+	}
+	if len(b) == 0 || b[0] != messageMark {
+		return false
+	}
+	r.notify(b[1:])
+	return true
+}
+
+// stream reads what conn carries, and closes it, unless that is no message: then
+// it returns the stream, of which nothing seems to be read.
+func (r *receiver) stream(conn net.Conn) (other net.Conn) {
+	in := bufio.NewReader(conn)
+	err := conn.SetDeadline(time.Now().Add(r.timeout))
+	if err == nil && !r.begins(in) {
+		return &bufferedConn{Conn: conn, in: in}
+	}
+	if err == nil {
+		err = r.read(in)
+	}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		r.strangers.Printf("[ERR] memberlist: failed to receive a message: %v from=%s", err, conn.RemoteAddr())
+	}
+	_ = conn.Close() // it was read, or is broken
+	return nil
+}
+
+// begins tells whether a message follows. It waits for no more than it takes to
+// tell.
+func (r *receiver) begins(in *bufio.Reader) bool {
+	for i, want := range r.opening {
+		if b, err := in.Peek(i + 1); err != nil || b[i] != want {
+			return false
+		}
+	}
+	_, err := in.Discard(len(r.opening))
+	return err == nil
+}
+
+// read takes memory as the message arrives: its length is a stranger's word.
+func (r *receiver) read(in *bufio.Reader) error {
+	var header messageHeader
+	if err := codec.NewDecoder(in, &codec.MsgpackHandle{}).Decode(&header); err != nil {
+		return fmt.Errorf("its header: %w", err)
+	}
+	size := header.UserMsgLen
+	if size < 0 || size > maxMessage {
+		return fmt.Errorf("a length of %d; at most %d are valid", size, maxMessage)
+	}
+	m := newMessage(size)
+	defer m.release()
+	if _, err := io.CopyN(&m.buf, in, int64(size)); err != nil {
+		return fmt.Errorf("%d of %d bytes: %w", m.buf.Len(), size, err)
+	}
+	if size > 0 {
+		r.notify(m.bytes())
+	}
+	return nil
+}

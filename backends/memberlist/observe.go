@@ -1,0 +1,153 @@
+package memberlist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	ml "github.com/hashicorp/memberlist"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// Observation is what a look at a mesh from outside has shown.
+type Observation struct {
+	Advertise netip.AddrPort // what this node would tell the others
+	Busy      bool           // another process has the port of listen_address, most likely this node; Advertise then has another port
+	Sights    []Sight        // one for each address
+
+	listen netip.AddrPort
+}
+
+// IsOwn tells whether this node itself listens at an address.
+func (o Observation) IsOwn(at netip.AddrPort) bool {
+	if at.Port() != o.listen.Port() {
+		return false
+	}
+	return at.Addr() == o.listen.Addr() || at.Addr() == o.Advertise.Addr() || o.listen.Addr().IsUnspecified() && isLocal(at.Addr())
+}
+
+// Sight is what one address has shown.
+type Sight struct {
+	Addr    string
+	Stream  error           // of an exchange of members over TCP or TLS: why there was none, with the likely cause
+	Packet  error           // of a ping by UDP, or TLS, and the answer to it at Advertise
+	RTT     time.Duration   // of that ping
+	Members []driver.Member // whom the node there takes for alive
+}
+
+const (
+	observedPings = 3 // a packet may be lost
+	pingPatience  = time.Second
+)
+
+// Observe asks the nodes at addrs, each an IP address and a port, what they know
+// and whether they can answer this node, without becoming a member: no other
+// node hears of it. Its error is that of Open for the same options.
+func Observe(ctx context.Context, o driver.Options, addrs []string) (Observation, error) {
+	s, err := parse(o.Params, o.Cluster)
+	if err != nil {
+		return Observation{}, err
+	}
+	found := Observation{listen: s.listen}
+	t, busy, err := listenOrBeside(s, o)
+	if err != nil {
+		return Observation{}, err
+	}
+	found.Busy = busy
+	s.listen = addrPort(s.listen.Addr(), t.port())
+	if found.Advertise, err = advertised(ctx, s.AdvertiseAddress, s.listen, systemResolver, o.Logger); err != nil {
+		return found, errors.Join(err, t.Shutdown())
+	}
+	if err := t.Shutdown(); err != nil {
+		return found, err
+	}
+	s.listen = found.listen
+	for _, addr := range addrs {
+		sight := Sight{Addr: addr}
+		if err := sight.look(ctx, s, o); err != nil {
+			return found, err
+		}
+		found.Sights = append(found.Sights, sight)
+	}
+	return found, nil
+}
+
+// listenOrBeside listens where the node would, or at any port where that one is
+// taken.
+func listenOrBeside(s settings, o driver.Options) (t *transport, busy bool, err error) {
+	t, err = listen(s, o.Logger, newLogger(o.Logger))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		busy = true
+		s.listen = netip.AddrPortFrom(s.listen.Addr(), 0)
+		t, err = listen(s, o.Logger, newLogger(o.Logger))
+	}
+	return t, busy, err
+}
+
+// look asks one node. memberlist is told to leave before it meets anybody, so
+// that what it exchanges says of itself that it is gone, which others ignore; and
+// to begin nothing by itself.
+func (v *Sight) look(ctx context.Context, s settings, o driver.Options) error {
+	t, _, err := listenOrBeside(s, o)
+	if err != nil {
+		return err
+	}
+	s.listen = addrPort(s.listen.Addr(), t.port())
+	if t.advertise, err = advertised(ctx, s.AdvertiseAddress, s.listen, systemResolver, o.Logger); err != nil {
+		return errors.Join(err, t.Shutdown())
+	}
+	n := &node{settings: s, options: o, logger: o.Logger, trans: t, outer: t}
+	c := n.config(nil)
+	c.Delegate, c.Events, c.Conflict, c.Ping = nil, nil, nil, nil
+	c.GossipNodes, c.PushPullInterval, c.ProbeInterval = 0, 0, time.Hour
+	c.ProbeTimeout = max(s.ProbeTimeout, pingPatience)
+	list, err := ml.Create(c)
+	if err != nil {
+		return errors.Join(fmt.Errorf("memberlist: %w: %w", driver.ErrConfig, err), t.Shutdown())
+	}
+	t.start()
+	if err := list.Leave(0); err != nil {
+		return errors.Join(err, list.Shutdown())
+	}
+	defer context.AfterFunc(ctx, t.cancel)()
+	_, err = list.Join([]string{v.Addr})
+	v.Stream = reason(err)
+	v.ping(list, t.tls != nil)
+	for _, m := range list.Members() {
+		v.Members = append(v.Members, newPeer(m).Member)
+	}
+	slices.SortFunc(v.Members, func(a, b driver.Member) int { return strings.Compare(nodeName(a), nodeName(b)) })
+	return list.Shutdown()
+}
+
+// ping sends packets until one is answered.
+func (v *Sight) ping(list *ml.Memberlist, overTLS bool) {
+	for range observedPings {
+		if v.RTT, v.Packet = list.Ping("", stringAddr(v.Addr)); v.Packet == nil {
+			return
+		}
+	}
+	if !errors.As(v.Packet, new(ml.NoPingResponseError)) {
+		return
+	}
+	way := "UDP"
+	if overTLS {
+		way = "TLS"
+	}
+	v.Packet = fmt.Errorf("no answer to %d pings by %s: they or the answers are lost on the way, or the peer refuses them", observedPings, way)
+}
+
+// stringAddr is an address of memberlist's as its Ping takes it.
+type stringAddr string
+
+func (stringAddr) Network() string  { return "udp" }
+func (a stringAddr) String() string { return string(a) }
+
+var _ net.Addr = stringAddr("")
