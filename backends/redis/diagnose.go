@@ -1,0 +1,79 @@
+package redis
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+)
+
+// diagnosis is how long each question of a diagnosis may take.
+const diagnosis = time.Second
+
+// diagnose finds out why an endpoint does not let this node subscribe, where the
+// connection just ended or nothing was answered: it asks simpler questions.
+func (d *node) diagnose(ctx context.Context, cause error) error {
+	var network net.Error
+	silent := errors.Is(cause, context.DeadlineExceeded) || errors.As(cause, &network) && network.Timeout()
+	ended := errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF) || errors.As(cause, &network) && !network.Timeout()
+	if d.params.Mode != "single" || ctx.Err() != nil {
+		return cause
+	}
+	found := error(nil)
+	switch plain := (Params{}); {
+	case silent && d.params.TLS && d.answers(ctx, plain, "PING") != "":
+		found = errPlain
+	case ended && !d.params.TLS && d.handshakes(ctx):
+		found = errTLS
+	case ended && d.answers(ctx, d.params, "PING") == "+PONG" && d.answers(ctx, d.params, "SUBSCRIBE", d.own(d.instance)) == "":
+		found = errNoPubSub
+	default:
+		return cause
+	}
+	return fmt.Errorf("%w: %w", found, cause)
+}
+
+// answers returns the first line that the endpoint answers to a command, or
+// nothing.
+func (d *node) answers(ctx context.Context, p Params, command ...string) string {
+	conn, err := (&dialer{life: d.life, params: p}).dial(ctx, "tcp", d.params.Address[0])
+	if err != nil {
+		return ""
+	}
+	defer conn.Close() //nolint:errcheck // only the answer counts
+	text := fmt.Sprintf("*%d\r\n", len(command))
+	for _, word := range command {
+		text += fmt.Sprintf("$%d\r\n%s\r\n", len(word), word)
+	}
+	if conn.SetDeadline(time.Now().Add(diagnosis)) != nil {
+		return ""
+	}
+	if _, err := io.WriteString(conn, text); err != nil {
+		return ""
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(line)
+}
+
+// handshakes tells whether the endpoint speaks TLS, whatever it makes of this
+// node.
+func (d *node) handshakes(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, diagnosis)
+	defer cancel()
+	conn, err := (&dialer{life: d.life}).dial(ctx, "tcp", d.params.Address[0])
+	if err != nil {
+		return false
+	}
+	defer conn.Close() //nolint:errcheck // only the handshake counts
+	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx)
+	var alert tls.AlertError
+	return err == nil || errors.As(err, &alert)
+}

@@ -1,0 +1,94 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+)
+
+// timeout bounds each step of talking with a server: connecting, with TLS, and
+// each reply.
+const timeout = 3 * time.Second
+
+// dialer makes all connections of a driver. They end with life: go-redis cannot
+// otherwise be interrupted while it waits for a reply.
+type dialer struct {
+	life   context.Context
+	params Params
+}
+
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	defer context.AfterFunc(d.life, cancel)()
+	raw, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	conn := &conn{TCPConn: raw.(*net.TCPConn)}
+	conn.release = context.AfterFunc(d.life, func() { _ = conn.TCPConn.Close() })
+	if !d.params.TLS {
+		return conn, nil
+	}
+	secure, err := d.handshake(ctx, conn, addr)
+	if err != nil {
+		_ = conn.Close() // the error that counts is the handshake's
+		return nil, err
+	}
+	return secure, nil
+}
+
+func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
+	c, err := d.params.TLSConfig(d.params.TLSMinVersion) // anew, so that files that were replaced count
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	if c.CipherSuites, err = d.params.cipherSuites(); err != nil {
+		return nil, err
+	}
+	if c.ServerName == "" {
+		if c.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+			return nil, err
+		}
+	}
+	secure := tls.Client(conn, c)
+	return secure, secure.HandshakeContext(ctx)
+}
+
+// conn is a connection that life may end.
+type conn struct {
+	*net.TCPConn
+	release func() bool
+}
+
+func (c *conn) Close() error {
+	c.release()
+	return c.TCPConn.Close()
+}
+
+// cipherSuites returns the numbers of those that are allowed; none where Go may
+// choose.
+func (p *Params) cipherSuites() ([]uint16, error) {
+	var allowed []uint16
+	suites := slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites())
+	for _, name := range p.TLSCipherSuites {
+		i := slices.IndexFunc(suites, func(s *tls.CipherSuite) bool { return s.Name == name })
+		if i < 0 {
+			return nil, bad("tls_cipher_suites", "%q is not one of %s", name, suiteNames())
+		}
+		allowed = append(allowed, suites[i].ID)
+	}
+	return allowed, nil
+}
+
+func suiteNames() string {
+	var names []string
+	for _, s := range tls.CipherSuites() {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,91 @@
+package redis
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+var (
+	errPlain    = errors.New("the endpoint answers without TLS")
+	errTLS      = errors.New("the endpoint answers a TLS handshake")
+	errProtocol = errors.New("this is no Redis protocol")
+	errNoPubSub = errors.New("the endpoint answers PING, but not SUBSCRIBE: a proxy without pub/sub, such as nutcracker, stands in front")
+)
+
+// unavailable wraps err as what another attempt may heal.
+func (d *node) unavailable(what string, err error) error {
+	return fmt.Errorf("redis: %w: %s: %w", driver.ErrUnavailable, what, err)
+}
+
+// explain says what err means for a user, and whether another attempt may heal
+// it.
+func (p *Params) explain(what string, err error) error {
+	if errors.Is(err, driver.ErrConfig) {
+		return err
+	}
+	if key, hint := p.atFault(err); key != "" {
+		return bad(key, "%s: %w; %s", what, err, hint)
+	}
+	return fmt.Errorf("redis: %w: %s: %w", driver.ErrUnavailable, what, err)
+}
+
+// atFault returns the key at fault, where it is the configuration, and the way
+// out.
+func (p *Params) atFault(err error) (key, hint string) {
+	text := err.Error()
+	says := func(texts ...string) bool {
+		for _, t := range texts {
+			if strings.Contains(text, t) {
+				return true
+			}
+		}
+		return false
+	}
+	password, username := "password", "username"
+	if says("all sentinels") {
+		password, username = "sentinel_password", "sentinel_username"
+	}
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.Is(err, errNoPubSub):
+		return "address", "give the address of the server itself, or of a proxy that passes connections on as they are"
+	case p.Mode == "sentinel" && errors.Is(err, goredis.Nil):
+		return "master_name", fmt.Sprintf("the Sentinels know no master %q", p.MasterName)
+	case says("WRONGPASS", "invalid password", "invalid username-password"):
+		return password, "the server refuses it; mind " + username + " too"
+	case says("without any password configured", "no password is set"):
+		return password, "leave it out: the default user has none"
+	case says("NOAUTH"):
+		return password, "the server asks for one"
+	case says("client|setname"):
+		return "client_name", "leave it out, or allow it: ACL SETUSER … +client|setname"
+	case says("'select' command"):
+		return "db", "leave it out, for channels are common to all databases, or allow it: ACL SETUSER … +select"
+	case says("NOPERM"):
+		return username, "allow it: ACL SETUSER … resetchannels &" + p.Prefix + "* +subscribe +publish"
+	case says("DB index", "SELECT is not allowed"):
+		return "db", "the server has no such database"
+	case says("cluster support disabled"):
+		return "mode", "the server is no Redis Cluster; mode single is for it"
+	case says("Only HELLO messages are accepted by Sentinel"):
+		return "address", "it is a Sentinel's; give master_name too"
+	case says("unknown command", "unknown sub command", "not supported", "unsupported command"):
+		return "address", "the endpoint lacks the command: a proxy without pub/sub, or no Redis; give the address of the server itself"
+	case errors.Is(err, errProtocol), says("invalid reply", "can't parse"):
+		return "address", "what listens there does not speak Redis's protocol"
+	case errors.As(err, &record), errors.Is(err, errPlain):
+		return "tls", "what listens there does not speak TLS; set it to false"
+	case errors.Is(err, errTLS):
+		return "tls", "what listens there speaks TLS; set it to true"
+	case errors.As(err, &certificate):
+		return "tls_ca_file", "the server's certificate cannot be verified; mind tls_server_name too"
+	}
+	return "", ""
+}

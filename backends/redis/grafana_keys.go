@@ -1,0 +1,169 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+const (
+	scanPage  = 1000
+	lookDelay = 200 * time.Millisecond // from a hint that keys have changed until they have
+)
+
+// setKey writes this node's heartbeat. It tells whether there was one before.
+func (g *grafana) setKey(ctx context.Context) (was bool, err error) {
+	set := func(mode string) error {
+		return g.do(ctx, func(ctx context.Context) error {
+			stamp := strconv.FormatInt(time.Now().Unix(), 10)
+			return g.client.SetArgs(ctx, g.params.Prefix+g.key, stamp, goredis.SetArgs{Mode: mode, TTL: g.timing.ttl}).Err()
+		})
+	}
+	if err := set("XX"); !errors.Is(err, goredis.Nil) {
+		return true, err
+	}
+	return false, set("")
+}
+
+// keepKey writes this node's heartbeat, and looks for those of others: in turn,
+// and a moment after a hint.
+func (g *grafana) keepKey() {
+	turn := time.NewTicker(g.timing.heartbeat)
+	defer turn.Stop()
+	hint := time.NewTimer(0)
+	hint.Stop()
+	defer hint.Stop()
+	for {
+		select {
+		case <-turn.C:
+			g.lookAtKeys()
+		case <-g.orphans:
+			g.deleteOrphans()
+		case <-g.look:
+			hint.Reset(lookDelay)
+		case <-hint.C:
+			g.lookAtKeys()
+		case <-g.work.Done():
+			return
+		}
+	}
+}
+
+func (g *grafana) writeKey() {
+	was, err := g.setKey(g.work)
+	if !was {
+		g.roster.emptied()
+	}
+	switch {
+	case err == nil || g.work.Err() != nil:
+		return
+	case strings.HasPrefix(err.Error(), "READONLY "):
+		g.lose(err)
+	default:
+		g.options.Logger.Warn("the heartbeat could not be written; peers of Grafana will miss this node", "err", err)
+	}
+	g.h.Probe(g.options.Self.Name, 0, err)
+}
+
+// deleteOrphans deletes the keys of nodes of ours that have failed, so that
+// Grafana's peers see the same. One that lives nevertheless writes it again.
+func (g *grafana) deleteOrphans() {
+	for _, key := range g.roster.takeOrphans() {
+		err := g.do(g.work, func(ctx context.Context) error { return g.client.Del(ctx, g.params.Prefix+key).Err() })
+		if err != nil {
+			g.options.Logger.Debug("the key of a failed node stays until it expires", "key", g.params.Prefix+key, "err", err)
+		}
+	}
+}
+
+// lookAtKeys writes first: whether the own key was there tells what to make of
+// others that are not.
+func (g *grafana) lookAtKeys() {
+	g.writeKey()
+	keys, err := g.scan(g.work)
+	if err != nil {
+		if g.work.Err() == nil {
+			g.options.Logger.Warn("the keys could not be read; peers of Grafana stay as they were", "err", err)
+		}
+		return
+	}
+	if !slices.ContainsFunc(keys, func(k heartbeat) bool { return k.key == g.key }) {
+		g.writeKey() // it went just now
+	}
+	g.roster.scanned(keys, time.Now())
+}
+
+// scan returns the keys that hold a heartbeat.
+func (g *grafana) scan(ctx context.Context) ([]heartbeat, error) {
+	cluster, ok := g.client.(*goredis.ClusterClient)
+	if !ok {
+		return g.scanServer(ctx, g.client)
+	}
+	var mu sync.Mutex
+	var all []heartbeat
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, c *goredis.Client) error {
+		keys, err := g.scanServer(ctx, c)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, keys...)
+		return err
+	})
+	return all, err
+}
+
+func (g *grafana) scanServer(ctx context.Context, server goredis.Cmdable) ([]heartbeat, error) {
+	var all []heartbeat
+	var cursor uint64
+	for {
+		err := g.do(ctx, func(ctx context.Context) error {
+			page, next, err := server.Scan(ctx, cursor, g.params.Prefix+"*", scanPage).Result()
+			if err != nil || len(page) == 0 {
+				cursor = next
+				return err
+			}
+			found, err := g.readStamps(ctx, server, page)
+			all, cursor = append(all, found...), next
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if cursor == 0 {
+			return all, nil
+		}
+	}
+}
+
+// readStamps reads each key by an MGET of its own: in a Cluster keys of one MGET
+// would have to share a slot. What is no string is nil to MGET.
+func (g *grafana) readStamps(ctx context.Context, server goredis.Cmdable, keys []string) ([]heartbeat, error) {
+	values, err := server.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		for _, key := range keys {
+			p.MGet(ctx, key)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []heartbeat
+	now := time.Now().Unix()
+	for i, v := range values {
+		text, ok := v.(*goredis.SliceCmd).Val()[0].(string)
+		if !ok {
+			continue
+		}
+		stamp, err := strconv.ParseInt(text, 10, 64)
+		key, ours := strings.CutPrefix(keys[i], g.params.Prefix)
+		if age := time.Duration(now-stamp) * time.Second; err == nil && ours && key != "" && age < maxSkew && age > -maxSkew {
+			found = append(found, heartbeat{key, stamp})
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,360 @@
+package redis
+
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
+)
+
+const (
+	missedBeats   = 4    // of its own interval before a node of ours counts as failed
+	stretchAbove  = 10   // nodes of ours, from where on beats stretch
+	maxRoster     = 4096 // members of either kind, and goodbyes
+	maxBeat       = time.Minute
+	skewTolerated = 10 * time.Second // before it is worth a line
+	maxSkew       = time.Hour        // a number further from this clock is no heartbeat
+)
+
+// roster keeps who is a member, and tells the Handler.
+type roster struct {
+	*grafana
+	cluster uint32
+
+	mu       sync.Mutex
+	attached bool
+	ours     map[string]*mate  // by instance, without this node
+	gone     map[string]bool   // instances that said goodbye
+	peers    map[string]*rival // by name: peers of Grafana, alive or not
+	awaited  map[string]bool   // keys of ours that are to be heard before this node is attached
+	heard    chan struct{}     // closed once this node hears itself and those awaited
+	heardAt  time.Time         // when this node last heard itself
+	busyAt   time.Time         // when it last heard anything
+	agedAt   time.Time
+	hold     time.Time // until when keys that vanished count, for all have
+	left     []string  // keys of nodes of ours that have failed
+	shown    []driver.Member
+}
+
+// mate is a node of ours.
+type mate struct {
+	driver.Member
+	interval time.Duration // between its beats
+	silence  time.Duration // for which this node heard itself, since it last heard the other
+}
+
+// rival is a peer of Grafana.
+type rival struct {
+	stamp  int64     // its latest heartbeat
+	until  time.Time // it is alive until then, on this node's clock
+	skewed bool      // that was logged
+}
+
+func newRoster(g *grafana) *roster {
+	return &roster{
+		grafana: g, cluster: wire.ClusterHash(g.options.Cluster), heardAt: time.Now(), busyAt: time.Now(), heard: make(chan struct{}),
+		ours: map[string]*mate{}, gone: map[string]bool{}, peers: map[string]*rival{}, awaited: map[string]bool{g.key: true},
+	}
+}
+
+// control takes in a beat or a goodbye. It tells whether it was one.
+func (r *roster) control(f *wire.Frame) bool {
+	if f.Cluster != r.cluster || len(f.Origin) == 0 {
+		return false
+	}
+	instance := string(f.Origin)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case instance == r.options.Self.Instance:
+		if f.Kind == wire.Beat {
+			r.echo(f.ID)
+		}
+	case f.Kind == wire.Beat:
+		return r.beat(instance, f)
+	case f.Kind == wire.Bye:
+		r.bye(instance)
+	default:
+		return false
+	}
+	return true
+}
+
+// echo notes that this node has heard itself. Only then does it count how long
+// the others were silent: a deaf node drops nobody. r.mu is held.
+func (r *roster) echo(id uint64) {
+	now := time.Now()
+	r.heardAt = now
+	r.pace.echo(id)
+	r.answered(r.key)
+	interval := r.interval()
+	if now.Sub(r.agedAt) <= interval/2 {
+		return // a link that was stalled hands over many at once
+	}
+	r.agedAt = now
+	changed := false
+	for instance, m := range r.ours {
+		if m.silence += interval; m.silence > missedBeats*m.interval {
+			delete(r.ours, instance)
+			r.orphaned(ownKey(m.Member))
+			changed = true
+		}
+	}
+	if changed {
+		r.tell()
+	}
+}
+
+// beat notes a sign of life of another node. r.mu is held.
+func (r *roster) beat(instance string, f *wire.Frame) bool {
+	m, ok := memberOf(instance, f)
+	if !ok {
+		return false
+	}
+	if f.Hello {
+		signal(r.beatNow)
+		delete(r.gone, instance) // its node goes on with another driver
+	}
+	if r.gone[instance] {
+		return true
+	}
+	old := r.ours[instance]
+	if old == nil && len(r.ours) >= maxRoster {
+		return true
+	}
+	interval := time.Duration(min(f.Interval, uint64(maxBeat/time.Millisecond))) * time.Millisecond
+	r.ours[instance] = &mate{Member: m, interval: max(interval, r.timing.beat)}
+	r.answered(ownKey(m))
+	if old == nil || old.Name != m.Name || old.Addr != m.Addr || !maps.Equal(old.Meta, m.Meta) {
+		r.tell()
+	}
+	return true
+}
+
+// memberOf reads whom a beat describes.
+func memberOf(instance string, f *wire.Frame) (driver.Member, bool) {
+	m := driver.Member{Name: string(f.Member.Name), Instance: instance, Addr: string(f.Member.Addr)}
+	valid := m.Name != "" && utf8.ValidString(m.Name+m.Instance+m.Addr)
+	if len(f.Member.Meta) > 0 {
+		m.Meta = make(map[string]string, len(f.Member.Meta))
+	}
+	for _, pair := range f.Member.Meta {
+		m.Meta[string(pair[0])] = string(pair[1])
+		valid = valid && utf8.Valid(pair[0]) && utf8.Valid(pair[1])
+	}
+	return m, valid
+}
+
+// bye notes that a node of ours leaves. r.mu is held.
+func (r *roster) bye(instance string) {
+	if len(r.gone) >= maxRoster {
+		clear(r.gone)
+	}
+	r.gone[instance] = true
+	m := r.ours[instance]
+	if m == nil {
+		return
+	}
+	delete(r.ours, instance)
+	if r.attached {
+		r.h.Left(m.Member)
+	}
+	r.tell()
+}
+
+// heartbeat is a key that a scan has found, the prefix cut off, and the time in
+// it.
+type heartbeat struct {
+	key   string
+	stamp int64
+}
+
+// scanned takes in all keys that hold a heartbeat.
+func (r *roster) scanned(keys []heartbeat, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		switch {
+		case k.key == r.key:
+		case isOwnKey(k.key):
+			if !r.attached && now.Unix()-k.stamp <= int64(2*r.timing.heartbeat/time.Second) {
+				r.awaited[k.key] = true
+			}
+		case len(found) < maxRoster:
+			name := strings.ToValidUTF8(k.key, "\uFFFD")
+			found[name] = true
+			r.alive(name, k.stamp, now)
+		}
+	}
+	for _, m := range r.ours {
+		delete(r.awaited, ownKey(m.Member))
+	}
+	r.vanished(found, now)
+	r.tell()
+}
+
+// emptied notes that this node's own key was gone: somebody has emptied the
+// server, and the others are given time to write theirs again.
+func (r *roster) emptied() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.attached {
+		r.hold = time.Now().Add(2 * r.timing.heartbeat)
+	}
+}
+
+// vanished takes away the peers whose keys are gone: they have left, unless the
+// server was emptied. r.mu is held.
+func (r *roster) vanished(found map[string]bool, now time.Time) {
+	if now.Before(r.hold) {
+		return
+	}
+	emptied := !r.hold.IsZero()
+	r.hold = time.Time{}
+	for name, p := range r.peers {
+		if found[name] {
+			continue
+		}
+		delete(r.peers, name)
+		if r.attached && !emptied && now.Before(p.until) {
+			r.h.Left(driver.Member{Name: name})
+		}
+	}
+}
+
+// alive notes a heartbeat of a peer of Grafana. It counts for as long as
+// Grafana's peers let it count; but once it has been seen to move, by this node's
+// clock alone. r.mu is held.
+func (r *roster) alive(name string, stamp int64, now time.Time) {
+	age := time.Duration(now.Unix()-stamp) * time.Second
+	p := r.peers[name]
+	if p != nil && stamp <= p.stamp {
+		return
+	}
+	moved := p != nil
+	if !moved {
+		p = &rival{until: now.Add(r.timing.expiry - max(age, 0))}
+		r.peers[name] = p
+		signal(r.newcomer)
+	} else {
+		p.until = now.Add(r.timing.expiry)
+	}
+	p.stamp = stamp
+	if skewed := age < -skewTolerated || moved && age > skewTolerated+2*r.timing.heartbeat; skewed && !p.skewed {
+		p.skewed = true
+		r.options.Logger.Warn("the clock of a peer differs from this node's; peers of Grafana do not see one whose clock is late by more than expiry",
+			"peer", name, "late", age, "expiry", r.timing.expiry)
+	}
+}
+
+// answered notes that a node of ours was heard. r.mu is held.
+func (r *roster) answered(key string) {
+	if !r.awaited[key] {
+		return
+	}
+	if delete(r.awaited, key); len(r.awaited) == 0 {
+		close(r.heard)
+	}
+}
+
+// orphaned notes the key of a node of ours that has failed. r.mu is held.
+func (r *roster) orphaned(key string) {
+	if len(r.left) < maxRoster {
+		r.left = append(r.left, key)
+		signal(r.orphans)
+	}
+}
+
+// takeOrphans returns the keys to delete.
+func (r *roster) takeOrphans() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keys := r.left
+	r.left = nil
+	return slices.DeleteFunc(keys, func(key string) bool {
+		for _, m := range r.ours {
+			if ownKey(m.Member) == key {
+				return true // it is back
+			}
+		}
+		return false
+	})
+}
+
+// attach tells the Handler that this node is attached, and whom it found.
+func (r *roster) attach() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.attached = true
+	r.tell()
+	r.h.Link(nil)
+}
+
+// tell hands over the members where they have changed. r.mu is held.
+func (r *roster) tell() {
+	if !r.attached {
+		return
+	}
+	now := time.Now()
+	all := []driver.Member{r.options.Self}
+	for _, m := range r.ours {
+		all = append(all, m.Member)
+	}
+	for name, p := range r.peers {
+		if now.Before(p.until) {
+			all = append(all, driver.Member{Name: name})
+		}
+	}
+	slices.SortFunc(all, func(a, b driver.Member) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Instance, b.Instance))
+	})
+	if !reflect.DeepEqual(all, r.shown) {
+		r.shown = all
+		r.h.Members(slices.Clone(all))
+	}
+}
+
+// interval is the time between this node's beats. r.mu is held.
+func (r *roster) interval() time.Duration {
+	return r.timing.beat * time.Duration(max(len(r.ours)+1, stretchAbove)) / stretchAbove
+}
+
+// beatInterval is interval for those who do not hold r.mu.
+func (r *roster) beatInterval() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.interval()
+}
+
+// busy notes that something was heard.
+func (r *roster) busy() {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.busyAt = now
+}
+
+// deaf returns for how long this node has not heard itself, if that is too long.
+// While it hears others its own beats may wait behind what they send.
+func (r *roster) deaf(now time.Time) (time.Duration, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	silent, limit := now.Sub(r.heardAt), missedBeats*r.interval()
+	return silent, silent > 2*limit || silent > limit && now.Sub(r.busyAt) > limit
+}
+
+// hasPeers tells whether there are peers of Grafana, be it that they look dead:
+// by their clock they may not be.
+func (r *roster) hasPeers() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.peers) > 0
+}

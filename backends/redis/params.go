@@ -1,0 +1,165 @@
+package redis
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
+	"github.com/clusterchannel/clusterchannel/backend/params/clienttls"
+)
+
+// Params are the keys of the block of parameters.
+type Params struct {
+	// Address lists the servers, as host or host:port: one server, some nodes of a
+	// Redis Cluster, or the Sentinels. The port is 6379 where none is given, that
+	// of a Sentinel 26379.
+	Address []string `param:"address" default:"localhost:6379"`
+
+	// Mode says what Address names. With auto it is Sentinels where MasterName is
+	// given, a Cluster where there is more than one address, else one server.
+	Mode string `param:"mode" default:"auto" oneof:"auto,single,sentinel,cluster"`
+
+	// MasterName is the name under which the Sentinels know the master.
+	MasterName string `param:"master_name"`
+
+	// Username and Password are those of the servers; without a name it is the
+	// default user's password. SentinelUsername and SentinelPassword are those of
+	// the Sentinels.
+	Username         string `param:"username"`
+	Password         string `param:"password" secret:"true"`
+	SentinelUsername string `param:"sentinel_username"`
+	SentinelPassword string `param:"sentinel_password" secret:"true"`
+
+	// DB is the logical database. It separates nothing: channels are common to all
+	// databases of a server.
+	DB int `param:"db" alias:"path" default:"0"`
+
+	// Prefix comes before the names of channels. A colon is put after one that does
+	// not end in it.
+	Prefix string `param:"prefix" default:"clusterchannel"`
+
+	// PoolSize is how many connections for commands there may be to one server.
+	PoolSize int `param:"pool_size" default:"5"`
+
+	// ClientName is what CLIENT LIST shows for this node's connections. With one,
+	// an ACL must allow client|setname.
+	ClientName string `param:"client_name"`
+
+	// TLS is for servers and Sentinels alike.
+	clienttls.Params
+
+	// TLSMinVersion is the oldest version spoken.
+	TLSMinVersion string `param:"tls_min_version" default:"1.2" oneof:"1.0,1.1,1.2,1.3"`
+
+	// TLSCipherSuites are Go's names of the suites allowed up to TLS 1.2; none means
+	// Go's choice.
+	TLSCipherSuites []string `param:"tls_cipher_suites"`
+
+	// Wire is what is spoken on the channels: native among our own nodes, or
+	// grafana in a cluster together with Grafana's.
+	Wire string `param:"wire" default:"native" oneof:"native,grafana"`
+}
+
+// parse decodes and checks the parameters, and completes those that depend on
+// others.
+func parse(raw map[string]string) (Params, error) {
+	var p Params
+	if err := params.Decode(raw, &p); err != nil {
+		return p, fmt.Errorf("redis: %w", err)
+	}
+	if _, given := raw["prefix"]; !given && p.Wire == "grafana" {
+		p.Prefix = ""
+	}
+	for _, check := range []func(*Params) error{(*Params).checkMode, (*Params).checkAddress, (*Params).checkServer} {
+		if err := check(&p); err != nil {
+			return p, err
+		}
+	}
+	if err := p.CheckTLS(raw); err != nil {
+		return p, fmt.Errorf("redis: %w", err)
+	}
+	_, err := p.cipherSuites()
+	return p, err
+}
+
+func (p *Params) checkMode() error {
+	switch {
+	case p.Mode == "cluster" && p.MasterName != "":
+		return bad("master_name", "is for Sentinel, but mode is cluster; leave out one of the two")
+	case p.Mode == "single" && p.MasterName != "":
+		return bad("master_name", "is for Sentinel, but mode is single; leave out one of the two")
+	case p.Mode == "sentinel" && p.MasterName == "":
+		return bad("master_name", "is required where mode is sentinel")
+	case p.Mode == "single" && len(p.Address) > 1:
+		return bad("address", "lists %d servers, but mode is single; a list is for mode cluster or sentinel", len(p.Address))
+	case p.Mode != "auto":
+	case p.MasterName != "":
+		p.Mode = "sentinel"
+	case len(p.Address) > 1:
+		p.Mode = "cluster"
+	default:
+		p.Mode = "single"
+	}
+	if p.Mode != "sentinel" {
+		for key, value := range map[string]string{"sentinel_username": p.SentinelUsername, "sentinel_password": p.SentinelPassword} {
+			if value != "" {
+				return bad(key, "is for Sentinel; give master_name too, or leave it out")
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Params) checkAddress() error {
+	port := "6379"
+	if p.Mode == "sentinel" {
+		port = "26379"
+	}
+	if len(p.Address) == 0 {
+		return bad("address", "is empty; host:port is wanted, such as localhost:%s", port)
+	}
+	for i, text := range p.Address {
+		if !strings.Contains(text, ":") || strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
+			text = net.JoinHostPort(strings.Trim(text, "[]"), port)
+		}
+		host, number, err := net.SplitHostPort(text)
+		if err != nil || host == "" || strings.ContainsAny(host, "/@ ") {
+			return bad("address", "%q is not host:port, such as localhost:%s or [fd00::1]:%s", p.Address[i], port, port)
+		}
+		if n, err := strconv.ParseUint(number, 10, 16); err != nil || n == 0 {
+			return bad("address", "%q has no port from 1 to 65535", p.Address[i])
+		}
+		p.Address[i] = text
+	}
+	return nil
+}
+
+func (p *Params) checkServer() error {
+	switch {
+	case p.DB < 0:
+		return bad("db", "%d is negative", p.DB)
+	case p.DB > 0 && p.Mode == "cluster":
+		return bad("db", "is %d, but a Redis Cluster has database 0 only", p.DB)
+	case p.PoolSize < 1:
+		return bad("pool_size", "%d is too small; at least 1 is valid", p.PoolSize)
+	case strings.ContainsAny(p.Prefix, `*?[]\`):
+		return bad("prefix", `%q holds one of * ? [ ] \, which the patterns of an ACL or of KEYS take for wildcards; choose another`, p.Prefix)
+	case strings.ContainsFunc(p.Prefix, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return bad("prefix", "%q holds a blank or a control character; choose another", p.Prefix)
+	case strings.ContainsFunc(p.ClientName, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return bad("client_name", "%q holds what is no visible ASCII character, which Redis refuses", p.ClientName)
+	case p.Username != "" && p.Password == "":
+		return bad("password", "is empty, though username is %q; a user without a password is given any", p.Username)
+	}
+	if p.Prefix != "" && !strings.HasSuffix(p.Prefix, ":") {
+		p.Prefix += ":"
+	}
+	return nil
+}
+
+func bad(key, format string, args ...any) error {
+	return fmt.Errorf("redis: %w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
+}

@@ -1,0 +1,326 @@
+// Package redis is the backend over Redis, or what speaks its protocol,
+// registered as "redis": one server, Sentinels or a Cluster, by go-redis. As the
+// scheme of a URL, "rediss" is the same with TLS:
+//
+//	redis://:secret@redis.example:6379/0?cluster=alerts
+//	rediss://user:secret@sentinel-1,sentinel-2,sentinel-3?master_name=main&cluster=alerts
+//
+// # Parameters
+//
+// [Params] documents each key of the block. Credentials that change, such as
+// tokens, come from a function of the service: see [Opener].
+//
+// With wire: grafana a node speaks as Grafana's alerting does over Redis. A
+// service is moved over by replacing Grafana's peers one by one: meanwhile all are
+// members of one list, in one order, and share their states. Prefix is then
+// exactly Grafana's ha_redis_prefix, by default nothing, and it alone keeps
+// clusters apart from one another.
+//
+// # Delivery
+//
+// Frames for all are published on one channel of the cluster, named by prefix and
+// the cluster's name, escaped as in a URL; the two together keep clusters apart.
+// The logical database does not. What is for one node, such as a state that it
+// lacks, goes to a channel of its own: a colon and its instance come after that
+// name. No pattern is ever subscribed to, and a prefix with one's characters is
+// refused.
+//
+// A server sends each frame to every node, in order, the sender included. Frames
+// are at most 512 KiB, and about 1 MiB of a state is on its way to a node that has
+// not confirmed it, so that a server of default configuration
+// (client-output-buffer-limit pubsub 32mb 8mb 60) need not end the subscription
+// of a node on a slow link. When it does so nevertheless, under broadcasts that
+// the node cannot take, the node subscribes again and is repaired by state
+// exchange.
+//
+// With wire: grafana a node subscribes to the pattern prefix:*. While there are
+// peers of Grafana each update is published on its state's channel, as they do,
+// and nodes of ours hear it there; without them, and for all that only our own
+// nodes understand, there is the channel prefix:clusterchannel, which Grafana does
+// not subscribe to. Grafana's peers look for updates ten times a second, and what
+// they lose comes with a full state: ours is published every minute, on request
+// and on leaving, while they are there. Updates and full states above 16 MiB do
+// not reach them. They answer for their state once they are found, and three times
+// more within 15 seconds; a state that is added later waits for their full state,
+// for up to ha_push_pull_interval, unless another node of ours has it.
+//
+// # Membership
+//
+// By heartbeat of the portable layer.
+//
+// With wire: grafana each node writes a key, prefix:name+instance, every five
+// seconds, and scans those of Grafana's peers as often, or at once when they
+// publish a full state or ask for one. A peer that leaves is seen then. One that
+// crashes counts for a minute, as it does for Grafana; but its clock counts only
+// until its heartbeat has been seen to move. Grafana's peers do not see a node
+// whose clock is late by more than a minute, which is logged. Our own nodes tell
+// each other by beats: a crash is seen within two to three seconds, and the key
+// deleted, so that Grafana's peers see it at their next scan. Keys below
+// prefix:other: are Grafana's members too, as they are to Grafana.
+//
+// # When the server is lost
+//
+// A subscription that ends, by CLIENT KILL, an idle proxy or a restart, is
+// reported as lost at once and made again once; if that fails, a new client is
+// opened, with back-off, for ever, so that Sentinels and names are asked anew. A
+// server that falls silent shows when a node does not hear itself. A master that
+// was demoted is left within a second or two: each node looks at its server's
+// role, for what is published on a replica does not reach the master. In a
+// Cluster frames cross it whatever the role and the slot's owner.
+//
+// With wire: grafana the same holds, but a new client is opened at once. Grafana's
+// peers keep their list for a minute, and are alone then; ours do for grace, which
+// may be set to 1m to have all decide alike. When somebody empties the server,
+// Grafana's peers are alone until the next heartbeats, ten seconds at most; ours
+// keep their list.
+//
+// At Open, and whenever a client is opened, the node subscribes and publishes
+// once. A wrong password, an ACL that lacks a right, an unknown master name, a
+// port that speaks something else or a proxy without pub/sub is ErrConfig at Open,
+// and names the key; later it is a link that is lost, and tried again. The rights
+// are +subscribe, +publish and the channels &prefix:*. With wire: grafana they are
+// +psubscribe, +publish, +set, +del, +scan, +mget, the channels &prefix:* and the
+// keys ~prefix:*.
+//
+// A server that has reached maxmemory, cannot save or is loading its data set
+// still carries frames. CLIENT PAUSE holds them back: the nodes are Detached until
+// it ends. With wire: grafana no heartbeat is written to a server that refuses
+// writes, which is logged: Grafana's peers miss our nodes a minute later, and list
+// them again when it takes writes.
+//
+// go-redis has one logger in a process. This package sets it, when it is
+// initialized, to one that passes lines on to the logger of the channel opened
+// last, or to slog.Default() while there is none, at level info, each kind of
+// line once in ten seconds. A service that sets its own with redis.SetLogger keeps
+// that.
+//
+// # Server footprint
+//
+// No keys. One channel for each cluster and one for each node. For each node two
+// connections, one for the subscription and one for commands; with Sentinel two
+// more, to one Sentinel, and in a Cluster one for commands to each master.
+// pool_size only bounds them. Once a second a node sends HELLO, but not in a
+// Cluster.
+//
+// With wire: grafana a key, which lives for five minutes after a crash, a
+// subscription to a pattern, two beats a second, which stretch as the cluster
+// grows beyond ten nodes, and every five seconds a SET and a SCAN of the whole
+// database, with an MGET for each key that matches.
+package redis
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// maxFrame is far below what a server lets wait for one subscriber before it
+// drops it: 32 MiB, or 8 MiB for a minute (client-output-buffer-limit pubsub).
+// Beats pass between two frames.
+const maxFrame = 512 << 10
+
+// channels is how many a node subscribes to: the cluster's and its own.
+const channels = 2
+
+func init() {
+	backend.Register("redis", Open)
+	backend.Register("rediss", openTLS)
+}
+
+// Open is the backend's driver.OpenFunc.
+func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+	return Opener{}.Open(ctx, o, h)
+}
+
+// Opener opens the backend with what no configuration can hold. Its Open is for
+// backend.Config.Open.
+type Opener struct {
+	// Credentials returns the username and the password for a new connection to a
+	// server, in place of those in Params: a token that expires, for example. The
+	// username may be empty. It is called for each connection, from any goroutine,
+	// and should return by the end of ctx.
+	Credentials func(ctx context.Context) (username, password string, err error)
+}
+
+// Open is a driver.OpenFunc.
+func (op Opener) Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+	p, err := parse(o.Params)
+	if err != nil {
+		return nil, err
+	}
+	if o.Cluster == "" {
+		return nil, fmt.Errorf("redis: %w: cluster: is empty; a server is shared, so a name is required", driver.ErrConfig)
+	}
+	if op.Credentials != nil && p.Password != "" {
+		return nil, bad("password", "is given, but the service supplies the credentials itself; leave it out")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if p.Wire == "grafana" {
+		return openGrafana(ctx, o, p, op.Credentials, h, grafanaDefaults)
+	}
+	d := &node{
+		params: p, channel: p.Prefix + url.QueryEscape(o.Cluster), instance: o.Self.Instance, h: h,
+		logger: o.Logger, detach: library.attach(o.Logger), lane: make(chan struct{}, 1), confirms: make(chan confirm, maxConfirms),
+	}
+	d.life, d.end = context.WithCancel(context.Background())
+	d.client = newClient(d.life, p, op.Credentials)
+	d.sub = d.client.Subscribe(ctx)
+	if err := d.preflight(ctx); err != nil {
+		_ = d.Close(ctx) // the error that counts is the preflight's
+		return nil, err
+	}
+	d.wg.Go(d.receive)
+	d.wg.Go(d.watch)
+	d.wg.Go(d.confirmAll)
+	return d, nil
+}
+
+// newClient returns a client whose connections end with life. It dials nothing.
+func newClient(life context.Context, p Params, credentials func(context.Context) (string, string, error)) goredis.UniversalClient {
+	dialer := &dialer{life: life, params: p}
+	return goredis.NewUniversalClient(&goredis.UniversalOptions{
+		Addrs: p.Address, MasterName: p.MasterName, IsClusterMode: p.Mode == "cluster",
+		Username: p.Username, Password: p.Password, CredentialsProviderContext: credentials,
+		SentinelUsername: p.SentinelUsername, SentinelPassword: p.SentinelPassword,
+		DB: p.DB, ClientName: p.ClientName, DisableIdentity: true, Protocol: 2,
+		Dialer: dialer.dial, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout,
+		MaxRetries: -1, ContextTimeoutEnabled: true,
+		PoolSize: p.PoolSize, MaxActiveConns: p.PoolSize, PipelinePoolSize: -1, ConnMaxIdleTime: time.Minute,
+	})
+}
+
+// node is one node's driver.
+type node struct {
+	params   Params
+	channel  string // of the cluster
+	instance string
+	h        driver.Handler
+	logger   *slog.Logger
+	client   goredis.UniversalClient
+	sub      *goredis.PubSub
+	life     context.Context
+	end      context.CancelFunc
+	detach   func()
+	lane     chan struct{} // cap 1: whose command is under way
+	flows    flows
+	confirms chan confirm
+	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+}
+
+// Broadcast publishes frame to all.
+func (d *node) Broadcast(ctx context.Context, frame []byte) error {
+	return d.publish(ctx, d.channel, frame)
+}
+
+func (d *node) publish(ctx context.Context, channel string, frame []byte) error {
+	if len(frame) > maxFrame {
+		return fmt.Errorf("redis: %w: frame of %d bytes, at most %d are published at once", driver.ErrTooLarge, len(frame), maxFrame)
+	}
+	frame = bytes.Clone(frame) // for a server that stalls beyond ctx
+	err := d.command(ctx, func() error { return d.client.Publish(ctx, channel, frame).Err() })
+	if err == nil || errors.Is(err, driver.ErrClosed) {
+		return err
+	}
+	return d.params.explain("PUBLISH "+channel, err)
+}
+
+// command runs f, one at a time, so that one connection does for all. A server
+// that stalls holds the caller until ctx is done, and f until Close at most.
+func (d *node) command(ctx context.Context, f func() error) error {
+	select {
+	case d.lane <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	done := make(chan error, 1)
+	d.mu.Lock()
+	closed := d.closed
+	if !closed {
+		d.wg.Go(func() {
+			err := f()
+			<-d.lane
+			done <- err
+		})
+	}
+	d.mu.Unlock()
+	if closed {
+		<-d.lane
+		return fmt.Errorf("redis: %w", driver.ErrClosed)
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Caps returns a bus that can send to one node alone.
+func (d *node) Caps() driver.Caps { return driver.Caps{MaxFrame: maxFrame, Send: d.send} }
+
+// Close ends the subscription and all connections.
+func (d *node) Close(context.Context) error {
+	d.mu.Lock()
+	again := d.closed
+	d.closed = true
+	d.mu.Unlock()
+	if again {
+		return nil
+	}
+	d.end()
+	err := errors.Join(d.sub.Close(), d.client.Close())
+	d.wg.Wait()
+	d.detach()
+	return err
+}
+
+// receive hands over what is published until the subscription is lost for good.
+// go-redis subscribes again once by itself; if that fails too, another driver is
+// wanted, which asks anew where the servers are.
+func (d *node) receive() {
+	d.h.Link(nil)
+	for lost := false; ; {
+		message, err := d.sub.Receive(d.life)
+		switch m := message.(type) {
+		case *goredis.Message:
+			if m.Channel == d.channel {
+				d.h.Frame([]byte(m.Payload))
+			} else {
+				d.heardOwn(m.Payload)
+			}
+		case *goredis.Subscription:
+			if m.Count == channels {
+				lost = false
+				d.h.Link(nil)
+			}
+		}
+		switch {
+		case err == nil:
+		case d.life.Err() != nil:
+			return
+		case lost || isReply(err):
+			d.h.Link(d.unavailable("SUBSCRIBE "+d.channel, err))
+			return
+		default:
+			lost = true
+			d.h.Link(fmt.Errorf("redis: the subscription is lost: %w", err))
+		}
+	}
+}
+
+var _ driver.Driver = (*node)(nil)

@@ -1,0 +1,159 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+const (
+	// window is how much is sent to a member that it has not confirmed: far below
+	// what a server lets wait for a subscriber, and so little that the beats behind
+	// it are not late on a link that takes a megabyte a second.
+	window = 1 << 20
+
+	// confirmTimeout is how long a member may take to confirm. The asker of a state
+	// has given up by then.
+	confirmTimeout = 5 * time.Second
+
+	maxFlows    = 1024 // members whose windows are kept
+	maxConfirms = 64   // confirmations that wait to be sent
+)
+
+// The first bytes of what nodes tell each other beside frames, on the channels
+// of single nodes. No frame begins with a zero.
+const (
+	askMark  = "\x00?"
+	confMark = "\x00!"
+)
+
+// own returns the channel of one node.
+func (d *node) own(instance string) string { return d.channel + ":" + instance }
+
+// send publishes frame to one member alone. A member on a slow link is not sent
+// more than it takes: its server would end its subscription.
+func (d *node) send(ctx context.Context, to driver.Member, frame []byte) error {
+	if err := d.publish(ctx, d.own(to.Instance), frame); err != nil {
+		return err
+	}
+	number, confirmed := d.flows.add(to.Instance, len(frame))
+	if confirmed == nil {
+		return nil
+	}
+	if err := d.publish(ctx, d.own(to.Instance), mark(askMark, d.instance, number)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
+	select {
+	case <-confirmed:
+		return nil
+	case <-d.life.Done():
+		return fmt.Errorf("redis: %w", driver.ErrClosed)
+	case <-ctx.Done():
+		return fmt.Errorf("redis: %s does not confirm what it is sent: %w", to.Instance, ctx.Err())
+	}
+}
+
+func mark(kind, instance string, number uint64) []byte {
+	return fmt.Appendf(nil, "%s%d/%s", kind, number, instance)
+}
+
+// heardOwn takes in what was published on this node's own channel.
+func (d *node) heardOwn(payload string) {
+	if payload == "" {
+		return // of a preflight
+	}
+	kind, rest := payload[:min(len(askMark), len(payload))], payload[min(len(askMark), len(payload)):]
+	text, instance, ok := strings.Cut(rest, "/")
+	number, err := strconv.ParseUint(text, 10, 64)
+	switch {
+	case kind != askMark && kind != confMark:
+		d.h.Frame([]byte(payload))
+	case !ok || err != nil:
+	case kind == confMark:
+		d.flows.confirm(instance, number)
+	default:
+		select {
+		case d.confirms <- confirm{instance, number}:
+		default: // who asks so often waits for none of them
+		}
+	}
+}
+
+// confirm is an answer to an askMark.
+type confirm struct {
+	to     string
+	number uint64
+}
+
+// confirmAll sends the confirmations, since who receives must not wait for a
+// server.
+func (d *node) confirmAll() {
+	for {
+		select {
+		case c := <-d.confirms:
+			if err := d.publish(d.life, d.own(c.to), mark(confMark, d.instance, c.number)); err != nil {
+				d.logger.Debug("a confirmation was not sent", "to", c.to, "err", err)
+			}
+		case <-d.life.Done():
+			return
+		}
+	}
+}
+
+// flows count what was sent to each member and is not confirmed.
+type flows struct {
+	mu   sync.Mutex
+	last uint64
+	of   map[string]*flow
+}
+
+type flow struct {
+	unasked int
+	waiting map[uint64]chan struct{}
+}
+
+// add counts size bytes. When the window is full it returns a number to ask for,
+// and what is closed once that is confirmed.
+func (f *flows) add(instance string, size int) (uint64, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.of[instance]
+	if w == nil {
+		if f.of == nil || len(f.of) >= maxFlows {
+			f.of = map[string]*flow{}
+		}
+		w = &flow{waiting: map[uint64]chan struct{}{}}
+		f.of[instance] = w
+	}
+	if w.unasked += size; w.unasked < window {
+		return 0, nil
+	}
+	w.unasked = 0
+	f.last++
+	confirmed := make(chan struct{})
+	w.waiting[f.last] = confirmed
+	return f.last, confirmed
+}
+
+// confirm closes what waits for number, and for those before it.
+func (f *flows) confirm(instance string, number uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.of[instance]
+	if w == nil {
+		return
+	}
+	for n, confirmed := range w.waiting {
+		if n <= number {
+			close(confirmed)
+			delete(w.waiting, n)
+		}
+	}
+}
