@@ -1,0 +1,60 @@
+package etcd
+
+import (
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// layout says where the keys of a cluster are. The cluster's name is escaped, so
+// that it holds no slash and no name lies below another.
+type layout struct {
+	root    string // all of the cluster's keys are below
+	members string // and an instance: a node, while its lease lives
+	frames  string // and an instance: the node's latest frame
+}
+
+func newLayout(prefix, cluster string) layout {
+	root := prefix + "/" + url.PathEscape(cluster) + "/"
+	return layout{root: root, members: root + "members/", frames: root + "frames/"}
+}
+
+// end returns the end of the range of keys below prefix.
+func end(prefix string) []byte { return []byte(clientv3.GetPrefixRangeEnd(prefix)) }
+
+// record is the value of a member's key.
+type record struct {
+	Name     string            `json:"name"`
+	Instance string            `json:"instance"`
+	Addr     string            `json:"addr,omitempty"`
+	Meta     map[string]string `json:"meta,omitempty"`
+}
+
+func encodeMember(m driver.Member) ([]byte, error) {
+	return json.Marshal(record{m.Name, m.Instance, m.Addr, m.Meta})
+}
+
+const maxName = 1024 // bytes, of a member's name
+
+var errNoMember = errors.New("is no member of ours")
+
+// member reads the key of a member. What somebody else has put there is an
+// error: a member has a lease, and its key is its instance.
+func (l layout) member(kv *mvccpb.KeyValue) (driver.Member, error) {
+	instance := strings.TrimPrefix(string(kv.Key), l.members)
+	var r record
+	if err := json.Unmarshal(kv.Value, &r); err != nil {
+		return driver.Member{}, errNoMember
+	}
+	if kv.Lease == 0 || r.Instance == "" || r.Instance != instance || r.Name == "" || len(r.Name) > maxName || !utf8.ValidString(r.Name) {
+		return driver.Member{}, errNoMember
+	}
+	return driver.Member{Name: r.Name, Instance: r.Instance, Addr: r.Addr, Meta: r.Meta}, nil
+}

@@ -1,0 +1,132 @@
+package etcd
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
+	"github.com/clusterchannel/clusterchannel/backend/params/clienttls"
+)
+
+// Params are the keys of the block of parameters.
+type Params struct {
+	// Endpoints lists servers of one etcd cluster, as host, host:port or
+	// http://host:port, where https:// wants TLS; the port is 2379 where none is
+	// given. One is used at a time, the next where it fails. Members that the
+	// cluster announces are not used.
+	Endpoints []string `param:"endpoints" alias:"address" default:"localhost:2379"`
+
+	// Username and Password are those of a user who may read and write below
+	// Prefix. Both or neither are given.
+	Username string `param:"username"`
+	Password string `param:"password" secret:"true"`
+
+	// Prefix comes before the names of all keys; see Server footprint.
+	Prefix string `param:"prefix" default:"/clusterchannel"`
+
+	// LeaseTTL is how long the server keeps a node that is silent, in whole
+	// seconds. The server has a minimum, 2s by default, and takes half a second
+	// more to look.
+	LeaseTTL time.Duration `param:"lease_ttl" default:"2s"`
+
+	// MaxFrame is the largest frame put into one key. It stays below what the
+	// server takes as a request, --max-request-bytes, which is 1.5MiB by default,
+	// by 4KiB or more. Larger payloads go in pieces.
+	MaxFrame params.Bytes `param:"max_frame" default:"1472KiB"`
+
+	// DialTimeout bounds connecting to one endpoint, with all that makes a node
+	// attached.
+	DialTimeout time.Duration `param:"dial_timeout" default:"5s"`
+
+	clienttls.Params
+
+	// TLSMinVersion is the oldest version spoken.
+	TLSMinVersion string `param:"tls_min_version" default:"1.2" oneof:"1.2,1.3"`
+}
+
+// requestOverhead is what a request holds beside a frame: the key, the lease and
+// the user's name.
+const requestOverhead = 4 << 10
+
+// parse decodes and checks the parameters.
+func parse(raw map[string]string) (Params, error) {
+	var p Params
+	if err := params.Decode(raw, &p); err != nil {
+		return p, fmt.Errorf("etcd: %w", err)
+	}
+	for _, check := range []func(*Params) error{(*Params).checkEndpoints, (*Params).checkServer} {
+		if err := check(&p); err != nil {
+			return p, err
+		}
+	}
+	if err := p.CheckTLS(raw); err != nil {
+		return p, fmt.Errorf("etcd: %w", err)
+	}
+	return p, nil
+}
+
+func (p *Params) checkEndpoints() error {
+	if len(p.Endpoints) == 0 {
+		return bad("endpoints", "is empty; host:port is wanted, such as localhost:2379")
+	}
+	for i, text := range p.Endpoints {
+		scheme, addr, ok := strings.Cut(text, "://")
+		switch {
+		case !ok:
+			addr = text
+		case scheme != "http" && scheme != "https":
+			return bad("endpoints", "%q begins with neither http:// nor https://", text)
+		case (scheme == "https") != p.TLS:
+			return bad("endpoints", "%q does not go with tls %v; set tls to %v, or leave out the scheme", text, p.TLS, !p.TLS)
+		}
+		addr = strings.TrimSuffix(addr, "/")
+		if !strings.Contains(addr, ":") || strings.HasPrefix(addr, "[") && strings.HasSuffix(addr, "]") {
+			addr = net.JoinHostPort(strings.Trim(addr, "[]"), "2379")
+		}
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil || host == "" || strings.ContainsAny(host, "/@ ") {
+			return bad("endpoints", "%q is not host:port, such as localhost:2379 or [fd00::1]:2379", text)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return bad("endpoints", "%q has no port from 1 to 65535", text)
+		}
+		p.Endpoints[i] = addr
+	}
+	return nil
+}
+
+const (
+	minLease = time.Second
+	maxLease = time.Hour
+	minFrame = 4 << 10
+	maxFrame = 64 << 20
+)
+
+func (p *Params) checkServer() error {
+	p.Prefix = strings.TrimRight(p.Prefix, "/")
+	switch {
+	case p.Username == "" && p.Password != "":
+		return bad("username", "is empty, though password is given; both or neither are wanted")
+	case p.Username != "" && p.Password == "":
+		return bad("password", "is empty, though username is %q; both or neither are wanted", p.Username)
+	case strings.ContainsFunc(p.Prefix, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return bad("prefix", "%q holds a control character; choose another", p.Prefix)
+	case len(p.Prefix) > 512:
+		return bad("prefix", "has %d bytes; at most 512 are valid", len(p.Prefix))
+	case p.LeaseTTL%time.Second != 0 || p.LeaseTTL < minLease || p.LeaseTTL > maxLease:
+		return bad("lease_ttl", "%v is not whole seconds from %v to %v", p.LeaseTTL, minLease, maxLease)
+	case p.MaxFrame < minFrame || p.MaxFrame > maxFrame:
+		return bad("max_frame", "%v is not from %v to %v", p.MaxFrame, params.Bytes(minFrame), params.Bytes(maxFrame))
+	case p.DialTimeout < 100*time.Millisecond:
+		return bad("dial_timeout", "%v is too short; at least 100ms is valid", p.DialTimeout)
+	}
+	return nil
+}
+
+func bad(key, format string, args ...any) error {
+	return fmt.Errorf("etcd: %w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
+}

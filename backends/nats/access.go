@@ -1,0 +1,110 @@
+package nats
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+)
+
+// credentials tells the library who this node is. Files are read now, so that
+// Open refuses what cannot be used, and again at every connection.
+func (s *settings) credentials() ([]nats.Option, error) {
+	given := s.credentialsGiven()
+	switch {
+	case len(given) > 1:
+		return nil, bad(given[1], "is given beside %s; a connection has one kind of credentials", given[0])
+	case s.Username == "" && s.Password != "":
+		return nil, bad("password", "is given without username")
+	case s.Username != "" && s.Password == "":
+		return nil, bad("username", "is given without password; a token belongs into token")
+	case s.Username != "":
+		return []nats.Option{nats.UserInfo(s.Username, s.Password)}, nil
+	case s.Token != "":
+		return []nats.Option{nats.Token(s.Token)}, nil
+	case s.NkeyFile != "":
+		option, err := nats.NkeyOptionFromSeed(s.NkeyFile)
+		if err != nil {
+			return nil, bad("nkey_file", "%q: %w", s.NkeyFile, fileError(err, "it holds no seed of a user's nkey (SU...)"))
+		}
+		return []nats.Option{option}, nil
+	case s.CredsFile != "":
+		if err := checkCreds(s.CredsFile); err != nil {
+			return nil, bad("creds_file", "%q: %w", s.CredsFile, err)
+		}
+		return []nats.Option{nats.UserCredentials(s.CredsFile)}, nil
+	}
+	return nil, nil
+}
+
+// credentialsGiven returns the keys of the kinds of credentials that are given.
+func (s *settings) credentialsGiven() []string {
+	var keys []string
+	for _, kind := range [][2]string{{"username", s.Username}, {"token", s.Token}, {"nkey_file", s.NkeyFile}, {"creds_file", s.CredsFile}} {
+		if kind[1] != "" {
+			keys = append(keys, kind[0])
+		}
+	}
+	return keys
+}
+
+// credentialsKey is the key to blame when the server refuses this node.
+func (s *settings) credentialsKey() string {
+	if given := s.credentialsGiven(); len(given) > 0 {
+		return given[0]
+	}
+	return "username"
+}
+
+// checkCreds tells whether a file holds a user's JWT and seed.
+func checkCreds(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fileError(err, "")
+	}
+	defer clear(text)
+	jwt, err := nkeys.ParseDecoratedJWT(text)
+	if err == nil && strings.Count(jwt, ".") != 2 {
+		err = errors.New("no JWT") // what is not decorated is taken for one, a bare seed too, and would be sent
+	}
+	if err == nil {
+		var user nkeys.KeyPair
+		if user, err = nkeys.ParseDecoratedUserNKey(text); err == nil {
+			user.Wipe()
+		}
+	}
+	if err != nil {
+		return errors.New("it does not hold a user's JWT and seed, as nsc writes them")
+	}
+	return nil
+}
+
+// fileError is what is wrong with a file: that it cannot be read, or else what
+// it lacks. What a parser says may quote a secret.
+func fileError(err error, lacks string) error {
+	if path, ok := errors.AsType[*os.PathError](err); ok {
+		return path.Err
+	}
+	return errors.New(lacks)
+}
+
+// encryption tells the library how to encrypt. The library keeps what it is told
+// for all connections, so the authorities it reads itself at each.
+func (s *settings) encryption(raw map[string]string) ([]nats.Option, error) {
+	c, err := s.TLSConfig(s.TLSMinVersion)
+	if err := cmp.Or(s.CheckTLS(raw), err); err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	if c == nil {
+		return nil, nil
+	}
+	options := []nats.Option{nats.Secure(c)}
+	if s.TLSCAFile != "" {
+		options = append(options, nats.RootCAs(s.TLSCAFile))
+	}
+	return options, nil
+}

@@ -1,0 +1,90 @@
+package nats
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// slowPause is the time between two lines about a node that is too slow.
+const slowPause = 10 * time.Second
+
+// link reports the state of the link. After ErrUnavailable nothing follows.
+func (c *conn) link(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.over = errors.Is(err, driver.ErrUnavailable)
+		c.h.Link(err)
+	}
+}
+
+// giveUp has the portable layer open another driver.
+func (c *conn) giveUp(err error) { c.link(fmt.Errorf("nats: %w: %w", driver.ErrUnavailable, err)) }
+
+// reconnected is called when the library has subscribed again, maybe at another
+// server.
+func (c *conn) reconnected(nc *nats.Conn) {
+	if payload := nc.MaxPayload(); payload < int64(c.maxFrame) {
+		c.giveUp(fmt.Errorf("the server's max_payload is %d bytes now, it was %d or more", payload, c.maxFrame))
+		return
+	}
+	c.link(nil)
+}
+
+// troubled is called with what goes wrong while the connection stays.
+func (c *conn) troubled(_ *nats.Conn, sub *nats.Subscription, err error) {
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
+		c.giveUp(c.refused(err))
+	case errors.Is(err, nats.ErrSlowConsumer):
+		c.slow(sub)
+	default:
+		c.log.Debug("the library reports an error", "err", err)
+	}
+}
+
+// slow tells of frames that were dropped here. The events come in pairs with
+// every frame that there is room for.
+func (c *conn) slow(sub *nats.Subscription) {
+	now := time.Now()
+	if now.Sub(c.slowAt) < slowPause {
+		return
+	}
+	c.slowAt = now
+	dropped, _ := sub.Dropped() // fails for a subscription that is closed
+	c.log.Warn("this node is too slow for what arrives; gaps are repaired by state exchange", "frames_dropped", dropped)
+}
+
+// ended is called last, when the connection is closed for good: by Close, or by
+// an error that the library knows no cure for, as when a server has refused the
+// credentials twice.
+func (c *conn) ended(nc *nats.Conn) {
+	defer close(c.closed)
+	err := cmp.Or(nc.LastError(), nats.ErrConnectionClosed)
+	c.giveUp(fmt.Errorf("the connection has ended: %s%w", hint(err), err))
+}
+
+// lost is the reason why the link is down, while the library tries on.
+func lost(err error) error {
+	return fmt.Errorf("nats: not connected; trying on: %s%w", hint(err), cmp.Or(err, errors.New("the connection was closed")))
+}
+
+// retry is called when all servers were tried once more in vain, or are about to
+// be tried. It tells why, and returns how long to wait.
+func (c *conn) retry(round int) time.Duration {
+	c.mu.RLock() // not before Open has set nc
+	err := c.nc.LastError()
+	c.mu.RUnlock()
+	if err != nil {
+		c.link(lost(err))
+	}
+	d := min(retryMin<<min(round-1, 10), retryMax)
+	return time.Duration(float64(d) * (0.5 + rand.Float64()/2))
+}

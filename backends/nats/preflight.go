@@ -1,0 +1,55 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+)
+
+// minPayload is how large a server's max_payload must be: below it, pieces of a
+// frame have no room beside their header.
+const minPayload = 512
+
+// subscribe begins to hear the cluster, and makes sure that the server lets this
+// node hear and be heard: refusals come as events, some time later.
+func (c *conn) subscribe(ctx context.Context) error {
+	sub, err := c.nc.Subscribe(c.subject, c.receive)
+	if err == nil {
+		err = sub.SetPendingLimits(pendingFrames, pendingBytes)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.permitted(ctx); err != nil {
+		return err
+	}
+	if err := c.nc.Publish(c.subject, nil); err != nil { // nobody takes in an empty message
+		return err
+	}
+	if err := c.permitted(ctx); err != nil {
+		return err
+	}
+	payload := c.nc.MaxPayload()
+	if payload < minPayload {
+		return fmt.Errorf("the server's max_payload is %d bytes; at least %d are needed", payload, minPayload)
+	}
+	c.maxFrame = int(min(payload, maxFrame))
+	return nil
+}
+
+// permitted waits until the server has handled what was sent.
+func (c *conn) permitted(ctx context.Context) error {
+	if err := c.flush(ctx); err != nil {
+		return err
+	}
+	if err := c.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
+		return c.refused(err)
+	}
+	return nil
+}
+
+func (c *conn) refused(err error) error {
+	return fmt.Errorf("the server refuses; this user needs to publish and to subscribe to %q: %w", c.subject, err)
+}
