@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/clusterchannel/clusterchannel/internal/testkit"
 )
 
 // TestAmtool runs Alertmanager's own command line tool, of the version in
@@ -55,7 +57,7 @@ func TestAmtool(t *testing.T) {
 	if out := run(nodes[1], "silence", "query", "alertname=DiskFull"); !strings.Contains(out, id) {
 		t.Errorf("silence query on the other node:\n%s", out)
 	}
-	eventually(t, func() error {
+	testkit.Eventually(t, patience, func() error {
 		out := run(nodes[0], "alert", "query", "--silenced", "--output=json", "alertname=DiskFull")
 		var alerts []struct{ Status struct{ SilencedBy []string } }
 		if err := json.Unmarshal([]byte(out), &alerts); err != nil {

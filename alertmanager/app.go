@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ type App struct {
 	registry *prometheus.Registry
 	api      *api.API
 	reload   *reloader
-	handler  http.Handler
+	handler  *http.ServeMux
 	channels []backend.Channel
 
 	stop    chan struct{}
@@ -92,18 +93,27 @@ func (a *App) openStates() (*nflog.Log, *silence.Silences, error) {
 		Logger: a.opts.Logger.With("component", "nflog"), Metrics: a.registry,
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("notification log: %s: %w", logFile, err)
+		return nil, nil, badSnapshot("notification log", logFile, err)
 	}
 	silences, err := silence.New(silence.Options{
 		SnapshotFile: silenceFile, Retention: a.opts.Retention,
 		Logger: a.opts.Logger.With("component", "silences"), Metrics: a.registry,
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("silences: %s: %w", silenceFile, err)
+		return nil, nil, badSnapshot("silences", silenceFile, err)
 	}
 	a.tasks.Go(func() { log.Maintenance(a.opts.MaintenanceInterval, logFile, a.stop, nil) })
 	a.tasks.Go(func() { silences.Maintenance(a.opts.MaintenanceInterval, silenceFile, a.stop, nil) })
 	return log, silences, nil
+}
+
+// badSnapshot is the error of a snapshot that is not loaded, and stays as it is.
+func badSnapshot(what, file string, err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) || file == "" {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%w: %s: %s is no snapshot of Alertmanager, or is damaged: %w; it is left as it is: move it away to start without it, or put a backup there", backend.ErrConfig, what, file, err)
 }
 
 func (a *App) snapshot(name string) string {
@@ -113,11 +123,9 @@ func (a *App) snapshot(name string) string {
 	return filepath.Join(a.opts.StoragePath, name)
 }
 
-// replicate shares both states under the keys that Alertmanager uses.
+// replicate shares both states under the keys that Alertmanager uses, once they
+// hold what was kept of them.
 func (a *App) replicate(log *nflog.Log, silences *silence.Silences) error {
-	if a.opts.Cluster == nil {
-		return nil
-	}
 	for _, s := range []struct {
 		key          string
 		state        backend.State
@@ -126,7 +134,17 @@ func (a *App) replicate(log *nflog.Log, silences *silence.Silences) error {
 		{"nfl", log, log.SetBroadcast},
 		{"sil", silences, silences.SetBroadcast},
 	} {
-		channel, err := a.opts.Cluster.AddState(s.key, digested{s.state}, nil)
+		var state backend.State = digested{s.state}
+		if a.opts.Keep != nil {
+			var err error
+			if state, err = a.opts.Keep(s.key, state); err != nil {
+				return fmt.Errorf("keep %q: %w", s.key, err)
+			}
+		}
+		if a.opts.Cluster == nil {
+			continue
+		}
+		channel, err := a.opts.Cluster.AddState(s.key, state, nil)
 		if err != nil {
 			return fmt.Errorf("replicate %q: %w", s.key, err)
 		}
@@ -171,8 +189,8 @@ func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silenc
 	return a.reload.apply(conf)
 }
 
-// Reload reads the configuration file again. After an error the instance goes
-// on with what it had.
+// Reload reads the configuration file again, and calls Options.OnReload. After an
+// error the instance goes on with what it had.
 func (a *App) Reload() error {
 	conf, err := loadConfig(a.opts.ConfigFile)
 	if err == nil {
@@ -182,12 +200,21 @@ func (a *App) Reload() error {
 	if err != nil {
 		a.opts.Logger.Error("the configuration was not reloaded; the former one stays", "err", err)
 	}
+	if a.opts.OnReload != nil {
+		err = errors.Join(err, a.opts.OnReload())
+	}
 	return err
 }
 
 // Handler returns the HTTP interface: API v2, /metrics, /-/ready, /-/healthy
 // and /-/reload.
 func (a *App) Handler() http.Handler { return a.handler }
+
+// Handle adds h to Handler, at path below the route prefix. The path must be
+// free.
+func (a *App) Handle(path string, h http.Handler) {
+	a.handler.Handle(strings.TrimRight(a.opts.RoutePrefix, "/")+path, h)
+}
 
 // Close stops sending, stores the states where there is a storage path, and
 // leaves the cluster's states. It returns when nothing runs any more.

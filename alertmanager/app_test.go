@@ -14,6 +14,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/internal/testkit"
 )
 
 func TestNewNamesWhatIsWrong(t *testing.T) {
@@ -96,7 +97,7 @@ func TestReadyOnceSettled(t *testing.T) {
 		t.Errorf("/api/v2/status without a bus: %s", status)
 	}
 	bus.Start()
-	eventually(t, func() error {
+	testkit.Eventually(t, patience, func() error {
 		if code, body := n.call(t, http.MethodGet, "/-/ready", nil); code != http.StatusOK {
 			return fmt.Errorf("/-/ready: %d %q", code, body)
 		}
@@ -133,7 +134,7 @@ func TestMetricNames(t *testing.T) {
 	t.Parallel()
 	nodes, _ := startThree(t)
 	nodes[0].silenceOf(t, "Maintenance")
-	eventually(t, func() error {
+	testkit.Eventually(t, patience, func() error {
 		metrics := nodes[1].get(t, "/metrics")
 		for _, name := range []string{
 			"alertmanager_cluster_messages_received_total counter",

@@ -3,6 +3,7 @@ package alertmanager_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 	"github.com/clusterchannel/clusterchannel/backend"
@@ -59,6 +60,41 @@ func TestTheNextMovesUp(t *testing.T) {
 	turnsOver(t, len(rest))
 	sink.expect(t, "After", nodes[1].external())
 	sink.expect(t, "Before", nodes[0].external())
+}
+
+// A node that comes back in front of one that waits has its turn first: else two
+// would be at the same turn. On a machine so busy that it comes too late, turns
+// twice as long are tried.
+func TestWhoComesInFrontHasItsTurn(t *testing.T) {
+	t.Parallel()
+	for turn := 3 * time.Second; !cameInFront(t, turn); turn *= 2 {
+		if turn > time.Minute {
+			t.Fatal("no node joins within a minute")
+		}
+	}
+}
+
+// cameInFront tells whether the node in front was there in time for the turn.
+func cameInFront(t *testing.T, turn time.Duration) bool {
+	t.Helper()
+	sink, bus := newSink(t), newBus(t)
+	opts := alertmanager.Options{ConfigFile: configFile(t, config(sink.url)), PeerTimeout: turn}
+	second, third := start(t, "b", bus, backend.Timing{}, opts), start(t, "c", bus, backend.Timing{}, opts)
+	agree(t, []*node{second, third})
+	began := time.Now()
+	fire(t, []*node{third}, "DiskFull")
+	<-time.After(turn / 3) // beyond group_wait: it waits for its turn by now
+	first := start(t, "a", bus, backend.Timing{}, opts)
+	agree(t, []*node{first, second, third})
+	if time.Since(began) >= turn {
+		return false
+	}
+	sink.waitFor(t, "DiskFull")
+	if waited := time.Since(began); waited < 2*turn {
+		t.Errorf("position 2 sent after %v, before the turns of those in front were over, %v", waited, 2*turn)
+	}
+	sink.expect(t, "DiskFull", third.external())
+	return true
 }
 
 // A node that joins late has silences and notification log from the others.

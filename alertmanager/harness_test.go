@@ -2,6 +2,7 @@ package alertmanager_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
+	"github.com/clusterchannel/clusterchannel/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -85,7 +87,7 @@ func (s *sink) from(alert string) (senders []string) {
 // waitFor waits for the first delivery of the alert.
 func (s *sink) waitFor(t *testing.T, alert string) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, patience, func() error {
 		if len(s.from(alert)) == 0 {
 			return fmt.Errorf("%s was not delivered", alert)
 		}
@@ -169,7 +171,7 @@ func start(t *testing.T, name string, bus *memory.Bus, timing backend.Timing, op
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.ExternalURL, opts.PeerTimeout, opts.Logger = external, peerTimeout, logger
+	opts.ExternalURL, opts.PeerTimeout, opts.Logger = external, cmp.Or(opts.PeerTimeout, peerTimeout), logger
 	n.app, err = alertmanager.New(opts, registry)
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +208,7 @@ func startThree(t *testing.T) ([]*node, *sink) {
 // agree waits until the nodes see each other, nobody else, and are settled.
 func agree(t *testing.T, nodes []*node) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, patience, func() error {
 		for i, n := range nodes {
 			v := n.channel.View()
 			if len(v.Members) != len(nodes) || v.Position != i || v.Ready == backend.Settling {
@@ -293,7 +295,7 @@ func (n *node) silenceOf(t *testing.T, alert string) string {
 // silenceBecomes waits until the node has the silence in that state.
 func (n *node) silenceBecomes(t *testing.T, id, state string) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, patience, func() error {
 		code, body := n.call(t, http.MethodGet, "/api/v2/silence/"+id, nil)
 		if code != http.StatusOK || !strings.Contains(body, fmt.Sprintf(`"state":%q`, state)) {
 			return fmt.Errorf("%s: silence %s is not %s: %d: %s", n.name, id, state, code, body)
@@ -310,23 +312,5 @@ func turnsOver(t *testing.T, positions int) {
 	select {
 	case <-timer.C:
 	case <-t.Context().Done():
-	}
-}
-
-// eventually waits until check succeeds.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v: %v", patience, err)
-		}
-		<-tick.C
 	}
 }

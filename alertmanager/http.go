@@ -12,7 +12,7 @@ import (
 )
 
 // routes returns the HTTP interface, below the route prefix.
-func (a *App) routes() http.Handler {
+func (a *App) routes() *http.ServeMux {
 	root := route.New()
 	r := root
 	if prefix := a.opts.RoutePrefix; prefix != "/" {

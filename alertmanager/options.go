@@ -32,6 +32,15 @@ type Options struct {
 	// silences, made if need be; empty means that nothing is stored.
 	StoragePath string
 
+	// Keep, if not nil, is called with each state and its key before the state is
+	// shared or used, and returns what to share in its place: see the method Keep of
+	// persist.Store. It must not call the App.
+	Keep func(key string, s backend.State) (backend.State, error)
+
+	// OnReload, if not nil, is called by Reload for what the application has to read
+	// again besides the configuration file, whether that could be used or not.
+	OnReload func() error
+
 	// Retention is how long notification log and silences keep what is over.
 	// Default 120h.
 	Retention time.Duration

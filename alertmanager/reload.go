@@ -21,6 +21,8 @@ import (
 	"github.com/prometheus/alertmanager/template"
 	"github.com/prometheus/alertmanager/timeinterval"
 	"github.com/prometheus/common/model"
+
+	"github.com/clusterchannel/clusterchannel/backend"
 )
 
 const dispatchMaintenance = 30 * time.Second
@@ -41,9 +43,11 @@ type reloader struct {
 
 	mu         sync.Mutex // of apply and stop
 	stopped    bool
+	pipeline   *pipeline // of the dispatcher
 	runs       sync.WaitGroup
 	dispatcher atomic.Pointer[dispatch.Dispatcher]
 	inhibitor  atomic.Pointer[inhibit.Inhibitor]
+	resolve    atomic.Int64 // resolve_timeout
 }
 
 // apply puts conf into force. What can fail comes first, so that after an error
@@ -66,8 +70,10 @@ func (r *reloader) apply(conf *config.Config) error {
 	}
 
 	r.halt()
+	r.resolve.Store(int64(conf.Global.ResolveTimeout))
 	inhibitor := inhibit.NewInhibitor(r.alerts, conf.InhibitRules, r.opts.Logger, eventrecorder.Recorder{})
-	pipeline := r.pipelines.New(receivers, r.wait, inhibitor, r.silencer, timeinterval.NewIntervener(intervals(conf)), r.groups, r.log, r.peer())
+	pipeline := newPipeline(nil)
+	pipeline.stage = r.pipelines.New(pipeline.within(receivers), func() time.Duration { return r.turn(pipeline.open) }, inhibitor, r.silencer, timeinterval.NewIntervener(intervals(conf)), r.groups, r.log, r.peer())
 	r.api.Update(conf, func(ctx context.Context, labels model.LabelSet) {
 		if i := r.inhibitor.Load(); i != nil {
 			i.Mutes(ctx, labels)
@@ -76,6 +82,7 @@ func (r *reloader) apply(conf *config.Config) error {
 	})
 	dispatcher := dispatch.NewDispatcher(r.alerts, routes, pipeline, r.groups, r.timeout, dispatchMaintenance, nil,
 		r.opts.Logger, eventrecorder.Recorder{}, r.dispatcherMetrics, tmpl)
+	r.pipeline = pipeline
 
 	// Inhibition must know its alerts before the first one is dispatched.
 	r.runs.Go(inhibitor.Run)
@@ -127,8 +134,28 @@ func (r *reloader) wait() time.Duration {
 	return time.Duration(r.opts.Cluster.Position()) * r.opts.PeerTimeout
 }
 
+// resolveTimeout is how long an alert fires that does not say until when.
+func (r *reloader) resolveTimeout() time.Duration { return time.Duration(r.resolve.Load()) }
+
+// timeout bounds a flush: its turn, and that of one who joins in front of it
+// meanwhile, come on top of d.
 func (r *reloader) timeout(d time.Duration) time.Duration {
-	return max(d, notify.MinTimeout) + r.wait()
+	wait := r.wait()
+	if wait > 0 {
+		wait += r.opts.PeerTimeout
+	}
+	return max(d, notify.MinTimeout) + wait
+}
+
+// turn waits until those before this instance have had their turns, or until ctx
+// is done, and returns that there is nothing more to wait for. Alertmanager's own
+// pipeline would look at the position once: when a restarted instance comes back
+// in front meanwhile, two would be at the same turn, and both send.
+func (r *reloader) turn(ctx context.Context) time.Duration {
+	if r.opts.Cluster != nil {
+		_ = backend.WaitTurn(ctx, r.opts.Cluster, r.opts.PeerTimeout) // halted, what follows is refused; without a cluster all is sent
+	}
+	return 0
 }
 
 // peer is what the pipeline waits for before it sends. A nil cluster must be a
@@ -140,8 +167,12 @@ func (r *reloader) peer() notify.Peer {
 	return r.opts.Cluster
 }
 
-// halt stops the running dispatcher and inhibitor.
+// halt stops the running dispatcher and inhibitor, once what is being sent was
+// sent.
 func (r *reloader) halt() {
+	if r.pipeline != nil {
+		r.pipeline.halt()
+	}
 	if i := r.inhibitor.Load(); i != nil {
 		i.Stop()
 	}

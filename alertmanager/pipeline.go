@@ -1,0 +1,154 @@
+package alertmanager
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/notify"
+)
+
+// sendLimit is how long a notification may still take that is on its way when the
+// dispatcher is to stop.
+const sendLimit = 5 * time.Second
+
+// pipeline runs the flushes of one dispatcher, and ends them before it is stopped.
+// What waits for its turn is given up at once; what is being sent goes on until it
+// is in the notification log: cut off, its receiver might have it, and be sent it
+// again by the next instance.
+type pipeline struct {
+	stage notify.Stage
+	open  context.Context // until it is halted
+	shut  context.CancelFunc
+
+	mu      sync.Mutex
+	halted  bool
+	flushes map[*flush]struct{}
+	empty   chan struct{} // closed once it is halted and no flush is left
+}
+
+// flush is one run of the pipeline.
+type flush struct {
+	cancel context.CancelFunc
+	sends  bool // a receiver may have got something
+}
+
+type flushKey struct{}
+
+func newPipeline(stage notify.Stage) *pipeline {
+	p := &pipeline{stage: stage, flushes: map[*flush]struct{}{}, empty: make(chan struct{})}
+	p.open, p.shut = context.WithCancel(context.Background())
+	return p
+}
+
+// Exec implements notify.Stage. Once it is halted it waits for the dispatcher's
+// stop, which is then the reason of the failure.
+func (p *pipeline) Exec(outer context.Context, l *slog.Logger, alerts ...*alert.Alert) (context.Context, []*alert.Alert, error) {
+	ctx, cancel := context.WithCancel(outer)
+	defer cancel()
+	f := &flush{cancel: cancel}
+	if !p.enter(f) {
+		<-outer.Done()
+		return outer, nil, outer.Err()
+	}
+	_, alerts, err := p.stage.Exec(context.WithValue(ctx, flushKey{}, f), l, alerts...)
+	if p.leave(f) && err != nil {
+		<-outer.Done()
+	}
+	return outer, alerts, err
+}
+
+func (p *pipeline) enter(f *flush) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.halted {
+		p.flushes[f] = struct{}{}
+	}
+	return !p.halted
+}
+
+// leave tells whether the pipeline is halted.
+func (p *pipeline) leave(f *flush) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.flushes, f)
+	p.checkEmpty()
+	return p.halted
+}
+
+func (p *pipeline) checkEmpty() {
+	if p.halted && len(p.flushes) == 0 {
+		close(p.empty)
+	}
+}
+
+// begin is called before something is sent, and tells whether it may be.
+func (p *pipeline) begin(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.halted {
+		return context.Canceled
+	}
+	if f, ok := ctx.Value(flushKey{}).(*flush); ok {
+		f.sends = true
+	}
+	return nil
+}
+
+// halt returns when no flush is left. It is called once.
+func (p *pipeline) halt() {
+	p.giveUp(false)
+	limit := time.NewTimer(sendLimit)
+	defer limit.Stop()
+	select {
+	case <-p.empty:
+		return
+	case <-limit.C:
+	}
+	p.giveUp(true)
+	<-p.empty
+}
+
+// giveUp cancels what waits, or all.
+func (p *pipeline) giveUp(all bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for f := range p.flushes {
+		if all || !f.sends {
+			f.cancel()
+		}
+	}
+	if !p.halted {
+		p.halted = true
+		p.shut()
+		p.checkEmpty()
+	}
+}
+
+// sender is an integration that sends within a pipeline.
+type sender struct {
+	notify.Integration
+	pipeline *pipeline
+}
+
+func (s *sender) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
+	if err := s.pipeline.begin(ctx); err != nil {
+		return false, err
+	}
+	return s.Integration.Notify(ctx, alerts...)
+}
+
+// within has integrations send within p.
+func (p *pipeline) within(receivers map[string][]notify.Integration) map[string][]notify.Integration {
+	wrapped := make(map[string][]notify.Integration, len(receivers))
+	for name, all := range receivers {
+		wrapped[name] = nil // one without integrations is a receiver too
+		for _, i := range all {
+			s := &sender{i, p}
+			wrapped[name] = append(wrapped[name], notify.NewIntegration(s, s, s.Name(), s.Index(), name))
+		}
+	}
+	return wrapped
+}

@@ -1,0 +1,147 @@
+package persist
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// database is a pool of connections and the dialect that is spoken over them.
+type database struct {
+	*sql.DB
+	file       string // of SQLite
+	blob, text string // types of columns
+	dollar     bool   // placeholders are $1, $2 in place of ?
+}
+
+// connect prepares a pool; it dials nothing. No error of it shows the DSN, which
+// may hold a password.
+func connect(dsn string) (*database, error) {
+	scheme, rest, ok := strings.Cut(dsn, ":")
+	if !ok || rest == "" {
+		return nil, bad("is not a URL, such as sqlite:/var/lib/alerts/state.db, postgres://user@host/database or mysql://user@host/database")
+	}
+	switch scheme {
+	case "sqlite":
+		return connectSQLite(strings.TrimPrefix(rest, "//"))
+	case "postgres", "postgresql":
+		return connectPostgres(dsn)
+	case "mysql", "mariadb":
+		return connectMySQL(dsn)
+	}
+	return nil, bad("the driver %q is unknown; known are sqlite, postgres and mysql", scheme)
+}
+
+func bad(format string, args ...any) error {
+	return fmt.Errorf("persist: %w: dsn: %w", backend.ErrConfig, fmt.Errorf(format, args...))
+}
+
+func connectPostgres(dsn string) (*database, error) {
+	c, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		var parse *pgconn.ParseConfigError
+		if errors.As(err, &parse) {
+			err = errors.Unwrap(parse)
+		}
+		if err == nil || strings.Contains(err.Error(), dsn) {
+			return nil, bad("is not a URL of PostgreSQL (not shown, for it may hold a password)")
+		}
+		return nil, bad("%w", err)
+	}
+	db := stdlib.OpenDB(*c)
+	db.SetMaxOpenConns(2)
+	return &database{DB: db, blob: "BYTEA", text: "TEXT", dollar: true}, nil
+}
+
+func connectMySQL(dsn string) (*database, error) {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return nil, bad("is not a URL (not shown, for it may hold a password)")
+	}
+	c, err := mysql.ParseDSN("/?" + u.RawQuery)
+	if err != nil {
+		return nil, bad("%w", err)
+	}
+	c.Net, c.Addr, c.DBName = "tcp", u.Host, strings.TrimPrefix(u.Path, "/")
+	if u.Port() == "" {
+		c.Addr = u.Host + ":3306"
+	}
+	c.User = u.User.Username()
+	c.Passwd, _ = u.User.Password()
+	c.ClientFoundRows = true // an UPDATE that changes nothing has still matched
+	c.Logger = &mysql.NopLogger{}
+	if c.DBName == "" {
+		return nil, bad("mysql needs the name of a database: mysql://user@host/database")
+	}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, bad("%w", err)
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(2)
+	return &database{DB: db, blob: "LONGBLOB", text: "VARCHAR(255) CHARACTER SET utf8mb4"}, nil
+}
+
+// bind turns the placeholders of a statement into those of the dialect.
+func (d *database) bind(statement string) string {
+	if !d.dollar {
+		return statement
+	}
+	var b strings.Builder
+	for i, part := range strings.Split(statement, "?") {
+		if i > 0 {
+			fmt.Fprintf(&b, "$%d", i)
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+func (d *database) exec(ctx context.Context, statement string, args ...any) (changed int64, err error) {
+	r, err := d.ExecContext(ctx, d.bind(statement), args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// isNoTable tells whether a statement failed since there is no such table.
+func isNoTable(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code == "42P01"
+	}
+	if my, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return my.Number == 1146
+	}
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		return lite.Code() == sqlite3.SQLITE_ERROR && strings.Contains(lite.Error(), "no such table")
+	}
+	return false
+}
+
+// isDuplicate tells whether a row or table was not made since there is one.
+func isDuplicate(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return slices.Contains([]string{"23505", "42P07", "42710"}, pg.Code) // a row, a table, the type of a table
+	}
+	if my, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return my.Number == 1062
+	}
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		return lite.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || lite.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+	}
+	return false
+}

@@ -1,0 +1,46 @@
+package persist_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/persist"
+)
+
+// TestFull fills the disk for good.
+func TestFull(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skipf("no small disk can be had: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	path, filler := filepath.Join(dir, "state.db"), filepath.Join(dir, "filler")
+	n := open(t, "sqlite:"+path, func(o *persist.Options) { o.Interval = 20 * time.Millisecond })
+	w := wordsOf("before")
+	n.keep(t, "words", w)
+	if err := os.WriteFile(filler, make([]byte, 256<<10), 0o600); err == nil {
+		t.Fatal("the disk does not fill up")
+	}
+	big := strings.Repeat("x", 64<<10)
+	w.add(big)
+	eventually(t, "a full disk is counted", func() bool { return n.count(t, "clusterchannel_persist_failures_total") > 0 })
+	if log := n.text(); !strings.Contains(log, "disk") || !strings.Contains(log, path) {
+		t.Errorf("the log does not tell: %s", log)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all is saved when there is room", func() bool { return strings.Contains(n.text(), "saved again") })
+	n.end(t)
+	w = wordsOf()
+	open(t, "sqlite:"+path, nil).keep(t, "words", w)
+	expect(t, w, "before", big)
+}

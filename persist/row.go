@@ -1,0 +1,98 @@
+package persist
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// format is the version of what a row's data is: the MarshalBinary of its state.
+const format = 1
+
+// keptRejects is how many unusable rows of one state are kept aside.
+const keptRejects = 10
+
+// row is what is stored of one state.
+type row struct {
+	version  int64 // 0: there is none
+	format   int
+	digest   int64
+	checksum string
+	data     []byte
+}
+
+// place says where a state is stored.
+type place struct {
+	id           string // unlike names in a database, it knows no case and no collation
+	cluster, key string
+}
+
+func placeOf(cluster, key string) place {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(cluster), cluster, key))
+	return place{hex.EncodeToString(sum[:]), clipped(cluster), clipped(key)}
+}
+
+// clipped is for people to read: it fits the column of every dialect.
+func clipped(s string) string {
+	runes := []rune(strings.ReplaceAll(s, "\x00", "\uFFFD")) // as it does to what is no UTF-8
+	return string(runes[:min(len(runes), 200)])
+}
+
+func checksum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// version looks which row there is, without its data.
+func (d *database) version(ctx context.Context, p place) (version, digest int64, err error) {
+	err = d.QueryRowContext(ctx, d.bind(`SELECT version, digest FROM clusterchannel_state WHERE id = ?`), p.id).Scan(&version, &digest)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, 0, nil
+	}
+	return version, digest, err
+}
+
+func (d *database) read(ctx context.Context, p place) (r row, err error) {
+	err = d.QueryRowContext(ctx, d.bind(`SELECT version, format, digest, checksum, data FROM clusterchannel_state WHERE id = ?`), p.id).
+		Scan(&r.version, &r.format, &r.digest, &r.checksum, &r.data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return row{}, nil
+	}
+	return r, err
+}
+
+// write replaces the row of version seen, or makes the first one where that is
+// 0. It tells whether that was still the one there.
+func (d *database) write(ctx context.Context, p place, seen int64, digest int64, data []byte, by string) (bool, error) {
+	now := time.Now().Unix()
+	if seen == 0 {
+		_, err := d.exec(ctx, `INSERT INTO clusterchannel_state (id, cluster_name, state_key, version, format, digest, checksum, saved_at, saved_by, data) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)`,
+			p.id, p.cluster, p.key, format, digest, checksum(data), now, clipped(by), data)
+		if isDuplicate(err) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	n, err := d.exec(ctx, `UPDATE clusterchannel_state SET version = ?, format = ?, digest = ?, checksum = ?, saved_at = ?, saved_by = ?, data = ? WHERE id = ? AND version = ?`,
+		seen+1, format, digest, checksum(data), now, clipped(by), data, p.id, seen)
+	return n > 0, err
+}
+
+// reject keeps a row aside that cannot be used.
+func (d *database) reject(ctx context.Context, p place, r row, reason string) error {
+	_, err := d.exec(ctx, `INSERT INTO clusterchannel_rejected (id, version, cluster_name, state_key, format, reason, rejected_at, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		p.id, r.version, p.cluster, p.key, r.format, clipped(reason), time.Now().Unix(), r.data)
+	if isDuplicate(err) {
+		return nil // another node has
+	}
+	if err != nil {
+		return err
+	}
+	_, err = d.exec(ctx, `DELETE FROM clusterchannel_rejected WHERE id = ? AND version <= ?`, p.id, r.version-keptRejects)
+	return err
+}

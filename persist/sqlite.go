@@ -1,0 +1,92 @@
+package persist
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+func connectSQLite(path string) (*database, error) {
+	if path == "" || strings.ContainsAny(path, "?#") {
+		return nil, bad("sqlite takes a path, without ? and #")
+	}
+	if path == ":memory:" {
+		return nil, bad("sqlite in memory keeps nothing; give the path of a file, or leave the database out")
+	}
+	name := "file:" + (&url.URL{Path: path}).EscapedPath()
+	writable, err := sqlite.NewConnector(name + "?" + url.Values{
+		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)"},
+		"_txlock": {"immediate"},
+	}.Encode())
+	if err != nil {
+		return nil, bad("%w", err)
+	}
+	fixed, err := sqlite.NewConnector(name + "?mode=ro&immutable=1")
+	if err != nil {
+		return nil, bad("%w", err)
+	}
+	db := sql.OpenDB(fileConnector{writable, fixed, path})
+	db.SetMaxOpenConns(1)
+	db.SetMaxIdleConns(0) // a file that was put in the place of the former is seen
+	return &database{DB: db, file: path, blob: "BLOB", text: "TEXT"}, nil
+}
+
+// fileConnector opens a file for writing, or for reading where its directory lets
+// nobody write: SQLite by itself does not read there, for it has no place for the
+// files that it shares with other writers.
+type fileConnector struct {
+	driver.Connector
+	fixed driver.Connector // takes it that nobody else writes
+	path  string
+}
+
+// Connect implements driver.Connector.
+func (c fileConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if code := primary(err); code != sqlite3.SQLITE_CANTOPEN && code != sqlite3.SQLITE_READONLY {
+		return conn, err
+	}
+	if log, statErr := os.Stat(c.path + "-wal"); statErr == nil && log.Size() > 0 {
+		return nil, err // without its log the file is not whole
+	}
+	if conn, fixedErr := c.fixed.Connect(ctx); fixedErr == nil {
+		return conn, nil
+	}
+	return nil, err
+}
+
+// primary is the code of an error of SQLite, without what says more closely what
+// it is; 0 is that of any other error.
+func primary(err error) int {
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		return lite.Code() & 0xff
+	}
+	return 0
+}
+
+// explain adds to an error of SQLite, which names no file, the file and, if it
+// is unusable, the way out.
+func (d *database) explain(err error) error {
+	code := primary(err)
+	if code == 0 || d.file == "" {
+		return err
+	}
+	wayOut := ""
+	switch code {
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+		wayOut = "; it is left as it is: move it and what begins with its name away, or put a backup there, and this node saves to it again without a restart"
+	case sqlite3.SQLITE_READONLY:
+		wayOut = "; what can be read of it is loaded: let this node write to it and to its directory, and it saves to it without a restart"
+	case sqlite3.SQLITE_CANTOPEN:
+		wayOut = "; its directory must exist, and this node be allowed to write there"
+	}
+	return fmt.Errorf("%s: %w%s", d.file, err, wayOut)
+}

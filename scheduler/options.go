@@ -1,0 +1,143 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// SendFunc hands alerts to a receiver. An alert that is over ends in the past;
+// one that fires ends when it is to be taken as over unless it is sent again.
+type SendFunc func(ctx context.Context, alerts ...*model.Alert) error
+
+// Options say what to evaluate, and for whom. Send is required, QueryURL where
+// there are RuleFiles; the zero value of the rest works.
+type Options struct {
+	// RuleFiles are paths or glob patterns of rule files.
+	RuleFiles []string
+
+	// QueryURL is the base of a Prometheus-compatible HTTP API, with any prefix.
+	// It also stands in the alerts, as the place to look at their expressions.
+	QueryURL string
+
+	// HTTPClient asks it; nil means a plain one. See NewHTTPClient.
+	HTTPClient *http.Client
+
+	// Send receives the alerts, on many goroutines. It should not block.
+	Send SendFunc
+
+	// Cluster is the node's seat among the others, which the Scheduler uses but does
+	// not close; nil means that there are no others.
+	Cluster backend.ClusterChannel
+
+	// Name is what the history calls this node; empty means the name it has in
+	// Cluster, or else the host's.
+	Name string
+
+	// ReceiveOnly stops evaluation on this node; with SingleEvaluation it still
+	// takes the alerts of the others. It is Grafana's execute_alerts = false.
+	ReceiveOnly bool
+
+	// SingleEvaluation has each group evaluated by one node of the cluster, as far
+	// as that is certain. It must be the same on all nodes. It is Grafana's
+	// ha_single_node_evaluation.
+	SingleEvaluation bool
+
+	// EvaluationTimeout bounds each query. Default 30s.
+	EvaluationTimeout time.Duration
+
+	// Interval is that of groups which have none of their own. Default 1m.
+	Interval time.Duration
+
+	// MinInterval is what the interval of a group that names a shorter one becomes.
+	// Default none.
+	MinInterval time.Duration
+
+	// ResendDelay is how long an alert that still fires is not sent to this node's
+	// receiver again. Default 1m.
+	ResendDelay time.Duration
+
+	// HistorySize is how many transitions are kept. Default 1000.
+	HistorySize int
+
+	// Logger receives all logs; nil means slog.Default().
+	Logger *slog.Logger
+
+	// Registerer receives the metrics; nil means none. No two Schedulers may share
+	// one.
+	Registerer prometheus.Registerer
+}
+
+func (o *Options) complete() error {
+	if o.Send == nil {
+		return fmt.Errorf("%w: send: no receiver is given", backend.ErrConfig)
+	}
+	for _, d := range []struct {
+		key   string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"evaluation timeout", &o.EvaluationTimeout, 30 * time.Second},
+		{"interval", &o.Interval, time.Minute},
+		{"min interval", &o.MinInterval, 0},
+		{"resend delay", &o.ResendDelay, time.Minute},
+	} {
+		if *d.value < 0 {
+			return fmt.Errorf("%w: %s: %v is negative (0 means the default, %v)", backend.ErrConfig, d.key, *d.value, d.def)
+		}
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+	}
+	o.Interval = max(o.Interval, o.MinInterval)
+	if o.HistorySize < 0 {
+		return fmt.Errorf("%w: history size: %d is negative (0 means the default, 1000)", backend.ErrConfig, o.HistorySize)
+	}
+	if o.HistorySize == 0 {
+		o.HistorySize = 1000
+	}
+	if o.Name == "" && o.Cluster != nil {
+		o.Name = o.Cluster.View().Self().Name
+	}
+	if o.Name == "" {
+		o.Name, _ = os.Hostname() // else it stays empty
+	}
+	if o.HTTPClient == nil {
+		o.HTTPClient = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.ReceiveOnly || len(o.RuleFiles) == 0 {
+		return nil
+	}
+	return checkQueryURL(o.QueryURL)
+}
+
+func checkQueryURL(raw string) error {
+	if raw == "" {
+		return fmt.Errorf("%w: query url: none is given; it is the base of a Prometheus-compatible API, such as http://localhost:9090", backend.ErrConfig)
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		var parse *url.Error
+		if errors.As(err, &parse) {
+			err = parse.Err // without the text, which may hold a password
+		}
+		return fmt.Errorf("%w: query url: %w", backend.ErrConfig, err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return fmt.Errorf("%w: query url %q: it begins with http:// or https:// and a host", backend.ErrConfig, u.Redacted())
+	}
+	return nil
+}

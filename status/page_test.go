@@ -1,0 +1,195 @@
+package status_test
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/clusterchannel/clusterchannel/backends/memory"
+	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/status"
+)
+
+func TestJSON(t *testing.T) {
+	bus := memory.NewBus()
+	a, b := open(t, bus, "a"), open(t, bus, "b")
+	_, url := serve(t, status.Options{Channel: a.ClusterChannel, Gatherer: a.registry})
+	testkit.Eventually(t, patience, func() error { return sees(look(t, url), "a", "b") })
+	b.say("hello from b")
+	testkit.Eventually(t, patience, func() error {
+		s := look(t, url)
+		if len(s.States) == 0 {
+			return fmt.Errorf("no states")
+		}
+		switch st := s.States[0]; {
+		case s.Propagate.Count == 0 || len(s.Propagate.Samples) == 0 || s.Propagate.Mean <= 0:
+			return fmt.Errorf("propagation: %+v", s.Propagate)
+		case st.Key != "silences" || st.Size != len("hello from b") || st.Digest == "" || st.Exchanged == nil:
+			return fmt.Errorf("the state: %+v", st)
+		case s.Members[1].Said == "" || s.Members[1].SaidAt == nil:
+			return fmt.Errorf("b said nothing: %+v", s.Members[1])
+		}
+		return nil
+	})
+	s := look(t, url+"/status.json")
+	if n := s.Node; n.Name != "a" || n.Position != 0 || n.Status != "attached" || n.Since == nil || n.Cluster != "alerts" || n.Backend != "memory" || n.Epoch == 0 || n.Ready != "synced" {
+		t.Errorf("the node: %+v", n)
+	}
+	for _, metric := range []string{"clusterchannel_gaps_total", "clusterchannel_resyncs_total{", "clusterchannel_frames_rejected_total"} {
+		if !slices.ContainsFunc(s.Counters, func(c status.Counter) bool { return strings.HasPrefix(c.Of, metric) }) {
+			t.Errorf("%s is not among the counters: %v", metric, s.Counters)
+		}
+	}
+	if _, body := ask(t, url+"?format=json", "text/html"); !strings.HasPrefix(body, "{") {
+		t.Errorf("format=json: %s", body)
+	}
+	b.leave(t)
+	testkit.Eventually(t, patience, func() error { return sees(look(t, url), "a") })
+	var kinds []string
+	for _, e := range look(t, url).Events {
+		kinds = append(kinds, e.Kind)
+	}
+	if slices.Index(kinds, "gone") == -1 || slices.Index(kinds, "gone") > slices.Index(kinds, "joined") {
+		t.Errorf("the events, the newest first: %q", kinds)
+	}
+}
+
+func sees(s status.Snapshot, names ...string) error {
+	var all []string
+	for _, m := range s.Members {
+		all = append(all, m.Name)
+	}
+	if !slices.Equal(all, names) {
+		return fmt.Errorf("the members are %q, want %q", all, names)
+	}
+	return nil
+}
+
+func TestDetachedSaysWhy(t *testing.T) {
+	bus := memory.NewBus()
+	a := open(t, bus, "a")
+	_, url := serve(t, status.Options{Channel: a.ClusterChannel})
+	testkit.Eventually(t, patience, func() error {
+		if s := look(t, url); s.Node.Status != "attached" {
+			return fmt.Errorf("the node: %+v", s.Node)
+		}
+		return nil
+	})
+	bus.Stop()
+	testkit.Eventually(t, patience, func() error {
+		if s := look(t, url); s.Node.Status != "detached" || s.Node.Why == "" {
+			return fmt.Errorf("the node: %+v", s.Node)
+		}
+		return nil
+	})
+	if _, html := ask(t, url, "text/html"); !strings.Contains(html, "<strong>detached</strong>") {
+		t.Error("the page does not say so")
+	}
+}
+
+func TestHostileTexts(t *testing.T) {
+	const attack = `"><script>alert(1)</script>`
+	_, url := serve(t, status.Options{Channel: hostile{attack}, Title: attack})
+	response, html := ask(t, url, "text/html,application/xhtml+xml")
+	if n := strings.Count(html, "<script>"); n != 1 { // the page's own
+		t.Errorf("%d scripts in the page", n)
+	}
+	if !strings.Contains(html, "&lt;script&gt;alert(1)") {
+		t.Error("the attack is not shown as text")
+	}
+	policy := response.Header.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "script-src 'sha256-", "style-src 'sha256-", "frame-ancestors 'none'", "base-uri 'none'"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("the policy lacks %s: %s", want, policy)
+		}
+	}
+	if strings.Contains(policy, "unsafe") || strings.Contains(policy, "http") {
+		t.Errorf("the policy is not strict: %s", policy)
+	}
+}
+
+// TestStream reads the events that the page is kept up to date by.
+func TestStream(t *testing.T) {
+	bus := memory.NewBus()
+	a := open(t, bus, "a")
+	page, url := serve(t, status.Options{Channel: a.ClusterChannel, Gatherer: a.registry})
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it was read
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	until := func(text string) {
+		t.Helper()
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), text) {
+				if !strings.HasPrefix(lines.Text(), "data: ") {
+					t.Errorf("a line of no event: %q", lines.Text())
+				}
+				return
+			}
+		}
+		t.Fatalf("the stream ends without %q: %v", text, lines.Err())
+	}
+	until(">a (this node)")
+	open(t, bus, "late")
+	until("late joined")
+	page.Close()
+	for lines.Scan() {
+	}
+	if err := lines.Err(); err != nil {
+		t.Errorf("the stream did not end as it should: %v", err)
+	}
+	if response, _ := ask(t, url, "text/event-stream"); response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a stream of a closed page: %s", response.Status)
+	}
+	if response, _ := ask(t, url, "text/html"); response.StatusCode != http.StatusOK {
+		t.Errorf("a closed page: %s", response.Status)
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	page := status.New(status.Options{})
+	defer page.Close()
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/status", nil))
+	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %d, Allow: %q", w.Code, w.Header().Get("Allow"))
+	}
+	w = httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/status", nil))
+	if !strings.Contains(w.Body.String(), "High availability is off") {
+		t.Errorf("without a channel: %s", w.Body)
+	}
+}
+
+// TestEventsAreBounded has more members come than events are kept.
+func TestEventsAreBounded(t *testing.T) {
+	bus := memory.NewBus()
+	a := open(t, bus, "a")
+	_, url := serve(t, status.Options{Channel: a.ClusterChannel, Events: 3})
+	for i := range 4 {
+		name := fmt.Sprint("n", i)
+		open(t, bus, name)
+		testkit.Eventually(t, patience, func() error {
+			events := look(t, url).Events
+			if len(events) > 3 {
+				t.Fatalf("%d events are kept", len(events))
+			}
+			if !slices.ContainsFunc(events, func(e status.Event) bool { return strings.HasPrefix(e.Text, name+" joined") }) {
+				return fmt.Errorf("%s is not in the events: %v", name, events)
+			}
+			return nil
+		})
+	}
+}

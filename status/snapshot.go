@@ -1,0 +1,143 @@
+package status
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// Snapshot is one look at a node, as the page shows it and its JSON tells it.
+// Times are those of this node's clock; one that is absent has not come yet.
+type Snapshot struct {
+	Title     string    `json:"title"`
+	Enabled   bool      `json:"enabled"` // whether there is a cluster at all
+	Node      Node      `json:"node"`
+	Members   []Member  `json:"members"` // in the order of their positions
+	States    []State   `json:"states"`
+	Counters  []Counter `json:"counters"`
+	Propagate Latency   `json:"propagation"`
+	Events    []Event   `json:"events"` // the newest first
+}
+
+// Node is this node.
+type Node struct {
+	Name     string     `json:"name"`
+	Instance string     `json:"instance"`
+	Position int        `json:"position"`
+	Status   string     `json:"status"` // attached, detached or closed
+	Since    *time.Time `json:"since,omitempty"`
+	Why      string     `json:"why,omitempty"` // why detached, or what else is wrong
+	Ready    string     `json:"ready"`
+	Epoch    uint64     `json:"epoch"`
+	Cluster  string     `json:"cluster"`
+	Backend  string     `json:"backend"`
+	Link     string     `json:"link"` // how members are known, and the largest frame
+}
+
+// Member is one member, this node included.
+type Member struct {
+	Position int               `json:"position"`
+	Name     string            `json:"name"`
+	Instance string            `json:"instance"` // empty: a peer that is not ours
+	Addr     string            `json:"addr,omitempty"`
+	Meta     map[string]string `json:"meta,omitempty"`
+	Self     bool              `json:"self"`
+	Said     string            `json:"said,omitempty"` // the last thing
+	SaidAt   *time.Time        `json:"said_at,omitempty"`
+}
+
+// State is one replicated state.
+type State struct {
+	Key       string     `json:"key"`
+	Size      int        `json:"size"` // bytes, when it was last marshalled
+	SizeAt    *time.Time `json:"size_at,omitempty"`
+	Digest    string     `json:"digest,omitempty"`
+	Exchanged *time.Time `json:"exchanged,omitempty"` // when it was last compared with another member's
+	Queued    int        `json:"queued"`
+	Dropped   float64    `json:"dropped"`
+	Errors    float64    `json:"errors"`
+}
+
+// look takes a snapshot. It does no I/O.
+func (p *Page) look() Snapshot {
+	s := Snapshot{Title: p.opts.Title, Enabled: p.opts.Channel != nil, Members: []Member{}, States: []State{}, Counters: []Counter{}, Events: []Event{}}
+	if !s.Enabled {
+		return s
+	}
+	v := p.opts.Channel.View()
+	var i backend.Inspection
+	inspector, ok := p.opts.Channel.(backend.Inspector)
+	if ok {
+		i = inspector.Inspect()
+	}
+	s.Node = nodeOf(v, i, ok)
+	for position, m := range v.Members {
+		s.Members = append(s.Members, memberOf(position, m, v, i))
+	}
+	figures := gather(p.opts.Gatherer, i.Cluster)
+	for _, st := range i.States {
+		s.States = append(s.States, stateOf(st, figures))
+	}
+	s.Counters = append(s.Counters, figures.counters()...)
+	p.chart.add(figures.propagation, time.Now())
+	s.Propagate = p.chart.latency()
+	s.Events = append(s.Events, p.events.latest()...)
+	return s
+}
+
+func nodeOf(v backend.View, i backend.Inspection, inspected bool) Node {
+	self := v.Self()
+	n := Node{
+		Name: self.Name, Instance: self.Instance, Position: v.Position, Status: v.Status.String(), Since: given(v.Since),
+		Ready: v.Ready.String(), Epoch: v.Epoch, Cluster: i.Cluster, Backend: i.Backend,
+	}
+	if v.Err != nil {
+		n.Why = v.Err.Error()
+	}
+	if inspected {
+		n.Link = linkOf(i)
+	}
+	return n
+}
+
+func linkOf(i backend.Inspection) string {
+	link := "members by heartbeat"
+	if i.Native {
+		link = "members by the transport"
+	}
+	if i.MaxFrame > 0 {
+		link += fmt.Sprintf(", frames of up to %d bytes", i.MaxFrame)
+	}
+	return link
+}
+
+func memberOf(position int, m backend.Member, v backend.View, i backend.Inspection) Member {
+	out := Member{Position: position, Name: m.Name, Instance: m.Instance, Addr: m.Addr, Meta: m.Meta, Self: position == v.Position}
+	if said, ok := i.Said[m.Instance]; ok && !out.Self {
+		out.Said, out.SaidAt = said.What, given(said.At)
+		if said.Key != "" {
+			out.Said += " of " + said.Key
+		}
+	}
+	return out
+}
+
+func stateOf(st backend.StateInfo, f figures) State {
+	out := State{
+		Key: st.Key, Size: st.Size, SizeAt: given(st.SizeAt), Exchanged: given(st.Exchanged), Queued: st.Queued,
+		Dropped: f.by("clusterchannel_dropped_total", "key", st.Key), Errors: f.by("clusterchannel_state_errors_total", "key", st.Key),
+	}
+	if !st.DigestAt.IsZero() {
+		out.Digest = fmt.Sprintf("%016x", st.Digest)
+	}
+	return out
+}
+
+func given(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Millisecond)
+	return &t
+}
