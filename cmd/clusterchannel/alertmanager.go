@@ -21,6 +21,10 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
+	"github.com/clusterchannel/clusterchannel/persist"
+	"github.com/clusterchannel/clusterchannel/scheduler"
+	"github.com/clusterchannel/clusterchannel/status"
 )
 
 const shutDownTimeout = 10 * time.Second
@@ -29,6 +33,8 @@ const shutDownTimeout = 10 * time.Second
 type alertmanagerCmd struct {
 	ConfigFile          string        `name:"config.file" default:"alertmanager.yml" help:"Alertmanager configuration file."`
 	StoragePath         string        `name:"storage.path" default:"data/" help:"Directory for the snapshots of silences and notification log; empty stores nothing."`
+	Database            string        `name:"storage.database" env:"CLUSTERCHANNEL_STORAGE_DATABASE" placeholder:"DSN" help:"Database to keep silences and notification log in besides: sqlite:/path/file.db, postgres://..., mysql://... The environment hides a password better than a flag."`
+	DatabaseInterval    time.Duration `name:"storage.database-interval" default:"30s" help:"How often to save there what has changed."`
 	Retention           time.Duration `name:"data.retention" default:"120h" help:"How long to keep what is over."`
 	MaintenanceInterval time.Duration `name:"data.maintenance-interval" default:"15m" help:"How often to clean and store."`
 	AlertGCInterval     time.Duration `name:"alerts.gc-interval" default:"30m" help:"How often to forget resolved alerts."`
@@ -40,6 +46,10 @@ type alertmanagerCmd struct {
 
 	LogLevel  string `name:"log.level" default:"info" enum:"debug,info,warn,error" help:"One of ${enum}."`
 	LogFormat string `name:"log.format" default:"logfmt" enum:"logfmt,json" help:"One of ${enum}."`
+
+	ConfigINI string `name:"config.ini" placeholder:"FILE" help:"Grafana's ini file: its [unified_alerting] keys take the place of all cluster flags, of data.retention and of what else they cover. See config check."`
+
+	Rules rulesFlags `embed:"" prefix:"rules."`
 
 	PeerTimeout time.Duration `name:"cluster.peer-timeout" default:"15s" help:"How long to wait, times the position, before sending."`
 	Cluster     clusterFlags  `embed:"" prefix:"cluster."`
@@ -60,7 +70,11 @@ func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	config, enabled, err := c.Cluster.config()
+	config, enabled, err := c.cluster()
+	if err != nil {
+		return err
+	}
+	rules, err := c.Rules.options(logger)
 	if err != nil {
 		return err
 	}
@@ -68,6 +82,20 @@ func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
 		ConfigFile: c.ConfigFile, StoragePath: c.StoragePath, PeerTimeout: c.PeerTimeout, Retention: c.Retention,
 		MaintenanceInterval: c.MaintenanceInterval, AlertGCInterval: c.AlertGCInterval,
 		ExternalURL: external, RoutePrefix: c.RoutePrefix, Logger: logger,
+	}
+	if c.Database != "" {
+		store, err := persist.Open(persist.Options{
+			DSN: c.Database, Cluster: config.Cluster, Node: config.Name, Interval: c.DatabaseInterval, Logger: logger, Registerer: registry,
+		})
+		if err != nil {
+			return fmt.Errorf("--storage.database: %w", err)
+		}
+		defer func() { // after the App and the channel, which may change something until then
+			ctx, cancel := context.WithTimeout(context.Background(), shutDownTimeout)
+			defer cancel()
+			err = errors.Join(err, store.Close(ctx))
+		}()
+		opts.Keep = func(key string, s backend.State) (backend.State, error) { return store.Keep(ctx, key, s) }
 	}
 	if enabled {
 		config.Logger, config.Registerer = logger, registry
@@ -82,21 +110,50 @@ func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
 		}()
 		opts.Cluster = channel
 	}
+	var generator *scheduler.Scheduler
+	opts.OnReload = func() error { return generator.Reload() } // nothing is served before there is one
 	app, err := alertmanager.New(opts, registry)
 	if err != nil {
 		return err
 	}
 	defer app.Close()
-	return c.serve(ctx, app, logger)
+	rules.Cluster, rules.Send, rules.Registerer = opts.Cluster, app.Receive, registry
+	if generator, err = scheduler.New(rules); err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
+	defer generator.Close()
+	app.Handle("/api/v1/history", generator.HistoryHandler())
+	page := status.New(status.Options{Channel: opts.Cluster, Gatherer: registry, Title: "Alertmanager cluster"})
+	defer page.Close()
+	app.Handle("/status", page)
+	app.Handle("/status.json", page)
+	return c.serve(ctx, app, page.Close, logger)
 }
 
-// serve answers HTTP, and reloads at SIGHUP, until ctx is done.
-func (c *alertmanagerCmd) serve(ctx context.Context, app *alertmanager.App, logger *slog.Logger) error {
+// cluster returns the configuration of the channel, and whether there is to be
+// one: by the ini file, which sets more than that, or by the flags.
+func (c *alertmanagerCmd) cluster() (backend.Config, bool, error) {
+	if c.ConfigINI == "" {
+		return c.Cluster.config()
+	}
+	s, err := grafanaini.Load(c.ConfigINI)
+	if err != nil {
+		return backend.Config{}, false, fmt.Errorf("--config.ini: %w", err)
+	}
+	c.PeerTimeout, c.Retention = s.PeerTimeout, s.NotificationLogRetention
+	c.Rules.byGrafana(s)
+	return s.Config, s.Config.Backend != "", nil
+}
+
+// serve answers HTTP, and reloads at SIGHUP, until ctx is done. It calls end to
+// have requests end that have no end of their own.
+func (c *alertmanagerCmd) serve(ctx context.Context, app *alertmanager.App, end func(), logger *slog.Logger) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	systemd := false
 	server := &http.Server{Handler: app.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	server.RegisterOnShutdown(end)
 	failed := make(chan error, 1)
 	go func() {
 		failed <- web.ListenAndServe(server, &web.FlagConfig{

@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,6 +39,43 @@ func TestWithoutCluster(t *testing.T) {
 			t.Errorf("snapshot: %v", err)
 		}
 	}
+}
+
+func TestByGrafanasFile(t *testing.T) {
+	t.Parallel()
+	conf := "--config.file=" + file(t, "am.yml", config("nobody"))
+	addrs := []string{freeAddress(t), freeAddress(t)}
+	ini := func(addr string) string {
+		return "--config.ini=" + file(t, "custom.ini", "[unified_alerting]\nha_listen_address = "+addr+"\nha_label = ini-test\nha_peer_timeout = 3s\nha_peers = "+strings.Join(addrs, ",")+"\n")
+	}
+	_, firstURL := instance(t, conf, "--storage.path=", ini(addrs[0]))
+	second, secondURL := instance(t, conf, "--storage.path=", ini(addrs[1]))
+	for _, url := range []string{firstURL, secondURL} {
+		second.eventually(t, func() error {
+			metrics, err := get(url + "/metrics")
+			if got := value(metrics, "alertmanager_cluster_members"); err == nil && got != "2" {
+				err = fmt.Errorf("members: %q, want 2", got)
+			}
+			return err
+		})
+	}
+	bad := run(t, "alertmanager", conf, "--config.ini="+file(t, "bad.ini", "[unified_alerting]\nha_peers = a:1\nha_peer_timeout = soon\n"))
+	if code := bad.exitCode(t, patience); code == 0 || !strings.Contains(bad.stderr.String(), "ha_peer_timeout") {
+		t.Errorf("a bad duration: exit code %d: %s", code, bad.stderr.String())
+	}
+}
+
+// freeAddress returns where nobody listens just now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
 }
 
 // terminated fails unless SIGTERM ends the process as it should.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,9 @@ func (c *demoCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := c.reach(ctx); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "clusterchannel-demo-")
 	if err != nil {
 		return err
@@ -76,6 +80,25 @@ func (c *demoCmd) Run(ctx context.Context) (err error) {
 	s.printURLs()
 	<-ctx.Done()
 	return nil
+}
+
+// reach tells what keeps nodes from the server, if there is one, before any starts:
+// by themselves they would wait for it.
+func (c *demoCmd) reach(ctx context.Context) error {
+	switch c.Backend {
+	case "memberlist":
+		return nil
+	case "memory":
+		return fmt.Errorf("%w: --backend: memory joins nodes of one process; those of the demo are processes of their own", backend.ErrConfig)
+	}
+	channel, err := backend.Open(ctx, backend.Config{
+		Backend: c.Backend, Cluster: fmt.Sprintf("demo-%d-reach", os.Getpid()), Name: "reach", Params: c.Param,
+		OnStartFailure: backend.Fail, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return fmt.Errorf("--backend %s, --param: %w", c.Backend, err)
+	}
+	return channel.Close(ctx)
 }
 
 // alert is one alert in Alertmanager's JSON.

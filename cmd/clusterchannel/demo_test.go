@@ -3,35 +3,44 @@ package main_test
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/conformance/servers"
 )
 
-func TestDemo(t *testing.T) {
-	t.Parallel()
-	p := run(t, "demo", "--json")
+// demoOutcome is what the demonstration prints with --json.
+type demoOutcome struct {
+	Backend string
+	OK      bool
+	Error   string
+	Members []struct {
+		Name     string
+		Position int
+	}
+	Steps []struct {
+		Expect, Got string
+		OK          bool
+	}
+}
+
+// demonstrate runs the demonstration and holds its outcome to what it promises
+// on every backend.
+func demonstrate(t *testing.T, name string, args ...string) {
+	t.Helper()
+	p := run(t, append([]string{"demo", "--json"}, args...)...)
 	if code := p.exitCode(t, 90*time.Second); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	var outcome struct {
-		Backend string
-		OK      bool
-		Error   string
-		Members []struct {
-			Name     string
-			Position int
-		}
-		Steps []struct {
-			Expect, Got string
-			OK          bool
-		}
-	}
+	var outcome demoOutcome
 	if err := json.Unmarshal([]byte(p.stdout.String()), &outcome); err != nil {
 		t.Fatalf("stdout is not one JSON document: %v", err)
 	}
-	if !outcome.OK || outcome.Error != "" || outcome.Backend != "memberlist" || len(outcome.Members) != 3 || len(outcome.Steps) != 8 {
-		t.Errorf("outcome is %+v, want ok, memberlist, 3 members, 8 steps", outcome)
+	if !outcome.OK || outcome.Error != "" || outcome.Backend != name || len(outcome.Members) != 3 || len(outcome.Steps) != 8 {
+		t.Errorf("outcome is %+v, want ok, %s, 3 members, 8 steps", outcome, name)
 	}
 	for i, m := range outcome.Members {
 		if m.Position != i {
@@ -52,5 +61,93 @@ func TestDemo(t *testing.T) {
 	}
 	if left, err := os.ReadDir(p.cmd.Dir); err != nil || len(left) != 0 {
 		t.Errorf("it left %v behind (%v)", left, err)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	demonstrate(t, "memberlist")
+}
+
+// TestDemoOnServers runs the demonstration on each backend that needs a server.
+func TestDemoOnServers(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it starts three servers")
+	}
+	for _, c := range []struct {
+		backend, param string
+		kind           servers.Kind
+	}{
+		{"redis", "address", servers.Redis()},
+		{"nats", "servers", servers.NATS()},
+		{"etcd", "endpoints", servers.Etcd()},
+	} {
+		t.Run(c.backend, func(t *testing.T) {
+			t.Parallel()
+			s := servers.Start(t, c.kind, servers.Options{})
+			demonstrate(t, c.backend, "--backend="+c.backend, "--param="+c.param+"="+s.Addr())
+		})
+	}
+}
+
+// TestDemoServes has it show the user's own alerts to a person, and stay.
+func TestDemoServes(t *testing.T) {
+	t.Parallel()
+	alerts := file(t, "own.json", `[{"labels":{"alertname":"DiskFull","host":"db-1"}},{"labels":{"alertname":"DiskFull","host":"db-2"}}]`)
+	p := run(t, "demo", "--serve", "--nodes=2", "--alerts="+alerts)
+	timer, tick := time.NewTimer(90*time.Second), time.NewTicker(50*time.Millisecond)
+	defer timer.Stop()
+	defer tick.Stop()
+	for !strings.Contains(p.stdout.String(), "Running until interrupted") {
+		select {
+		case <-tick.C:
+		case <-p.ended:
+			t.Fatalf("it ended with %v", p.cmd.ProcessState)
+		case <-timer.C:
+			t.Fatal("it does not come to serving")
+		}
+	}
+	holds(t, "the table", p.stdout.String(), "position", "1 delivery each, from position 0", "node-00", "node-01", "All 8 expectations met")
+	found := regexp.MustCompile(`curl (http://\S+)/api/v2/status`).FindStringSubmatch(p.stdout.String())
+	if found == nil {
+		t.Fatal("it does not say where it serves")
+	}
+	status, err := get(found[1] + "/api/v2/status")
+	if err != nil || strings.Count(status, `"address"`) != 2 || !strings.Contains(status, `"status":"ready"`) {
+		t.Errorf("the status is %s, %v; want a cluster of two that is ready", status, err)
+	}
+	shown, err := get(found[1] + "/api/v2/alerts")
+	if err != nil {
+		t.Error(err)
+	}
+	holds(t, "the alerts", shown, "DiskFull", "db-1", "db-2")
+	p.signal(t, syscall.SIGINT)
+	if code := p.exitCode(t, patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := get(found[1] + "/-/healthy"); err == nil {
+		t.Error("a node still serves")
+	}
+	if left, err := os.ReadDir(p.cmd.Dir); err != nil || len(left) != 0 {
+		t.Errorf("it left %v behind (%v)", left, err)
+	}
+}
+
+// TestDemoFails has each node tell the others an address at which it is not.
+func TestDemoFails(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes a minute")
+	}
+	p := run(t, "demo", "--param=advertise_address=127.0.0.1:1")
+	if code := p.exitCode(t, 2*time.Minute); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	const expectation = "3 nodes agree on positions 0 to 2"
+	holds(t, "the table", p.stdout.String(), "FAILED  "+expectation)
+	holds(t, "the error", p.stderr.String(), "clusterchannel: expected: "+expectation+"; got: ")
+	if strings.Contains(p.stdout.String(), "expectations met") {
+		t.Error("it says that all is well")
 	}
 }

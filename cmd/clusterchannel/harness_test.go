@@ -66,11 +66,14 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// run starts the command in a directory of its own. At the end of the test it is
-// killed if it still runs, and what it printed is shown if the test failed.
-func run(t *testing.T, args ...string) *process {
+// run starts the command.
+func run(t *testing.T, args ...string) *process { t.Helper(); return runProgram(t, binary, args...) }
+
+// runProgram starts a program in a directory of its own. At the end of the test
+// it is killed if it still runs, and what it printed is shown if the test failed.
+func runProgram(t *testing.T, path string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(binary, args...), ended: make(chan struct{})}
+	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append(os.Environ(), "TMPDIR="+p.cmd.Dir)

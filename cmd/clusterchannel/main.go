@@ -1,11 +1,13 @@
 // Command clusterchannel runs the reference application and shows it at work.
 //
 //	clusterchannel demo
+//	clusterchannel conformance --backend redis --param address=localhost:6379
 //	clusterchannel alertmanager --config.file=alertmanager.yml --cluster.peer=10.0.0.6:9094
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,7 +21,11 @@ import (
 // cli is the command line.
 type cli struct {
 	Alertmanager alertmanagerCmd `cmd:"" help:"Run one highly available Alertmanager, with flags named as Alertmanager's."`
+	Conformance  conformanceCmd  `cmd:"" help:"Run the conformance suite against a server that is up, and print a report."`
+	Config       configCmd       `cmd:"" help:"Look at a configuration without using it."`
 	Demo         demoCmd         `cmd:"" help:"Show three nodes that deliver an alert once, lose one of them, and go on."`
+	Doctor       doctorCmd       `cmd:"" help:"Say where, between configuration and delivery, something is wrong, and how to mend it."`
+	Health       healthCmd       `cmd:"" help:"Ask a node whether it is healthy or ready; the exit status is the answer."`
 }
 
 func main() {
@@ -42,6 +48,18 @@ func main() {
 	if err := k.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "clusterchannel: "+err.Error())
 		stop()
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// usageError is a mistake on the command line that only a command can find.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
 }

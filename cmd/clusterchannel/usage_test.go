@@ -57,6 +57,9 @@ func TestBadInvocations(t *testing.T) {
 		"one node":              {[]string{"demo", "--nodes=1"}, []string{"--nodes", "2"}},
 		"nodes not a number":    {[]string{"demo", "--nodes=three"}, []string{"--nodes", "three"}},
 		"demo unknown param":    {[]string{"demo", "--param=colour=red"}, []string{"colour", "listen_address"}},
+		"demo in one process":   {[]string{"demo", "--backend=memory"}, []string{"--backend", "memory", "process"}},
+		"demo without server":   {[]string{"demo", "--backend=redis", "--param=address=127.0.0.1:1"}, []string{"redis", "127.0.0.1:1", "refused"}},
+		"demo param of server":  {[]string{"demo", "--backend=nats", "--param=colour=red"}, []string{"nats", "colour", "servers"}},
 		"demo unknown backend":  {[]string{"demo", "--backend=carrier-pigeon"}, []string{"--backend", "carrier-pigeon"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
+	"github.com/clusterchannel/clusterchannel/scheduler"
+)
+
+// rulesFlags say which rules the instance evaluates, if any.
+type rulesFlags struct {
+	File              []string      `name:"file" sep:"none" placeholder:"PATTERN" help:"Rule file in Prometheus's format, or a pattern of such; repeatable. Read again as the configuration file is."`
+	QueryURL          string        `name:"query-url" env:"CLUSTERCHANNEL_RULES_QUERY_URL" placeholder:"URL" help:"Base of the Prometheus-compatible HTTP API that answers their queries."`
+	HTTPConfig        string        `name:"http-config" placeholder:"FILE" help:"Credentials and TLS for it, a file in the format of Prometheus's http_config."`
+	Execute           bool          `name:"execute" default:"true" negatable:"" help:"Evaluate on this instance."`
+	SingleEvaluation  bool          `name:"single-evaluation" help:"Have each group evaluated by one instance of the cluster; the same on all of them."`
+	EvaluationTimeout time.Duration `name:"evaluation-timeout" default:"30s" help:"Limit of a query."`
+	Interval          time.Duration `name:"interval" default:"1m" help:"Interval of the groups that name none."`
+	MinInterval       time.Duration `name:"min-interval" help:"What the interval of a group that names a shorter one becomes; default: none."`
+}
+
+// byGrafana takes what the ini file says of evaluation. Without alerting there is
+// none.
+func (f *rulesFlags) byGrafana(s grafanaini.Settings) {
+	f.Execute, f.SingleEvaluation = s.Enabled && s.ExecuteAlerts, s.SingleNodeEvaluation
+	f.EvaluationTimeout, f.MinInterval = s.EvaluationTimeout, s.MinInterval
+}
+
+// options returns those of the Scheduler, as far as the flags say. What is wrong
+// with the files is said before the instance joins a cluster.
+func (f *rulesFlags) options(logger *slog.Logger) (scheduler.Options, error) {
+	if len(f.File) > 0 && f.QueryURL == "" {
+		return scheduler.Options{}, usageError{fmt.Errorf("%w: --rules.file needs --rules.query-url, the base of a Prometheus-compatible API such as http://localhost:9090", backend.ErrConfig)}
+	}
+	if err := scheduler.CheckFiles(f.File); err != nil {
+		return scheduler.Options{}, fmt.Errorf("--rules.file: %w", err)
+	}
+	client, err := scheduler.NewHTTPClient(f.HTTPConfig)
+	if err != nil {
+		return scheduler.Options{}, fmt.Errorf("--rules.http-config: %w", err)
+	}
+	return scheduler.Options{
+		RuleFiles: f.File, QueryURL: f.QueryURL, HTTPClient: client,
+		ReceiveOnly: !f.Execute, SingleEvaluation: f.SingleEvaluation,
+		EvaluationTimeout: f.EvaluationTimeout, Interval: f.Interval, MinInterval: f.MinInterval, Logger: logger.With("component", "scheduler"),
+	}, nil
+}

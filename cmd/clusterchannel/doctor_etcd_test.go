@@ -1,0 +1,87 @@
+package main_test
+
+import (
+	"context"
+	"crypto/tls"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/clusterchannel/clusterchannel/conformance/servers"
+	"github.com/clusterchannel/clusterchannel/internal/testca"
+)
+
+// TestDoctorEtcdUncompacted looks at a server that nobody has compacted for more
+// than a hundred thousand revisions, whose store is nearly full of them, and whose
+// leases are longer than what is asked for.
+func TestDoctorEtcdUncompacted(t *testing.T) {
+	t.Parallel()
+	server := servers.Start(t, servers.Etcd(), servers.Options{Args: []string{
+		"--unsafe-no-fsync", "--quota-backend-bytes", "58720256", "--heartbeat-interval", "500", "--election-timeout", "5000",
+	}})
+	client := etcdAdmin(t, server.Addr(), "", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
+	defer cancel()
+	value := strings.Repeat("x", 400)
+	var writers sync.WaitGroup
+	for range 100 {
+		writers.Go(func() {
+			for range 1001 {
+				if _, err := client.Put(ctx, "k", value); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	d := doctor(t, "etcd://"+server.Addr()+"?cluster=c")
+	d.has(t, "compaction", "warn", "nobody compacts", "--auto-compaction-retention")
+	d.has(t, "lease", "warn", "ask for a lease of 2s", "election timeout")
+	d.has(t, "quota", "warn", "nearly full", "etcdctl compact")
+	d.has(t, "delivery", "ok")
+}
+
+// TestDoctorEtcdTLS has servers whose certificates are sound, expired, and of an
+// authority that is not known.
+func TestDoctorEtcdTLS(t *testing.T) {
+	t.Parallel()
+	ca := testca.New(t)
+	trust := "&tls=true&tls_ca_file=" + file(t, "ca.pem", string(ca.PEM))
+	serve := func(until time.Time) string {
+		cert, key := ca.IssueUntil(t, until)
+		s := servers.Start(t, servers.Etcd(), servers.Options{
+			Args: []string{
+				"--listen-client-urls", "https://{host}:{port}", "--advertise-client-urls", "https://{host}:{port}",
+				"--cert-file", "{dir}/cert.pem", "--key-file", "{dir}/key.pem",
+			},
+			Files: map[string][]byte{"cert.pem": cert, "key.pem": key},
+			Ready: func(ctx context.Context, addr string) error {
+				ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+				defer cancel()
+				c, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, TLS: &tls.Config{InsecureSkipVerify: true}, Context: ctx, Logger: zap.NewNop()})
+				if err != nil {
+					return err
+				}
+				defer c.Close() //nolint:errcheck // it was for one question
+				_, err = c.Get(ctx, "x")
+				return err
+			},
+		})
+		return "etcd://" + s.Addr() + "?cluster=c"
+	}
+	sound := serve(time.Now().Add(365 * 24 * time.Hour))
+	d := doctor(t, sound+trust)
+	d.has(t, "tls", "ok", "127.0.0.1", "until")
+	d.has(t, "delivery", "ok")
+	for _, s := range []sick{
+		{"expired", []string{serve(time.Now().Add(-time.Minute)) + trust}, "tls", []string{"expired", "renew"}},
+		{"unknown authority", []string{sound + "&tls=true"}, "tls", []string{"tls_ca_file"}},
+	} {
+		s.test(t)
+	}
+}

@@ -1,0 +1,288 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// pod is what the manifests for Kubernetes say of each.
+type pod struct {
+	args    []string
+	service string // of which all are an alias
+	ini     string
+}
+
+// argsOf returns the arguments of a manifest's container.
+func argsOf(t *testing.T, name string) []string {
+	t.Helper()
+	var manifest struct {
+		Spec struct {
+			Template struct {
+				Spec struct{ Containers []struct{ Args []string } }
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(deployed(t, name)), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	return manifest.Spec.Template.Spec.Containers[0].Args
+}
+
+func podOf(t *testing.T) pod {
+	t.Helper()
+	var gossip struct{ Metadata struct{ Name string } }
+	if err := yaml.Unmarshal([]byte(deployed(t, "kubernetes/base/gossip.yaml")), &gossip); err != nil {
+		t.Fatal(err)
+	}
+	return pod{argsOf(t, "kubernetes/pod/pod.yaml"), gossip.Metadata.Name, deployed(t, "kubernetes/base/custom.ini")}
+}
+
+// rollout is pods that come and go while alerts are posted.
+type rollout struct {
+	*place
+	pod
+	stream *stream
+	nodes  []*host // that live, in the order of their names
+}
+
+func newRollout(t *testing.T, names ...string) *rollout {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("in short mode nothing is rolled out")
+	}
+	r := &rollout{place: newPlace(t), pod: podOf(t)}
+	r.sink.delay = 200 * time.Millisecond // as a receiver on the network has
+	// More than a pod takes to be replaced. A node that waits for a turn which began
+	// before is not told that another took it while that one still sends.
+	r.turn = 10 * time.Second
+	for _, name := range names {
+		r.nodes = append(r.nodes, r.run(t, name, nil))
+	}
+	r.whole(t, "started")
+	r.stream = startStream(t, r.nodes)
+	return r
+}
+
+// run starts a pod at an address that nobody has had, with the state of one before.
+func (r *rollout) run(t *testing.T, name string, state map[string]string) *host {
+	t.Helper()
+	addr := r.fresh()
+	files := map[string]string{configDir + "/custom.ini": r.ini}
+	maps.Copy(files, state)
+	h := r.start(t, node{
+		name: name, addr: addr, aliases: []string{r.service}, args: r.args, files: files, env: map[string]string{"POD_IP": addr.String()},
+	})
+	await(t, name+" is ready", h.ready)
+	return h
+}
+
+// whole waits until the pods that live are one cluster.
+func (r *rollout) whole(t *testing.T, when string) {
+	t.Helper()
+	slices.SortFunc(r.nodes, func(a, b *host) int { return strings.Compare(a.name, b.name) })
+	(&hosts{mesh: r.mesh, nodes: r.nodes}).whole(t, when)
+}
+
+// admit lets alerts be posted to a pod, once it is ready.
+func (r *rollout) admit(nodes ...*host) {
+	r.nodes = append(r.nodes, nodes...)
+	r.stream.post(r.nodes)
+}
+
+// end has pods end, all at once, to which nothing more is posted, as after preStop.
+func (r *rollout) end(t *testing.T, nodes ...*host) {
+	t.Helper()
+	r.nodes = slices.DeleteFunc(r.nodes, func(h *host) bool { return slices.Contains(nodes, h) })
+	r.stream.post(r.nodes)
+	var ending sync.WaitGroup
+	for _, h := range nodes {
+		ending.Go(func() { h.Stop(t) })
+	}
+	ending.Wait()
+}
+
+// TestRolloutOfDeployment replaces pods that keep nothing, as a Deployment does:
+// a new one is ready before an old one ends.
+func TestRolloutOfDeployment(t *testing.T) {
+	t.Parallel()
+	r := newRollout(t, "d", "h", "p")
+	old := slices.Clone(r.nodes)
+	for i, name := range []string{"a", "k", "z"} { // before, among and behind the others
+		r.stream.flows(t)
+		r.admit(r.run(t, name, nil))
+		r.stream.flows(t) // all alerts are posted to it
+		r.whole(t, name+" has come")
+		r.end(t, old[i])
+		r.whole(t, old[i].name+" has gone")
+	}
+	r.stream.flows(t)
+	old = slices.Clone(r.nodes)
+	var fresh []*host
+	for _, name := range []string{"b", "c", "y"} {
+		fresh = append(fresh, r.run(t, name, nil))
+	}
+	r.admit(fresh...)
+	r.stream.flows(t)
+	r.end(t, old...)
+	r.whole(t, "all are replaced at once")
+	r.deliversAllOnce(t)
+}
+
+// TestRolloutOfStatefulSet replaces pods that keep name and volume: the old one
+// ends before the new one starts.
+func TestRolloutOfStatefulSet(t *testing.T) {
+	t.Parallel()
+	r := newRollout(t, "node-0", "node-1", "node-2")
+	for _, h := range slices.Backward(slices.Clone(r.nodes)) {
+		r.stream.flows(t)
+		r.end(t, h)
+		r.whole(t, h.name+" has gone")
+		r.admit(r.run(t, h.name, kept(t, h)))
+		r.whole(t, h.name+" is back at another address")
+	}
+	r.stream.flows(t)
+	old := slices.Clone(r.nodes)
+	r.end(t, old...)
+	var fresh []*host
+	for _, h := range old {
+		fresh = append(fresh, r.run(t, h.name, kept(t, h)))
+	}
+	r.admit(fresh...)
+	r.whole(t, "all are back at once")
+	r.deliversAllOnce(t)
+}
+
+// deliversAllOnce ends the stream, and sees that each alert of it was sent, and
+// sent once.
+func (r *rollout) deliversAllOnce(t *testing.T) {
+	t.Helper()
+	r.stream.flows(t)
+	r.stream.stop()
+	posted := r.stream.alerts()
+	await(t, "all alerts are sent", func() error {
+		sent := r.sink.sent()
+		for _, name := range posted {
+			if !slices.Contains(sent, name) {
+				return fmt.Errorf("%s was never sent (%d of %d were)", name, len(sent), len(posted))
+			}
+		}
+		return nil
+	})
+	<-time.After(time.Duration(len(r.nodes)) * r.turn)
+	times := map[string]int{}
+	for _, name := range r.sink.sent() {
+		times[name]++
+	}
+	for name, n := range times {
+		if n > 1 {
+			t.Errorf("%s was sent %d times: %s", name, n, r.sink.story(name))
+		}
+	}
+	t.Logf("%d alerts were posted, all were sent", len(posted))
+	for _, h := range r.nodes {
+		metrics, err := h.get("/metrics")
+		if failed := value(string(metrics), "clusterchannel_members_failed_total"); err != nil || failed != "0" {
+			t.Errorf("%s has not seen that members left: %q failed, %v", h.name, failed, err)
+		}
+	}
+}
+
+// stream posts a new alert five times a second to all pods that live, and all that
+// it has posted every second, as what evaluates rules does while they fire.
+type stream struct {
+	mu    sync.Mutex // held while it posts
+	nodes []*host
+	names []string
+	round int   // how often all were posted
+	last  error // of the last post
+
+	quit chan struct{}
+	done sync.WaitGroup
+	once sync.Once
+}
+
+func startStream(t *testing.T, nodes []*host) *stream {
+	t.Helper()
+	s := &stream{nodes: slices.Clone(nodes), quit: make(chan struct{})}
+	s.done.Go(s.run)
+	t.Cleanup(s.stop)
+	return s
+}
+
+func (s *stream) stop() {
+	s.once.Do(func() { close(s.quit) })
+	s.done.Wait()
+}
+
+func (s *stream) run() {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-s.quit:
+			return
+		case <-tick.C:
+			s.step(n%5 == 0)
+		}
+	}
+}
+
+func (s *stream) step(all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names = append(s.names, fmt.Sprintf("alert-%04d", len(s.names)))
+	now := s.names[len(s.names)-1:]
+	if all {
+		now = s.names
+		s.round++
+	}
+	var alerts []map[string]any
+	for _, name := range now {
+		alerts = append(alerts, map[string]any{"labels": map[string]string{"alertname": name}})
+	}
+	body, err := json.Marshal(alerts)
+	for _, h := range s.nodes {
+		if err == nil {
+			_, err = answer(api.Post("http://"+h.Addr()+"/api/v2/alerts", "application/json", strings.NewReader(string(body))))
+		}
+	}
+	s.last = err
+}
+
+// post has the stream go to these pods alone from now on.
+func (s *stream) post(nodes []*host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes = slices.Clone(nodes)
+}
+
+func (s *stream) alerts() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.names)
+}
+
+// flows waits until all that was posted so far has been posted to all once more.
+func (s *stream) flows(t *testing.T) {
+	t.Helper()
+	round := -1
+	await(t, "alerts are posted", func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if round < 0 {
+			round = s.round
+		}
+		if s.round < round+2 || s.last != nil {
+			return fmt.Errorf("round %d of %d: %v", s.round, round+2, s.last)
+		}
+		return nil
+	})
+}
