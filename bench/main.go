@@ -1,46 +1,33 @@
-// Command bench measures the backend memberlist beside Alertmanager's own
-// cluster package and beside memberlist's bare sends, in one run on this
-// machine's loopback, and prints a table with ratios. It judges nothing: the
-// machine is shared and the numbers vary.
+// Command bench measures a backend of ours beside the client library that it
+// stands on, on the same server in one run, and beside what is used today where
+// that is known: Alertmanager's own cluster package for memberlist, a model of
+// Grafana's peer for Redis. It prints a table with ratios, and judges nothing:
+// machines are shared and numbers vary.
 //
-//	go run ./bench -nodes 3,5,10 -markdown
+//	go run ./bench -backend redis -nodes 10
+//	go run ./bench -backend redis -growth
 //
-// All nodes of a mesh are in one process, each kind of mesh in a process of its
-// own. Bytes are those of the whole loopback interface: nothing else should use
-// it, for example in a network namespace of its own.
+// It starts the server from a binary of this machine, or uses the one at
+// -address. With -growth it measures what a cluster costs as it grows, and draws
+// a chart. With -write, tables and charts go into docs.
+//
+// All nodes of a mesh are in one process, each contender in a process of its
+// own. Without a server, traffic is that of the whole loopback interface:
+// nothing else should use it, for example in a network namespace of its own.
 package main
 
 import (
-	"bytes"
+	"bufio"
+	"cmp"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/clusterchannel/clusterchannel/internal/subprocess"
-)
-
-// plan says how much to measure.
-type plan struct {
-	Messages int           // one by one
-	Pace     time.Duration // between two
-	Burst    int
-	Patience time.Duration // for a burst to arrive
-	Settle   time.Duration // before idling and before a kill
-	Idle     time.Duration
-	Kills    int
-}
-
-// The first argument of a process of this program that is part of a run.
-const (
-	modeMesh = "mesh" // measures one kind of mesh: kind, nodes, plan
-	modeNode = "node" // joins, to be killed: kind, address
 )
 
 func main() {
@@ -52,98 +39,149 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) error {
-	switch {
-	case len(args) == 3 && args[0] == modeNode:
-		return runNode(ctx, kind(args[1]), args[2])
-	case len(args) == 4 && args[0] == modeMesh:
-		return runMesh(ctx, kind(args[1]), args[2], args[3])
-	}
+// options are the flags.
+type options struct {
+	backend, address, monitor, nodes string
+	growth, quick, markdown          bool
+	write                            string
+	command                          string // the other flags, as given
+	rounds                           int
+	patience                         time.Duration
+}
+
+func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	nodes := flags.String("nodes", "3,5", "cluster sizes, by comma")
-	quick := flags.Bool("quick", false, "measure less, for a first look")
-	markdown := flags.Bool("markdown", false, "print a Markdown table")
-	patience := flags.Duration("patience", 30*time.Second, "how long to wait for a burst to arrive")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	p := plan{Messages: 200, Pace: 50 * time.Millisecond, Burst: 20000, Patience: *patience, Settle: 3 * time.Second, Idle: 20 * time.Second, Kills: 3}
-	if *quick {
-		p.Messages, p.Idle, p.Kills = 60, 10*time.Second, 1
-	}
-	t := newTable(os.Stdout, *markdown)
-	for _, s := range strings.Split(*nodes, ",") {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 2 || n > 50 {
-			return fmt.Errorf("-nodes: %q is not within 2 to 50", s)
+	flags.StringVar(&o.backend, "backend", "memberlist", "memberlist, redis, nats or etcd")
+	flags.StringVar(&o.address, "address", "", "`host:port` of a running server; none: one is started")
+	flags.StringVar(&o.monitor, "monitor", "", "`host:port` of that server's monitoring, for NATS")
+	flags.StringVar(&o.nodes, "nodes", "", "cluster sizes, by comma; none: what suits the backend")
+	flags.BoolVar(&o.growth, "growth", false, "measure the cost as the cluster grows")
+	flags.BoolVar(&o.quick, "quick", false, "measure less, for a first look")
+	flags.BoolVar(&o.markdown, "markdown", false, "print a Markdown table")
+	flags.StringVar(&o.write, "write", "", "the `directory` docs: put the table into its numbers.md, and the chart into its bench")
+	flags.IntVar(&o.rounds, "rounds", 3, "how often deliveries are measured, whose median counts")
+	flags.DurationVar(&o.patience, "patience", time.Minute, "how long to wait for a burst to arrive")
+	err = flags.Parse(args)
+	flags.Visit(func(f *flag.Flag) {
+		switch {
+		case f.Name == "write" || f.Name == "address" || f.Name == "monitor":
+		case f.Value.String() == "true":
+			o.command += " -" + f.Name
+		default:
+			o.command += " -" + f.Name + " " + f.Value.String()
 		}
-		if err := compare(ctx, t, n, p); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
+	return o, err
 }
 
-// compare measures meshes of n nodes, one kind after the other.
-func compare(ctx context.Context, t *table, n int, p plan) error {
-	cells := map[kind]map[string]cell{}
-	for _, k := range []kind{alertmanagerKind, channelKind, bareKind} {
-		p := p
-		if k != alertmanagerKind { // whose gossip drops what a faster pace leaves in its queue
-			p.Messages, p.Pace = 10*p.Messages, p.Pace/10
+func run(ctx context.Context, args []string) error {
+	if len(args) == 2 && args[0] == taskArg {
+		return runTask(ctx, args[1])
+	}
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	s, err := suiteOf(o.backend)
+	if err != nil {
+		return err
+	}
+	if o.nodes == "" {
+		o.nodes = s.nodes
+		if o.growth {
+			o.nodes = s.growth
 		}
-		arg, err := json.Marshal(p)
+	}
+	sizes, err := parseSizes(o.nodes)
+	if err != nil {
+		return err
+	}
+	p, where, stop, err := o.place(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	fmt.Println(where)
+	if o.growth {
+		return growth(ctx, o, p, sizes, where)
+	}
+	return compare(ctx, o, p, sizes, where)
+}
+
+func parseSizes(list string) (sizes []int, err error) {
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 2 || n > 200 {
+			return nil, fmt.Errorf("-nodes: %q is not within 2 to 200", text)
+		}
+		sizes = append(sizes, n)
+	}
+	return sizes, nil
+}
+
+// place finds or starts the server, and tells in words where is measured.
+func (o options) place(ctx context.Context) (p place, where string, stop func(), err error) {
+	p = place{Backend: o.backend}
+	where = machine()
+	stop = func() {}
+	kind, ok := servers[o.backend]
+	if !ok {
+		return p, where, stop, nil
+	}
+	if o.address != "" {
+		p.Server = endpoint{Addr: o.address, Monitor: fmt.Sprintf(cmp.Or(kind.monitor, "%s"), cmp.Or(o.monitor, o.address))}
+	} else if p.Server, stop, err = startServer(ctx, kind); err != nil {
+		return p, where, nil, err
+	}
+	version, err := kind.version(ctx, p.Server)
+	if err != nil {
+		stop()
+		return p, where, nil, err
+	}
+	return p, version + ", " + where, stop, nil
+}
+
+// machine describes this one.
+func machine() string {
+	model := "an unknown processor"
+	if f, err := os.Open("/proc/cpuinfo"); err == nil {
+		defer f.Close() //nolint:errcheck // it was read
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	return fmt.Sprintf("%d cores of %s, %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
+
+// compare prints, for each size, what the contenders do.
+func compare(ctx context.Context, o options, p place, sizes []int, where string) error {
+	c := comparison{quick: o.quick, rounds: max(o.rounds, 1), patience: o.patience}
+	s := suites[p.Backend]
+	table := grid{s.head()}
+	for _, n := range sizes {
+		found, err := c.measure(ctx, p, n)
 		if err != nil {
 			return err
 		}
-		cmd, err := self(ctx, modeMesh, string(k), strconv.Itoa(n), string(arg))
-		if err != nil {
+		table = append(table, s.lines(n, found)...)
+	}
+	return o.report(table, "comparison", where)
+}
+
+// report prints a table, and writes it where that is wanted.
+func (o options) report(table grid, what, where string) error {
+	if o.write != "" {
+		text := fmt.Sprintf("`go run ./bench%s`, on %s:\n\n%s", o.command, where, table.markdown())
+		if err := insert(o.write, o.backend+" "+what, text); err != nil {
 			return err
 		}
-		var out bytes.Buffer
-		cmd.Stdout = &out
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("%s, %d nodes: %w", k, n, err)
-		}
-		var c map[string]cell
-		if err := json.Unmarshal(out.Bytes(), &c); err != nil {
-			return fmt.Errorf("%s, %d nodes: %w", k, n, err)
-		}
-		cells[k] = c
 	}
-	return t.add(n, cells)
-}
-
-// runMesh measures one kind of mesh and prints what it found.
-func runMesh(ctx context.Context, k kind, nodes, planned string) error {
-	n, err := strconv.Atoi(nodes)
-	if err != nil {
+	if o.markdown {
+		_, err := fmt.Print(table.markdown())
 		return err
 	}
-	var p plan
-	if err := json.Unmarshal([]byte(planned), &p); err != nil {
-		return err
-	}
-	var cells map[string]cell
-	if k == bareKind {
-		cells, err = measureBare(n, p)
-	} else {
-		cells, err = measure(ctx, k, n, p)
-	}
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(cells)
-}
-
-// self is a process of this program, which ends with this one.
-func self(ctx context.Context, args ...string) (*exec.Cmd, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = subprocess.EndWithParent()
-	return cmd, nil
+	return table.print(os.Stdout)
 }

@@ -6,42 +6,47 @@ import (
 )
 
 // BenchmarkMesh sends from one node to two others over loopback, each payload
-// once the one before has reached both: a place to profile from.
+// once the one before has reached both: a place to profile from. A backend whose
+// server is not installed is left out.
 func BenchmarkMesh(b *testing.B) {
-	for _, size := range []struct {
-		name  string
-		bytes int
-	}{{"200B", payload}, {"1MiB", 1 << 20}} {
-		b.Run(size.name+"/clusterchannel", func(b *testing.B) {
-			m, err := channels(3)
-			if err != nil {
-				b.Fatal(err)
+	for _, backend := range []string{"memberlist", "redis", "nats", "etcd"} {
+		b.Run(backend, func(b *testing.B) {
+			p := place{Backend: backend}
+			if kind, ok := servers[backend]; ok {
+				server, stop, err := startServer(b.Context(), kind)
+				if err != nil {
+					b.Skip(err)
+				}
+				b.Cleanup(stop)
+				p.Server = server
 			}
-			b.Cleanup(m.close)
-			if !await(time.Minute, agreed(m, 3)) {
-				b.Fatalf("members: %v", m.members())
+			for _, size := range []struct {
+				name  string
+				bytes int
+			}{{"200B", payload}, {"1MiB", 1<<20 - 4}} {
+				for _, r := range []role{ourRole, rawRole} {
+					b.Run(size.name+"/"+string(r), func(b *testing.B) {
+						l, err := suites[backend].contenders[r].open(p, 3)
+						if err != nil {
+							b.Fatal(err)
+						}
+						b.Cleanup(l.close)
+						roundTrips(b, l, size.bytes)
+					})
+				}
 			}
-			roundTrips(b, m, size.bytes)
-		})
-		b.Run(size.name+"/memberlist", func(b *testing.B) {
-			m, err := openBare(3)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(m.close)
-			m.reliable = size.bytes > payload
-			roundTrips(b, m, size.bytes)
 		})
 	}
 }
 
-func roundTrips(b *testing.B, m mesh, size int) {
+func roundTrips(b *testing.B, l line, size int) {
 	b.SetBytes(int64(size))
+	b.ReportAllocs()
 	id := uint64(0)
 	for b.Loop() {
-		send(m, id, size)
+		send(l, id, size)
 		for deadline := time.Now().Add(10 * time.Second); ; {
-			if _, ok := all(m.stores(), id); ok {
+			if _, ok := all(l.stores(), id); ok {
 				break
 			}
 			if time.Now().After(deadline) {
@@ -49,16 +54,9 @@ func roundTrips(b *testing.B, m mesh, size int) {
 			}
 			<-time.After(20 * time.Microsecond)
 		}
-		for _, s := range m.stores() {
+		for _, s := range l.stores() {
 			s.forget(id)
 		}
 		id++
 	}
-}
-
-func (s *store) forget(id uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.have, id)
-	delete(s.arrived, id)
 }

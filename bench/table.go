@@ -7,73 +7,60 @@ import (
 	"text/tabwriter"
 )
 
-// aim is what a row is meant to reach; a zero is no aim.
-type aim struct {
-	row       string
-	faster    float64 // than Alertmanager, by this factor at least
-	below     string  // this time
-	ofTheBare float64 // no more than this multiple of the bare send
+// grid is the lines of a table, its head first.
+type grid [][]string
+
+// head returns the head of a comparison.
+func (s suite) head() []string {
+	head := []string{"nodes", "measured"}
+	if theirs, ok := s.contenders[theirRole]; ok {
+		head = append(head, theirs.title, s.contenders[ourRole].title, "ratio", "aim")
+	} else {
+		head = append(head, s.contenders[ourRole].title, "aim")
+	}
+	return append(head, s.contenders[rawRole].title, "ratio", "aim")
 }
 
-var aims = []aim{
-	{row: rowP50, faster: 200, ofTheBare: 1.5},
-	{row: rowP99, faster: 50},
-	{row: rowBurst, below: "< 1s"},
-	{row: rowLarge, faster: 5},
-	{row: rowJoin, below: "< 1s"},
-	{row: rowCrash, below: "< 3s"},
-	{row: rowCPU, faster: 1},
-	{row: rowBytes, faster: 1},
+// lines returns what was measured with n nodes.
+func (s suite) lines(n int, found map[role]cells) (g grid) {
+	_, compared := s.contenders[theirRole]
+	for _, a := range s.rows {
+		theirs, our := found[theirRole][a.row], found[ourRole][a.row]
+		line := []string{fmt.Sprint(n), a.row}
+		if compared {
+			line = append(line, theirs.Text, our.Text, ratio(theirs, our), a.ofTheirs())
+		} else {
+			line = append(line, our.Text, a.below)
+		}
+		raw, ok := found[rawRole][a.row]
+		switch {
+		case !ok:
+			line = append(line, "", "", "")
+		case a.throughput > 0:
+			line = append(line, raw.Text, ratio(raw, our), a.ofRaw())
+		default:
+			line = append(line, raw.Text, ratio(our, raw), a.ofRaw())
+		}
+		g = append(g, line)
+	}
+	return g
 }
 
-// table prints rows as they come.
-type table struct {
-	w        io.Writer
-	markdown bool
-	headed   bool
+func (a aim) ofTheirs() string {
+	if a.faster > 0 {
+		return fmt.Sprintf(">= %gx", a.faster)
+	}
+	return a.below
 }
 
-func newTable(w io.Writer, markdown bool) *table { return &table{w: w, markdown: markdown} }
-
-// add prints what was measured with n nodes.
-func (t *table) add(n int, cells map[kind]map[string]cell) error {
-	var rows [][]string
-	if !t.headed {
-		t.headed = true
-		rows = append(rows, []string{"nodes", "measured", "Alertmanager", "clusterchannel", "ratio", "aim", "bare memberlist", "ratio", "aim"})
-		if t.markdown {
-			rows = append(rows, strings.Split(strings.Repeat("---|", 8)+"---", "|"))
-		}
+func (a aim) ofRaw() string {
+	switch {
+	case a.throughput > 0:
+		return fmt.Sprintf(">= %gx the throughput", a.throughput)
+	case a.ofTheRaw > 0:
+		return fmt.Sprintf("<= %gx", a.ofTheRaw)
 	}
-	for _, a := range aims {
-		theirs, ours := cells[alertmanagerKind][a.row], cells[channelKind][a.row]
-		row := []string{fmt.Sprint(n), a.row, theirs.Text, ours.Text, ratio(theirs, ours), a.below, "", "", ""}
-		if a.faster > 0 {
-			row[5] = fmt.Sprintf(">= %gx", a.faster)
-		}
-		if bare, ok := cells[bareKind][a.row]; ok {
-			row[6], row[7] = bare.Text, ratio(ours, bare)
-		}
-		if a.ofTheBare > 0 {
-			row[8] = fmt.Sprintf("<= %gx", a.ofTheBare)
-		}
-		rows = append(rows, row)
-	}
-	if t.markdown {
-		for _, row := range rows {
-			if _, err := fmt.Fprintf(t.w, "| %s |\n", strings.Join(row, " | ")); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	w := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		if _, err := fmt.Fprintln(w, strings.Join(row, "\t")); err != nil {
-			return err
-		}
-	}
-	return w.Flush()
+	return ""
 }
 
 func ratio(a, b cell) string {
@@ -89,4 +76,27 @@ func ratio(a, b cell) string {
 		text = "> " + text
 	}
 	return text
+}
+
+// print writes g with columns in line.
+func (g grid) print(to io.Writer) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	for _, line := range g {
+		if _, err := fmt.Fprintln(w, strings.Join(line, "\t")); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// markdown returns g as a table of Markdown.
+func (g grid) markdown() string {
+	var b strings.Builder
+	for i, line := range g {
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(line, " | "))
+		if i == 0 {
+			b.WriteString("|" + strings.Repeat("---|", len(line)) + "\n")
+		}
+	}
+	return b.String()
 }

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// role is whose place a contender has in a table.
+type role string
+
+const (
+	theirRole role = "theirs" // what is used today
+	ourRole   role = "ours"
+	rawRole   role = "raw" // the client library with nothing around it
+)
+
+// suite is what is measured for a backend.
+type suite struct {
+	contenders map[role]contender
+	nodes      string // sizes of the comparison, where none are given
+	growth     string // sizes of the growth
+	rows       []aim
+}
+
+// aim is what a row is meant to reach; a zero is no aim.
+type aim struct {
+	row        string
+	faster     float64 // than theirs, by this factor at least
+	below      string  // this value
+	ofTheRaw   float64 // no more than this multiple of the raw client's time
+	throughput float64 // at least this multiple of the raw client's throughput
+}
+
+var suites = map[string]suite{
+	"memberlist": {
+		contenders: map[role]contender{theirRole: alertmanager, ourRole: ours, rawRole: bareMemberlist},
+		nodes:      "3,5", growth: "3,10,30,50,100",
+		rows: []aim{
+			{row: rowP50, faster: 200, ofTheRaw: 1.5},
+			{row: rowP99, faster: 50},
+			{row: rowBurst, below: "< 1s"},
+			{row: rowLarge, faster: 5},
+			{row: rowJoin, below: "< 1s"},
+			{row: rowLeave, below: "< 1s"},
+			{row: rowCrash, below: "< 3s"},
+			{row: rowCPU, faster: 1},
+			{row: rowBytes, faster: 1},
+		},
+	},
+	"redis": {
+		contenders: map[role]contender{theirRole: grafana, ourRole: ours, rawRole: rawRedis},
+		nodes:      "10", growth: "3,10,30,50",
+		rows: brokerRows(
+			aim{row: rowP50, faster: 100, ofTheRaw: 1.5},
+			aim{row: rowBurst, throughput: 0.5},
+			aim{row: rowServer, below: "< 1"},
+		),
+	},
+	"nats": {
+		contenders: map[role]contender{ourRole: ours, rawRole: rawNATS},
+		nodes:      "10", growth: "3,10,30,50,100",
+		rows: brokerRows(
+			aim{row: rowP50, ofTheRaw: 1.5},
+			aim{row: rowBurst, throughput: 0.5},
+			aim{row: rowServer},
+		),
+	},
+	"etcd": {
+		contenders: map[role]contender{ourRole: ours, rawRole: rawEtcd},
+		nodes:      "10", growth: "3,10,30,50,100",
+		rows: brokerRows(
+			aim{row: rowP50, ofTheRaw: 1.5},
+			aim{row: rowBurst, throughput: 5},
+			aim{row: rowServer},
+		),
+	},
+}
+
+// brokerRows are the rows of a backend with a server.
+func brokerRows(p50, burst, server aim) []aim {
+	return []aim{
+		p50, {row: rowP99}, burst, {row: rowLarge},
+		{row: rowJoin, below: "< 1s"}, {row: rowLeave, below: "< 1s"}, {row: rowCrash, below: "< 3s"},
+		server, {row: rowIn}, {row: rowOut}, {row: rowTraffic}, {row: rowCPU},
+	}
+}
+
+// suiteOf looks a suite up.
+func suiteOf(backend string) (suite, error) {
+	s, ok := suites[backend]
+	if !ok {
+		return s, fmt.Errorf("-backend: %q is none of %s", backend, strings.Join(slices.Sorted(maps.Keys(suites)), ", "))
+	}
+	return s, nil
+}

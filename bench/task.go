@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/clusterchannel/clusterchannel/internal/subprocess"
+)
+
+// What a process of this program does that is part of a run.
+const (
+	doDelivery   = "delivery"
+	doMembership = "membership"
+	doGrowth     = "growth"
+	doNode       = "node" // joins, to be killed
+)
+
+// taskArg is the first argument of such a process; the second is the task.
+const taskArg = "task"
+
+// task is the work of a process of its own, so that no contender has another's
+// garbage and goroutines beside it.
+type task struct {
+	Do    string
+	Role  role
+	Place place
+	Nodes int
+	Plan  plan
+	Where string // where a node joins
+}
+
+// command is the process that does t, and ends with this one.
+func (t task) command(ctx context.Context) (*exec.Cmd, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	arg, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path, taskArg, string(arg))
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = subprocess.EndWithParent()
+	return cmd, nil
+}
+
+// run has a process do t, and reads what it found.
+func (t task) run(ctx context.Context, found any) error {
+	fmt.Fprintf(os.Stderr, "bench: %s, %d nodes: %s of %s\n", t.Place.Backend, t.Nodes, t.Do, t.Role)
+	cmd, err := t.command(ctx)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err = cmd.Run(); err == nil {
+		err = json.Unmarshal(out.Bytes(), found)
+	}
+	if err != nil {
+		return fmt.Errorf("%s of %s, %d nodes: %w", t.Do, t.Role, t.Nodes, err)
+	}
+	return nil
+}
+
+// runTask does a task, and prints what it found.
+func runTask(ctx context.Context, arg string) error {
+	var t task
+	if err := json.Unmarshal([]byte(arg), &t); err != nil {
+		return err
+	}
+	c := suites[t.Place.Backend].contenders[t.Role]
+	if t.Do == doNode {
+		if err := c.node(t.Place, t.Where); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
+	}
+	found, err := t.do(ctx, c)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(found)
+}
+
+func (t task) do(ctx context.Context, c contender) (any, error) {
+	if t.Do == doDelivery {
+		l, err := c.open(t.Place, t.Nodes)
+		if err != nil {
+			return nil, err
+		}
+		defer l.close()
+		return delivery(l, t.Plan), nil
+	}
+	m, err := c.gather(t.Place, t.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	defer m.close()
+	if t.Do == doGrowth {
+		return cost(ctx, t, m)
+	}
+	return membership(ctx, t, c, m)
+}
