@@ -157,6 +157,7 @@ var mutants = []mutant{
 		}
 		return nil
 	})},
+	{name: "keeps what a full queue refused", check: "broadcast/never-blocks", open: keepsRefused},
 	{name: "is silent about what is too large", check: "broadcast/size-matrix", open: broadcasts(func(c backend.Channel, b []byte) error {
 		if err := c.TryBroadcast(b); !errors.Is(err, backend.ErrTooLarge) {
 			return err
@@ -613,6 +614,21 @@ func shareView(ctx context.Context, config backend.Config) (backend.ClusterChann
 // broadcasts sends payloads by send.
 func broadcasts(send func(backend.Channel, []byte) error) func(context.Context, backend.Config) (backend.ClusterChannel, error) {
 	return decorated(func(c *bentChannel) { c.send = send })
+}
+
+// keepsRefused keeps a copy of each payload that the queue refused.
+func keepsRefused(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
+	var mu sync.Mutex
+	var kept [][]byte
+	return broadcasts(func(c backend.Channel, b []byte) error {
+		err := c.TryBroadcast(b)
+		if errors.Is(err, backend.ErrQueueFull) {
+			mu.Lock()
+			defer mu.Unlock()
+			kept = append(kept, bytes.Clone(b))
+		}
+		return err
+	})(ctx, config)
 }
 
 // thirdAlone opens every third node in a cluster of its own after the first
