@@ -27,8 +27,9 @@ test: servers
 
 # The modules of their own: one that uses the suite, and one that is a backend.
 modules:
-	cd $(CONSUMER) && $(GO) test $(TESTFLAGS) -timeout 10m ./...
-	cd examples/postgres && $(GO) test $(TESTFLAGS) -timeout 10m ./...
+	@failed=; for module in $(CONSUMER) examples/postgres; do \
+		(cd $$module && $(GO) test $(TESTFLAGS) -timeout 10m ./...) || failed=1; \
+	done; test -z "$$failed"
 
 # The suite once more on local processes in place of containers, without the slow
 # fault checks; one package at a time, as servers of three are many on a small machine.

@@ -299,7 +299,7 @@ func broadcastSizeMatrix(e *env) {
 		if err := recorders[0].channel.TryBroadcast(b); err != nil {
 			e.Errorf("TryBroadcast of %d bytes: %v", size, err)
 		}
-		e.eventually(e.limit(restart), fmt.Sprintf("%d bytes arrive whole", size), func() error {
+		e.eventually(e.patience(), fmt.Sprintf("%d bytes arrive whole", size), func() error {
 			for _, r := range recorders[1:] {
 				if err := r.given(sent...); err != nil {
 					return err
@@ -340,7 +340,7 @@ func broadcastConcurrent(e *env) {
 		}
 	}
 	wg.Wait()
-	e.eventually(e.limit(detect), "all sets are equal", func() error { return holdAll(len(sets)*writers*each, sets...) })
+	e.eventually(e.patience(), "all sets are equal", func() error { return holdAll(len(sets)*writers*each, sets...) })
 }
 
 func broadcastBadPeerBytes(e *env) {
@@ -374,7 +374,7 @@ func broadcastBadPeerBytes(e *env) {
 	}
 	sets[0].write([]byte("after"))
 	e.eventually(e.limit(restart), "the next good entry arrives", func() error { return holdAll(2, sets...) })
-	e.eventually(e.limit(detect), "the cluster is as it was", func() error { return agree(nodes...) })
+	e.eventually(e.patience(), "the cluster is as it was", func() error { return agree(nodes...) })
 	if n := nodes[1].metric(metricRejected) - rejected; n < 50 {
 		e.Errorf("%s counts %v of more than 100 bad frames", metricRejected, n)
 	}

@@ -155,7 +155,7 @@ func lifeLeavesNothing(e *env) {
 	restore()
 	e.leftNothing(before)
 	if e.h.Residue != nil {
-		e.eventually(e.limit(detect), "nothing is left on the server", func() error {
+		e.eventually(e.patience(), "nothing is left on the server", func() error {
 			if left := e.h.Residue(e, e.cluster); len(left) > 0 {
 				return fmt.Errorf("%d things are left: %s", len(left), strings.Join(left[:min(len(left), 5)], ", "))
 			}
@@ -176,7 +176,7 @@ func measure() usage { return usage{runtime.NumGoroutine(), descriptors()} }
 func (e *env) leftNothing(before usage) {
 	e.Helper()
 	e.closeProxies()
-	e.eventually(e.limit(detect), "goroutines and descriptors are as before", func() error {
+	e.eventually(e.patience(), "goroutines and descriptors are as before", func() error {
 		now := measure()
 		if now.goroutines > before.goroutines {
 			return fmt.Errorf("%d goroutines, before %d:\n%s", now.goroutines, before.goroutines, stack(true))
@@ -211,7 +211,7 @@ func lifeAddRemoveState(e *env) {
 	for i := range cycles {
 		cycle(i)
 	}
-	e.eventually(e.limit(detect), "as before", func() error {
+	e.eventually(e.patience(), "as before", func() error {
 		if now := measure(); now.goroutines > before.goroutines+5 || now.descriptors > before.descriptors {
 			return fmt.Errorf("%+v, before %d adds %+v", now, cycles, before)
 		}

@@ -128,7 +128,7 @@ func syncLarge(e *env) {
 		_, _ = random.Read(data) // never fails
 		sets[0].write(data)
 	}
-	e.eventually(e.limit(restart), "4 MiB are on both nodes", func() error { return holdAll(4, sets...) })
+	e.eventually(e.patience(), "4 MiB are on both nodes", func() error { return holdAll(4, sets...) })
 
 	joining := e.open("c", rarely)
 	nodes = append(nodes, joining)
@@ -145,7 +145,7 @@ func syncLarge(e *env) {
 		watchers = append(watchers, watch(ctx, n))
 	}
 	sets = append(sets, joining.addSet("set"))
-	e.eventually(e.limit(detect), "4 MiB reach the joiner", func() error { return holdAll(4, sets...) })
+	e.eventually(e.patience(), "4 MiB reach the joiner", func() error { return holdAll(4, sets...) })
 	for i, n := range nodes {
 		if err := watchers[i].err(); err != nil {
 			e.Error(err)

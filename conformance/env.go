@@ -328,6 +328,9 @@ func (e *env) done(d time.Duration, what string, c <-chan struct{}) {
 // limit returns the time that budget b allows.
 func (e *env) limit(b budget) time.Duration { return e.suite.budgets.limits[b] }
 
+// patience is how long to wait for what the contract sets no time for.
+func (e *env) patience() time.Duration { return e.scaled(ceilings[detect]) }
+
 // scaled stretches d as the budgets are.
 func (e *env) scaled(d time.Duration) time.Duration { return e.h.Timing.stretch(d) }
 

@@ -107,7 +107,7 @@ func TestCluster(t *testing.T) {
 	// One server of the list is enough, and so is any server by itself: what is
 	// published crosses the Cluster.
 	nodes = append(nodes, open(t, "d", map[string]string{"address": all[1].Addr(), "mode": "cluster"}), open(t, "e", at(all[2])), open(t, "f", at(all[4])))
-	agree(t, 5*time.Second, nodes[:5]...)
+	agree(t, 5*time.Second, nodes...)
 	nodes[0].set.add("across the Cluster")
 	hold(t, 5*time.Second, 1, nodes...)
 
@@ -149,7 +149,6 @@ func TestCluster(t *testing.T) {
 	nodes[2].set.add("with a server gone")
 	testkit.Eventually(t, 30*time.Second, func() error {
 		for _, n := range nodes[:3] { // the others may have lost the one server that they were given
-
 			if v := n.View(); v.Status.String() != "attached" || n.set.len() != 3 {
 				return fmt.Errorf("%s is %v with %d entries: %v", n.name, v.Status, n.set.len(), v.Err)
 			}

@@ -101,6 +101,10 @@ func (b *bus) connect(ctx context.Context, config *pgx.ConnConfig) (err error) {
 	if b.notify, err = pgx.ConnectConfig(ctx, config); err != nil {
 		return refused(err)
 	}
+	// Nothing of a notification is kept, so its commit need not wait for the disk.
+	if _, err = b.notify.Exec(ctx, "set synchronous_commit = off"); err != nil {
+		return refused(err)
+	}
 	return nil
 }
 
