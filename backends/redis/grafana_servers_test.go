@@ -119,7 +119,7 @@ func TestGrafanasWireWithSentinels(t *testing.T) {
 	detached(t, 5*time.Second, nodes...)
 	agree(t, 20*time.Second, nodes...)
 	hold(t, 10*time.Second, 1, nodes...)
-	peer, theirs := shared(t, l.client(t, l.master(t)), "grafana")
+	peer, theirs := shared(t, l.follower(t), "grafana")
 	listed(t, peer, nodes...)
 	testkit.Eventually(t, 20*time.Second, func() error {
 		if theirs.len() != 1 {

@@ -86,6 +86,23 @@ func (l *sentinels) client(t *testing.T, addr string) *goredis.Client {
 	return c
 }
 
+// follower returns a client of the master of the moment: on a busy machine the
+// Sentinels may soon elect another.
+func (l *sentinels) follower(t *testing.T) *goredis.Client {
+	t.Helper()
+	p := l.params()
+	c := goredis.NewFailoverClient(&goredis.FailoverOptions{
+		MasterName: p["master_name"], SentinelAddrs: strings.Split(p["address"], ","),
+		Password: p["password"], SentinelPassword: p["sentinel_password"],
+	})
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
 // connections counts those of clients named node.
 func connections(t *testing.T, c *goredis.Client) int {
 	t.Helper()
