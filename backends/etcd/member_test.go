@@ -76,13 +76,28 @@ func onMesh(t testing.TB) *trouble {
 	}
 }
 
+// cutOff takes a member's network to the others away, where it has one.
+func cutOff(t testing.TB) *trouble {
+	c := startCluster(t)
+	if !c.Parts() {
+		t.Skip("servers that are processes are parted by a mesh")
+	}
+	all := c.Members()
+	return &trouble{
+		members: [3]func() string{all[0].Addr, all[1].Addr, all[2].Addr},
+		lose:    func(member int) { c.Part(t, member) },
+		mend:    func(member int) { c.Heal(t, member) },
+	}
+}
+
 // TestMemberThatServesTheWatch takes the etcd member away that a node uses, and
 // expects no view to change, and nothing to be lost.
 func TestMemberThatServesTheWatch(t *testing.T) {
 	for name, begin := range map[string]func(testing.TB) *trouble{
-		"is killed": onServers((*servers.Server).Kill, (*servers.Server).Start),
-		"is paused": onServers((*servers.Server).Pause, (*servers.Server).Resume),
-		"is parted": onMesh,
+		"is killed":  onServers((*servers.Server).Kill, (*servers.Server).Start),
+		"is paused":  onServers((*servers.Server).Pause, (*servers.Server).Resume),
+		"is parted":  onMesh,
+		"is cut off": cutOff,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := begin(t)

@@ -189,32 +189,60 @@ func TestServerOfACluster(t *testing.T) {
 	}
 }
 
+// parted is a cluster of which the third server can be taken from the others.
+type parted struct {
+	addrs      []string
+	part, heal func()
+}
+
+// byProxies parts processes by what is between them.
+func byProxies(t *testing.T) parted {
+	c := startTrio(t)
+	set := func(mode netfault.Mode) func() {
+		return func() {
+			for pair, p := range c.routes {
+				if pair[1] == 2 {
+					p.Set(mode)
+				}
+			}
+		}
+	}
+	return parted{[]string{c.servers[0].Addr(), c.servers[1].Addr(), c.servers[2].Addr()}, set(netfault.Swallow), set(netfault.Pass)}
+}
+
+// byNetwork parts containers by taking their network away.
+func byNetwork(t *testing.T) parted {
+	c := servers.StartCluster(t, servers.NATS(), 3, configured(base+"ping_interval: 1s\n"))
+	if !c.Parts() {
+		t.Skip("servers that are processes are parted by proxies")
+	}
+	return parted{c.Addrs(), func() { c.Part(t, 2) }, func() { c.Heal(t, 2) }}
+}
+
 // TestPartitionedServers: a server that its cluster has lost serves its own
 // clients on. The views part, and are one again when it is back.
 func TestPartitionedServers(t *testing.T) {
-	c := startTrio(t)
-	var nodes []*node
-	for i, name := range []string{"a", "b", "c"} {
-		nodes = append(nodes, open(t, name, c.servers[i].at()))
-	}
-	testkit.Eventually(t, 20*time.Second, func() error { return agree(nodes...) })
-	nodes[0].write(t, "before")
-	testkit.Eventually(t, 20*time.Second, func() error { return hold(1, nodes...) })
+	for how, start := range map[string]func(*testing.T) parted{"by proxies": byProxies, "by network": byNetwork} {
+		t.Run(how, func(t *testing.T) {
+			c := start(t)
+			var nodes []*node
+			for i, name := range []string{"a", "b", "c"} {
+				nodes = append(nodes, open(t, name, map[string]string{"servers": c.addrs[i]}))
+			}
+			testkit.Eventually(t, 20*time.Second, func() error { return agree(nodes...) })
+			nodes[0].write(t, "before")
+			testkit.Eventually(t, 20*time.Second, func() error { return hold(1, nodes...) })
 
-	for pair, p := range c.routes {
-		if pair[1] == 2 {
-			p.Set(netfault.Swallow)
-		}
+			c.part()
+			testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes[:2]...), agree(nodes[2])) })
+			for _, n := range nodes {
+				n.write(t, "apart "+n.name)
+			}
+			testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(hold(3, nodes[:2]...), hold(2, nodes[2])) })
+			c.heal()
+			testkit.Eventually(t, 15*time.Second, func() error { return errors.Join(agree(nodes...), hold(4, nodes...)) })
+		})
 	}
-	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes[:2]...), agree(nodes[2])) })
-	for _, n := range nodes {
-		n.write(t, "apart "+n.name)
-	}
-	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(hold(3, nodes[:2]...), hold(2, nodes[2])) })
-	for _, p := range c.routes {
-		p.Set(netfault.Pass)
-	}
-	testkit.Eventually(t, 15*time.Second, func() error { return errors.Join(agree(nodes...), hold(4, nodes...)) })
 }
 
 // TestClusterRestart: all servers are killed and come back.

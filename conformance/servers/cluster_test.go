@@ -2,6 +2,7 @@ package servers_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -53,15 +54,52 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// TestPart has a member that is parted from the others serve, and know no leader.
+func TestPart(t *testing.T) {
+	for _, engine := range engines() {
+		t.Run(engine, func(t *testing.T) {
+			t.Setenv("CLUSTERCHANNEL_SERVERS", engine)
+			c := servers.StartCluster(t, servers.Etcd(), 3, servers.Options{})
+			if !c.Parts() {
+				if engine == "container" {
+					t.Error("members in containers cannot be parted")
+				}
+				return
+			}
+			parted := c.Members()[2]
+			leader := func() (uint64, error) {
+				client := dialEtcd(t, parted)
+				defer client.Close() //nolint:errcheck // it only asked
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				status, err := client.Status(ctx, parted.Addr())
+				if err != nil {
+					return 0, err
+				}
+				return status.Leader, nil
+			}
+			for range 2 {
+				c.Part(t, 2)
+				testkit.Eventually(t, 30*time.Second, func() error {
+					if id, err := leader(); err != nil || id != 0 {
+						return fmt.Errorf("the leader is %x: %v", id, err)
+					}
+					return nil
+				})
+				putAt(t, c.Members()[0], "parted")
+				c.Heal(t, 2)
+				putAt(t, parted, "healed")
+			}
+		})
+	}
+}
+
 // putAt stores something, at the latest when the members have another leader: the
 // first was perhaps the one that was taken away, and what was on its way to it is
 // lost.
 func putAt(t *testing.T, s *servers.Server, key string) {
 	t.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Addr()}, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := dialEtcd(t, s)
 	testkit.Eventually(t, 30*time.Second, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
@@ -71,6 +109,15 @@ func putAt(t *testing.T, s *servers.Server, key string) {
 	if err := client.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+func dialEtcd(t *testing.T, s *servers.Server) *clientv3.Client {
+	t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Addr()}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
 }
 
 // TestClusterAddr has who dials anew come to another server, which all are ready.

@@ -14,19 +14,32 @@ type contained struct {
 	place Place
 }
 
+// member is a server of a cluster in a container. The others are on mesh.
+type member struct {
+	contained
+	mesh *container.Network
+}
+
+// Part implements parting.
+func (m member) Part(t testing.TB) { t.Helper(); m.mesh.Disconnect(t, m.Server) }
+
+// Heal implements parting.
+func (m member) Heal(t testing.TB) { t.Helper(); m.mesh.Connect(t, m.Server, m.place.Name) }
+
 // Exec expands args.
 func (c contained) Exec(t testing.TB, args ...string) string {
 	t.Helper()
 	return c.Server.Exec(t, expandAll(c.place, args)...)
 }
 
-// containers makes room for servers: for several of them on a network of their
-// own.
+// containers makes room for servers: for several of them on two networks of their
+// own. By one, which is closed to all else, they reach each other; by the other
+// the test reaches them.
 func containers(t testing.TB, k Kind, image string, count int) []site {
 	t.Helper()
-	var mesh *container.Network
+	var mesh, front *container.Network
 	if count > 1 {
-		mesh = container.NewNetwork(t, false)
+		mesh, front = container.NewNetwork(t, true), container.NewNetwork(t, false)
 	}
 	sites := make([]site, count)
 	for i := range sites {
@@ -36,15 +49,22 @@ func containers(t testing.TB, k Kind, image string, count int) []site {
 		}
 		spec := container.Spec{Image: image, Port: k.Port}
 		if mesh != nil {
-			spec.Networks = map[*container.Network][]string{mesh: {p.Name}}
+			spec.Networks = map[*container.Network][]string{mesh: {p.Name}, front: nil}
 		}
-		sites[i] = site{p, func(t testing.TB, k Kind, o Options) engine { t.Helper(); return startContained(t, k, p, spec, o) }}
+		sites[i] = site{p, func(t testing.TB, k Kind, o Options) engine {
+			t.Helper()
+			c := startContained(t, k, p, spec, o)
+			if mesh != nil {
+				return member{c, mesh}
+			}
+			return c
+		}}
 	}
 	return sites
 }
 
 // startContained runs what spec leads to.
-func startContained(t testing.TB, k Kind, p Place, spec container.Spec, o Options) engine {
+func startContained(t testing.TB, k Kind, p Place, spec container.Spec, o Options) contained {
 	t.Helper()
 	command := k.arguments(p, o)
 	if k.Command != "" {

@@ -1,0 +1,38 @@
+package servers
+
+import "testing"
+
+// parting is an engine that can take its server from the others of a cluster.
+type parting interface {
+	Part(t testing.TB)
+	Heal(t testing.TB)
+}
+
+// Parts tells whether Part can be used: members in containers have a network of
+// their own to be taken from, processes of one machine have not.
+func (c *Cluster) Parts() bool {
+	_, can := c.members[0].engine.(parting)
+	return can
+}
+
+// Part takes a member from the others, as when its cable to them is pulled; its
+// clients still reach it.
+func (c *Cluster) Part(t testing.TB, member int) {
+	t.Helper()
+	c.parting(t, member).Part(t)
+}
+
+// Heal brings back a member that Part took.
+func (c *Cluster) Heal(t testing.TB, member int) {
+	t.Helper()
+	c.parting(t, member).Heal(t)
+}
+
+func (c *Cluster) parting(t testing.TB, member int) parting {
+	t.Helper()
+	p, can := c.members[member].engine.(parting)
+	if !can {
+		t.Fatal("servers: processes of one machine cannot be parted: ask Parts before")
+	}
+	return p
+}
