@@ -24,7 +24,11 @@ func (d *delegate) NodeMeta(int) []byte { return d.meta }
 // NotifyMsg takes a message of a peer.
 func (d *delegate) NotifyMsg(b []byte) {
 	if len(b) > 0 && b[0] == controlMark {
-		d.roster.control(b)
+		if len(b) > 1 && b[1] == controlAsk {
+			d.sender.echo(string(b[2:]))
+		} else {
+			d.roster.control(b)
+		}
 		return
 	}
 	d.sender.relay(b)

@@ -37,7 +37,7 @@ func (o Observation) IsOwn(at netip.AddrPort) bool {
 type Sight struct {
 	Addr    string
 	Stream  error           // of an exchange of members over TCP or TLS: why there was none, with the likely cause
-	Packet  error           // of a ping by UDP, or TLS, and the answer to it at Advertise
+	Packet  error           // of a ping by UDP, or TLS, and the answer to it at Advertise: which of the two is lost, as far as can be told
 	RTT     time.Duration   // of that ping
 	Members []driver.Member // whom the node there takes for alive
 }
@@ -105,7 +105,8 @@ func (v *Sight) look(ctx context.Context, s settings, o driver.Options) error {
 	}
 	n := &node{settings: s, options: o, logger: o.Logger, trans: t, outer: t}
 	c := n.config(nil)
-	c.Delegate, c.Events, c.Conflict, c.Ping = nil, nil, nil, nil
+	echoes := make(listener, 1)
+	c.Delegate, c.Events, c.Conflict, c.Ping = echoes, nil, nil, nil
 	c.GossipNodes, c.PushPullInterval, c.ProbeInterval = 0, 0, time.Hour
 	c.ProbeTimeout = max(s.ProbeTimeout, pingPatience)
 	list, err := ml.Create(c)
@@ -119,7 +120,14 @@ func (v *Sight) look(ctx context.Context, s settings, o driver.Options) error {
 	defer context.AfterFunc(ctx, t.cancel)()
 	_, err = list.Join([]string{v.Addr})
 	v.Stream = reason(err)
-	v.ping(list, t.tls != nil)
+	v.ping(list, func() {
+		if v.ours(list.Members()) {
+			_ = echoes.ask(list, v.Addr, t.advertise) // no echo comes then
+		}
+	})
+	if errors.As(v.Packet, new(ml.NoPingResponseError)) {
+		v.Packet = v.blame(list, echoes, t)
+	}
 	for _, m := range list.Members() {
 		v.Members = append(v.Members, newPeer(m).Member)
 	}
@@ -127,21 +135,44 @@ func (v *Sight) look(ctx context.Context, s settings, o driver.Options) error {
 	return list.Shutdown()
 }
 
-// ping sends packets until one is answered.
-func (v *Sight) ping(list *ml.Memberlist, overTLS bool) {
+// ping sends packets until one is answered. It calls missed after each that is
+// not.
+func (v *Sight) ping(list *ml.Memberlist, missed func()) {
 	for range observedPings {
 		if v.RTT, v.Packet = list.Ping("", stringAddr(v.Addr)); v.Packet == nil {
 			return
 		}
+		missed()
 	}
-	if !errors.As(v.Packet, new(ml.NoPingResponseError)) {
-		return
+}
+
+// ours tells whether the node there is of this package, and knows what an echo is.
+func (v *Sight) ours(members []*ml.Node) bool {
+	mixed := false
+	for _, m := range members {
+		foreign := newPeer(m).foreign
+		if m.Address() == v.Addr {
+			return !foreign
+		}
+		mixed = mixed || foreign
 	}
+	return !mixed
+}
+
+// blame says which way is closed to packets.
+func (v *Sight) blame(list *ml.Memberlist, echoes listener, t *transport) error {
 	way := "UDP"
-	if overTLS {
+	if t.tls != nil {
 		way = "TLS"
 	}
-	v.Packet = fmt.Errorf("no answer to %d pings by %s: they or the answers are lost on the way, or the peer refuses them", observedPings, way)
+	none := fmt.Sprintf("no answer to %d pings by %s", observedPings, way)
+	switch {
+	case v.Stream != nil || !v.ours(list.Members()):
+		return fmt.Errorf("%s: they or the answers are lost on the way, or the peer refuses them", none)
+	case echoes.heard():
+		return fmt.Errorf("%s: what the peer sends arrives at %s, so what is sent to it is lost", none, t.advertise)
+	}
+	return fmt.Errorf("%s: what the peer sends to %s does not arrive there; whether it hears this node shows once that is mended", none, t.advertise)
 }
 
 // stringAddr is an address of memberlist's as its Ping takes it.

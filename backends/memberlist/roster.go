@@ -236,6 +236,8 @@ const (
 	controlMark    = 0
 	controlGoodbye = 'g' // the named node leaves
 	controlRefused = 'r' // the named node's host refuses connections
+	controlAsk     = 'a' // a packet is to be sent to the address
+	controlEcho    = 'e' // the packet that was asked for
 )
 
 func controlMessage(kind byte, name string) []byte {

@@ -415,21 +415,29 @@ func TestDoctorMemberlist(t *testing.T) {
 	doctor(t, "--cluster.listen-address="+peer, "--cluster.peer=localhost:"+port, "--cluster.label=c", right).has(t, "peer", "ok", "the node itself")
 	elsewhere := doctor(t, with("--cluster.label=c", "--cluster.advertise-address=203.0.113.7", right, "--timeout=2s")...)
 	elsewhere.has(t, "advertise address", "warn", "203.0.113.7", "no interface of this host")
-	streams, err := netfault.Listen(func() string { return peer })
-	if err != nil {
-		t.Fatal(err)
+	plain := seat(t, backend.Config{
+		Backend: "memberlist", Cluster: "plain", Name: "resident", Params: map[string]string{"listen_address": "127.0.0.1:0"},
+	}).View().Self().Addr
+	var streams []*netfault.Proxy
+	for _, addr := range []string{peer, plain} {
+		p, err := netfault.Listen(func() string { return addr })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = p.Close() })
+		streams = append(streams, p)
 	}
-	t.Cleanup(func() { _ = streams.Close() })
 	closed := freeAddress(t)
 	for _, s := range []sick{
-		{"streams alone get through", []string{"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=" + streams.Addr(), "--cluster.label=c", right}, "udp", []string{streams.Addr(), "no answer"}},
+		{"streams alone get through", []string{"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=" + streams[0].Addr(), "--cluster.label=c", right}, "udp", []string{streams[0].Addr(), "no answer", "what is sent to it is lost"}},
+		{"and in the clear", []string{"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=" + streams[1].Addr(), "--cluster.label=plain"}, "udp", []string{streams[1].Addr(), "what is sent to it is lost"}},
 		{"wrong label", with("--cluster.label=other", right), "gossip", []string{peer, "label mismatch"}},
 		{"wrong key", with("--cluster.label=c", wrong), "gossip", []string{peer, "encryption"}},
 		{"no key", with("--cluster.label=c"), "gossip", []string{peer, "encrypt"}},
 		{"closed port", []string{"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=" + closed}, "tcp", []string{closed, "nothing listens"}},
 		{"no such name", []string{"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=no-such-host.invalid:9094"}, "name", []string{"no-such-host.invalid"}},
 		{"not our address", with("--cluster.label=c", "--cluster.advertise-address=no-such-interface", right), "advertise address", []string{"no-such-interface"}},
-		{"answers go elsewhere", with("--cluster.label=c", "--cluster.advertise-address=127.0.0.99:9", right), "udp", []string{"127.0.0.99", "advertise address"}},
+		{"answers go elsewhere", with("--cluster.label=c", "--cluster.advertise-address=127.0.0.99:9", right), "udp", []string{"127.0.0.99", "does not arrive there", "advertise address"}},
 	} {
 		s.test(t)
 	}

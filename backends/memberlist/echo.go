@@ -1,0 +1,59 @@
+package memberlist
+
+import (
+	"net/netip"
+
+	ml "github.com/hashicorp/memberlist"
+)
+
+// Pings that are not answered do not say which way is closed. So who observes
+// asks by a stream for a packet: where it comes, the way back is open.
+
+// echo sends the packet that addr was given to ask for. A stranger can have no
+// more sent to where he is not than by memberlist's own indirect pings.
+func (s *sender) echo(addr string) {
+	if _, err := netip.ParseAddrPort(addr); err != nil || !s.packets.Allow() {
+		return
+	}
+	if err := s.list.SendToAddress(ml.Address{Addr: addr}, controlMessage(controlEcho, addr)); err != nil {
+		s.logger.Debug("a packet was asked for and not sent", "to", addr, "err", err)
+	}
+}
+
+// listener is the delegate of an observer, which takes in nothing but echoes.
+type listener chan struct{}
+
+// ask has the node at addr send a packet to own.
+func (l listener) ask(list *ml.Memberlist, addr string, own netip.AddrPort) error {
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return err
+	}
+	return list.SendReliable(&ml.Node{Addr: to.Addr().AsSlice(), Port: to.Port()}, controlMessage(controlAsk, own.String()))
+}
+
+// heard tells whether an echo has come.
+func (l listener) heard() bool {
+	select {
+	case <-l:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l listener) NotifyMsg(b []byte) {
+	if len(b) > 1 && b[0] == controlMark && b[1] == controlEcho {
+		select {
+		case l <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (listener) NodeMeta(int) []byte             { return nil }
+func (listener) GetBroadcasts(_, _ int) [][]byte { return nil }
+func (listener) LocalState(bool) []byte          { return nil }
+func (listener) MergeRemoteState([]byte, bool)   {}
+
+var _ ml.Delegate = listener(nil)
