@@ -31,6 +31,7 @@ type pullQueue struct {
 	keys    map[string]bool
 	from    map[string]string // origin to reason
 	rotate  int               // round of the periodic comparison
+	asking  string            // the origin of the exchange under way; empty: any
 	active  *pull
 	wake    chan struct{}
 	answers chan *pushed
@@ -71,8 +72,17 @@ func (q *pullQueue) want(set func()) {
 
 func (q *pullQueue) wantAll(reason string)  { q.want(func() { q.all = reason }) }
 func (q *pullQueue) wantKey(key string)     { q.want(func() { q.keys[key] = true }) }
-func (q *pullQueue) wantFrom(origin string) { q.want(func() { q.from[origin] = "gap" }) }
 func (q *pullQueue) wantPeriodic(round int) { q.want(func() { q.rotate = round }) }
+
+// wantFrom has a gap repaired, unless that is under way: a gap that it leaves is
+// noticed again.
+func (q *pullQueue) wantFrom(origin string) {
+	q.want(func() {
+		if q.asking != origin {
+			q.from[origin] = "gap"
+		}
+	})
+}
 
 func (q *pullQueue) wantJoined(origin string) {
 	q.want(func() {
@@ -103,12 +113,14 @@ type wanted struct {
 	rotate int
 }
 
-// take returns the most urgent want.
+// take returns the most urgent want. The one before is done.
 func (q *pullQueue) take() (w wanted, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.asking = ""
 	for origin, reason := range q.from {
 		delete(q.from, origin)
+		q.asking = origin
 		return wanted{reason: reason, target: origin}, true
 	}
 	switch {
@@ -165,7 +177,7 @@ func (n *node) exchange(w wanted) {
 	if len(targets) == 0 { // whoever joins later asks for itself
 		if n.view.Load().Ready != Settling {
 			for _, st := range covered {
-				st.exchanged()
+				st.exchanged("")
 			}
 		}
 		return
@@ -180,7 +192,7 @@ func (n *node) exchange(w wanted) {
 		}
 		if err := n.pullFrom(target, w); err == nil {
 			for _, st := range covered {
-				st.exchanged()
+				st.exchanged(w.reason)
 			}
 			if w.keys == nil {
 				n.inbox.exchangeDone()

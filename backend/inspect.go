@@ -34,6 +34,8 @@ type StateInfo struct {
 	Digest    uint64    // the last one
 	DigestAt  time.Time // when that was taken; zero: never
 	Exchanged time.Time // when it was last compared with another member's; zero: never
+	Resyncs   uint64    // how often this node asked another member for it
+	Gaps      uint64    // how often of these because updates of a member were missing
 }
 
 // Said is the last thing that a member said.
@@ -97,8 +99,16 @@ func (s *stateNotes) digested(sum uint64) {
 	s.note(func(i *StateInfo, now time.Time) { i.Digest, i.DigestAt = sum, now })
 }
 
-func (s *stateNotes) exchange() {
-	s.note(func(i *StateInfo, now time.Time) { i.Exchanged = now })
+func (s *stateNotes) exchange(reason string) {
+	s.note(func(i *StateInfo, now time.Time) {
+		i.Exchanged = now
+		if reason != "" {
+			i.Resyncs++
+		}
+		if reason == "gap" {
+			i.Gaps++
+		}
+	})
 }
 
 // says notes what the origin said. The key is copied only where it is another.

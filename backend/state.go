@@ -213,9 +213,10 @@ func (st *state) release(size int) {
 	st.held -= size
 }
 
-// exchanged notes that the state has been compared with another member's.
-func (st *state) exchanged() {
-	st.seen.exchange()
+// exchanged notes that the state has been compared with another member's, and
+// for what reason; it is empty where there is no other.
+func (st *state) exchanged(reason string) {
+	st.seen.exchange(reason)
 	st.syncOnce.Do(func() { close(st.synced) })
 }
 

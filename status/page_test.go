@@ -28,7 +28,7 @@ func TestJSON(t *testing.T) {
 		switch st := s.States[0]; {
 		case s.Propagate.Count == 0 || len(s.Propagate.Samples) == 0 || s.Propagate.Mean <= 0:
 			return fmt.Errorf("propagation: %+v", s.Propagate)
-		case st.Key != "silences" || st.Size != len("hello from b") || st.Digest == "" || st.Exchanged == nil:
+		case st.Key != "silences" || st.Size != len("hello from b") || st.Digest == "" || st.Exchanged == nil || st.Resyncs == 0:
 			return fmt.Errorf("the state: %+v", st)
 		case s.Members[1].Said == "" || s.Members[1].SaidAt == nil:
 			return fmt.Errorf("b said nothing: %+v", s.Members[1])

@@ -54,6 +54,8 @@ type State struct {
 	SizeAt    *time.Time `json:"size_at,omitempty"`
 	Digest    string     `json:"digest,omitempty"`
 	Exchanged *time.Time `json:"exchanged,omitempty"` // when it was last compared with another member's
+	Resyncs   uint64     `json:"resyncs"`             // how often this node asked another member for it
+	Gaps      uint64     `json:"gaps"`                // of these because updates were missing
 	Queued    int        `json:"queued"`
 	Dropped   float64    `json:"dropped"`
 	Errors    float64    `json:"errors"`
@@ -125,7 +127,7 @@ func memberOf(position int, m backend.Member, v backend.View, i backend.Inspecti
 
 func stateOf(st backend.StateInfo, f figures) State {
 	out := State{
-		Key: st.Key, Size: st.Size, SizeAt: given(st.SizeAt), Exchanged: given(st.Exchanged), Queued: st.Queued,
+		Key: st.Key, Size: st.Size, SizeAt: given(st.SizeAt), Exchanged: given(st.Exchanged), Resyncs: st.Resyncs, Gaps: st.Gaps, Queued: st.Queued,
 		Dropped: f.by("clusterchannel_dropped_total", "key", st.Key), Errors: f.by("clusterchannel_state_errors_total", "key", st.Key),
 	}
 	if !st.DigestAt.IsZero() {
