@@ -43,20 +43,35 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 }
 
 func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
-	c, err := d.params.TLSConfig(d.params.TLSMinVersion) // anew, so that files that were replaced count
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
-	}
-	if c.CipherSuites, err = d.params.cipherSuites(); err != nil {
 		return nil, err
 	}
-	if c.ServerName == "" {
-		if c.ServerName, _, err = net.SplitHostPort(addr); err != nil {
-			return nil, err
-		}
+	c, err := d.params.ServerTLS(host) // anew, so that files that were replaced count
+	if err != nil {
+		return nil, err
 	}
 	secure := tls.Client(conn, c)
 	return secure, secure.HandshakeContext(ctx)
+}
+
+// ServerTLS returns what a connection to a server of that host is encrypted by, from
+// the files as they are now; nil without TLS. Its error wraps driver.ErrConfig.
+func (p *Params) ServerTLS(host string) (*tls.Config, error) {
+	c, err := p.TLSConfig(p.TLSMinVersion)
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	if c == nil {
+		return nil, nil
+	}
+	if c.CipherSuites, err = p.cipherSuites(); err != nil {
+		return nil, err
+	}
+	if c.ServerName == "" {
+		c.ServerName = host
+	}
+	return c, nil
 }
 
 // conn is a connection that life may end.

@@ -39,7 +39,7 @@ func (d *doctor) examineRedis(ctx context.Context, config backend.Config) {
 	if len(d.reach(ctx, d.resolve(ctx, endpoints))) == 0 {
 		return
 	}
-	if p.TLS && !d.secure(ctx, endpoints, brokerTLS(p.Params, p.TLSMinVersion), nil) {
+	if p.TLS && !d.secure(ctx, endpoints, p.ServerTLS, nil) {
 		return
 	}
 	master := endpoints[0]
@@ -66,7 +66,7 @@ func withPort(addresses []string, port string) []string {
 // redisTLS returns what a client of that address is set to, nil without TLS.
 func redisTLS(p redis.Params, addr string) *tls.Config {
 	host, _, _ := net.SplitHostPort(addr) // it was dialled before
-	t, err := brokerTLS(p.Params, p.TLSMinVersion)(host)
+	t, err := p.ServerTLS(host)
 	if err != nil {
 		return nil // a handshake has succeeded with it
 	}

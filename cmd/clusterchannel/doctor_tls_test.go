@@ -67,6 +67,18 @@ func TestDoctorOldTLS(t *testing.T) {
 	sick{"too old", []string{old}, "tls", []string{"no version of TLS in common", "tls_min_version"}}.test(t)
 }
 
+// TestDoctorCipherSuite has a node with the only suites that it may use.
+func TestDoctorCipherSuite(t *testing.T) {
+	t.Parallel()
+	ca := testca.New(t)
+	old := encryptedRedis(t, ca, time.Now().Add(365*24*time.Hour), "--tls-protocols", "TLSv1.2", "--tls-ciphers", "ECDHE-ECDSA-AES256-GCM-SHA384") +
+		"&tls_ca_file=" + file(t, "ca.pem", string(ca.PEM)) + "&tls_cipher_suites="
+	d := doctor(t, old+"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")
+	d.has(t, "tls", "ok", "TLS 1.2")
+	d.has(t, "delivery", "ok")
+	sick{"no suite in common", []string{old + "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}, "tls", []string{"cipher suites"}}.test(t)
+}
+
 // TestDoctorGossipTLS has a peer with TLS whose certificate has expired, and a
 // node without TLS.
 func TestDoctorGossipTLS(t *testing.T) {
