@@ -11,17 +11,23 @@ import (
 	"github.com/clusterchannel/clusterchannel/persist"
 )
 
-// TestFull fills the disk for good.
-func TestFull(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("no small disk can be had: %v", err)
+// disk mounts a disk of that size at dir.
+func disk(t *testing.T, dir, size string) {
+	t.Helper()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("no disk of our own can be had: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// TestFull fills the disk for good.
+func TestFull(t *testing.T) {
+	dir := t.TempDir()
+	disk(t, dir, "256k")
 	path, filler := filepath.Join(dir, "state.db"), filepath.Join(dir, "filler")
 	n := open(t, "sqlite:"+path, func(o *persist.Options) { o.Interval = 20 * time.Millisecond })
 	w := wordsOf("before")

@@ -29,14 +29,7 @@ func lockable(t *testing.T) (dir string, write func(allowed bool)) {
 			}
 		}
 	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skipf("no disk that is read-only can be had: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	disk(t, dir, "4m")
 	return dir, func(allowed bool) {
 		flags := uintptr(syscall.MS_REMOUNT)
 		if !allowed {

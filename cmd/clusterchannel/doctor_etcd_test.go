@@ -74,14 +74,5 @@ func TestDoctorEtcdTLS(t *testing.T) {
 		})
 		return "etcd://" + s.Addr() + "?cluster=c"
 	}
-	sound := serve(time.Now().Add(365 * 24 * time.Hour))
-	d := doctor(t, sound+trust)
-	d.has(t, "tls", "ok", "127.0.0.1", "until")
-	d.has(t, "delivery", "ok")
-	for _, s := range []sick{
-		{"expired", []string{serve(time.Now().Add(-time.Minute)) + trust}, "tls", []string{"expired", "renew"}},
-		{"unknown authority", []string{sound + "&tls=true"}, "tls", []string{"tls_ca_file"}},
-	} {
-		s.test(t)
-	}
+	certificates(t, trust, serve)
 }

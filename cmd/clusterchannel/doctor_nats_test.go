@@ -34,14 +34,5 @@ func TestDoctorNATSTLS(t *testing.T) {
 		})
 		return "nats://" + s.Addr() + "?cluster=c"
 	}
-	sound := start(time.Now().Add(365 * 24 * time.Hour))
-	d := doctor(t, sound+trust)
-	d.has(t, "tls", "ok", "127.0.0.1", "until")
-	d.has(t, "delivery", "ok")
-	for _, s := range []sick{
-		{"expired", []string{start(time.Now().Add(-time.Minute)) + trust}, "tls", []string{"expired", "renew"}},
-		{"unknown authority", []string{sound + "&tls=true"}, "tls", []string{"tls_ca_file"}},
-	} {
-		s.test(t)
-	}
+	certificates(t, trust, start)
 }

@@ -51,6 +51,23 @@ func TestDoctorTLS(t *testing.T) {
 	}
 }
 
+// certificates shows the doctor a server with a sound certificate, one whose has
+// expired, and the sound one to a node that does not trust its authority. serve
+// starts a server whose certificate ends then, and returns its URL.
+func certificates(t *testing.T, trust string, serve func(until time.Time) string) {
+	t.Helper()
+	sound := serve(time.Now().Add(365 * 24 * time.Hour))
+	d := doctor(t, sound+trust)
+	d.has(t, "tls", "ok", "127.0.0.1", "until")
+	d.has(t, "delivery", "ok")
+	for _, s := range []sick{
+		{"expired", []string{serve(time.Now().Add(-time.Minute)) + trust}, "tls", []string{"expired", "renew"}},
+		{"unknown authority", []string{sound + "&tls=true"}, "tls", []string{"tls_ca_file"}},
+	} {
+		s.test(t)
+	}
+}
+
 // TestDoctorOldTLS has a server that speaks TLS 1.1 at most, with a node that is
 // told to take that, and one that is not.
 func TestDoctorOldTLS(t *testing.T) {
