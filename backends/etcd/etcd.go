@@ -109,6 +109,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 func init() { backend.Register("etcd", Open) }
@@ -148,6 +149,9 @@ func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Drive
 	p, err := parse(o.Params)
 	if err != nil {
 		return nil, err
+	}
+	if err := params.RequireCluster(o.Cluster); err != nil {
+		return nil, fmt.Errorf("etcd: %w", err)
 	}
 	record, err := encodeMember(o.Self)
 	if err != nil {

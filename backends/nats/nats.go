@@ -105,6 +105,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 func init() { backend.Register("nats", Open) }
@@ -122,6 +123,9 @@ func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Drive
 	s, err := parse(o.Params, o.Cluster, o.Self.Name)
 	if err != nil {
 		return nil, err
+	}
+	if err := params.RequireCluster(o.Cluster); err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)

@@ -122,6 +122,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // maxFrame is far below what a server lets wait for one subscriber before it
@@ -158,8 +159,8 @@ func (op Opener) Open(ctx context.Context, o driver.Options, h driver.Handler) (
 	if err != nil {
 		return nil, err
 	}
-	if o.Cluster == "" {
-		return nil, fmt.Errorf("redis: %w: cluster: is empty; a server is shared, so a name is required", driver.ErrConfig)
+	if err := params.RequireCluster(o.Cluster); err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
 	}
 	if op.Credentials != nil && p.Password != "" {
 		return nil, bad("password", "is given, but the service supplies the credentials itself; leave it out")

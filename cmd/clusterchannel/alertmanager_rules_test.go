@@ -18,14 +18,15 @@ import (
 	"testing"
 	"time"
 
-	servers "github.com/clusterchannel/clusterchannel/conformance/process"
+	local "github.com/clusterchannel/clusterchannel/conformance/process"
+	"github.com/clusterchannel/clusterchannel/conformance/servers"
 )
 
 // measured starts a Prometheus that scrapes the metric load from the test every
 // second: a scrape that takes longer than its timeout ends the series.
 func measured(t *testing.T) (url string, load *atomic.Int64) {
 	t.Helper()
-	path, err := servers.Find("prometheus")
+	path, err := local.Find("prometheus")
 	if err != nil {
 		t.Skip(err)
 	}
@@ -34,8 +35,8 @@ func measured(t *testing.T) (url string, load *atomic.Int64) {
 	t.Cleanup(target.Close)
 	conf := file(t, "prometheus.yml", fmt.Sprintf(
 		"global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs: [{job_name: test, static_configs: [{targets: [%q]}]}]\n", target.Listener.Addr()))
-	addr, data := net.JoinHostPort("127.0.0.1", strconv.Itoa(servers.Port(t))), t.TempDir()
-	servers.Start(t, servers.Spec{
+	addr, data := net.JoinHostPort("127.0.0.1", strconv.Itoa(local.Port(t))), t.TempDir()
+	local.Start(t, local.Spec{
 		Path: path, Addr: addr, Data: data,
 		Args:  []string{"--config.file=" + conf, "--storage.tsdb.path=" + data, "--web.listen-address=" + addr},
 		Ready: func(context.Context, string) error { _, err := get("http://" + addr + "/-/ready"); return err },
@@ -52,17 +53,21 @@ const ruleFile = `groups:
   rules: [{alert: Second, expr: load > 2}]
 `
 
-// evaluators starts three instances that evaluate the rules.
+// evaluators starts three instances that evaluate the rules, by gossip unless more
+// names another backend.
 func evaluators(t *testing.T, hook *sink, query string, more ...string) (all []*process, urls []string) {
 	t.Helper()
+	gossip := !slices.ContainsFunc(more, func(arg string) bool { return strings.HasPrefix(arg, "--cluster.backend=") })
+	if gossip {
+		more = append(slices.Clone(more), "--cluster.listen-address=127.0.0.1:0", "--cluster.label=rules-test")
+	}
 	args := append([]string{
 		"--config.file=" + file(t, "am.yml", hook.config()), "--storage.path=", "--cluster.peer-timeout=2s",
-		"--cluster.listen-address=127.0.0.1:0", "--cluster.label=rules-test",
 		"--rules.file=" + file(t, "rules.yml", ruleFile), "--rules.query-url=" + query,
 	}, more...)
 	for _, name := range []string{"a", "b", "c"} {
 		p, url := instance(t, append(slices.Clone(args), "--cluster.peer-name="+name)...)
-		if len(urls) == 0 {
+		if gossip && len(urls) == 0 {
 			args = append(args, "--cluster.peer="+gossipAddress(t, url))
 		}
 		p.eventually(t, func() error { _, err := get(url + "/-/ready"); return err })
@@ -193,9 +198,37 @@ func TestRulesOnSomeInstances(t *testing.T) {
 
 func TestRulesOnOneInstance(t *testing.T) {
 	t.Parallel()
+	for backend, server := range map[string]func(t *testing.T) (param string){
+		"memberlist": nil,
+		"redis": func(t *testing.T) string {
+			return "address=" + servers.Start(t, servers.Redis(), servers.Options{}).Addr()
+		},
+		"nats": func(t *testing.T) string {
+			return "servers=" + servers.Start(t, servers.NATS(), servers.Options{}).Addr()
+		},
+		"etcd": func(t *testing.T) string {
+			return "endpoints=" + servers.Start(t, servers.Etcd(), servers.Options{}).Addr()
+		},
+	} {
+		t.Run(backend, func(t *testing.T) {
+			args := []string{"--rules.single-evaluation"}
+			if server != nil {
+				if testing.Short() {
+					t.Skip("in short mode one backend is used")
+				}
+				args = append(args, "--cluster.backend="+backend, "--cluster.name=rules-test", "--cluster.param="+server(t))
+			}
+			onOneInstance(t, args...)
+		})
+	}
+}
+
+// onOneInstance has each group evaluated by one instance, whose alerts all have,
+// and by another when that one is killed.
+func onOneInstance(t *testing.T, args ...string) {
 	query, load := measured(t)
 	hook := newSink(t)
-	nodes, urls := evaluators(t, hook, query, "--rules.single-evaluation")
+	nodes, urls := evaluators(t, hook, query, args...)
 	const evaluated = "clusterchannel_scheduler_groups_evaluated"
 	nodes[0].eventually(t, func() error {
 		sum := 0

@@ -36,6 +36,9 @@ func parse(o driver.Options) (*pgx.ConnConfig, error) {
 	if err := params.Decode(o.Params, &p); err != nil {
 		return nil, err
 	}
+	if err := params.RequireCluster(o.Cluster); err != nil {
+		return nil, err
+	}
 	hosts, ports, err := hostsAndPorts(p.Address)
 	if err != nil {
 		return nil, err
