@@ -223,9 +223,10 @@ func lifeAddRemoveState(e *env) {
 		return nil
 	})
 	kept[0].write([]byte("another"))
-	e.eventually(e.limit(joiner), "the state that stayed works", func() error { return holdAll(1, kept...) })
+	kept[1].write([]byte("and one back"))
+	e.eventually(e.limit(joiner), "the state that stayed works", func() error { return holdAll(2, kept...) })
 
-	// A key that is free again starts anew.
+	// What either sent before has arrived by now, so a key that is free starts anew.
 	again := addSets("key-1", nodes)
 	again[0].write([]byte("again"))
 	e.eventually(e.limit(joiner), "a key is free after Remove", func() error { return holdAll(1, again...) })
