@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
@@ -72,13 +74,25 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 	return nil
 }
 
+// AfterApply refuses flags that would be ignored.
+func (c *doctorCmd) AfterApply(k *kong.Context) error {
+	instead := ""
+	switch {
+	case c.Source != "":
+		instead = "a source"
+	case c.ConfigINI != "":
+		instead = "--config.ini"
+	}
+	return c.Cluster.conflict(k, instead)
+}
+
 // config returns the configuration of the channel, and whether there is to be
 // one.
 func (c *doctorCmd) config() (backend.Config, bool, error) {
 	source := c.Source
 	switch {
-	case source != "" && (c.ConfigINI != "" || c.Cluster.Config != ""):
-		return backend.Config{}, false, fmt.Errorf("%w: a source is given beside --config.ini or --cluster.config; one of them is enough", backend.ErrConfig)
+	case source != "" && c.ConfigINI != "":
+		return backend.Config{}, false, fmt.Errorf("%w: a source is given beside --config.ini; one of them is enough", backend.ErrConfig)
 	case strings.Contains(source, "://"):
 		config, err := backend.ParseURL(source)
 		return config, err == nil, err

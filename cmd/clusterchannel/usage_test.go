@@ -17,11 +17,11 @@ func TestBadInvocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = busy.Close() })
+	bare := func(args ...string) []string {
+		return append([]string{"alertmanager", "--storage.path=", "--web.listen-address=127.0.0.1:0", "--web.external-url=http://127.0.0.1"}, args...)
+	}
 	am := func(args ...string) []string {
-		return append([]string{
-			"alertmanager", "--storage.path=", "--web.listen-address=127.0.0.1:0", "--web.external-url=http://127.0.0.1",
-			"--cluster.listen-address=127.0.0.1:0",
-		}, args...)
+		return bare(append([]string{"--cluster.listen-address=127.0.0.1:0"}, args...)...)
 	}
 	for name, c := range map[string]struct {
 		args []string
@@ -30,10 +30,14 @@ func TestBadInvocations(t *testing.T) {
 		"no command":            {nil, []string{"alertmanager", "demo"}},
 		"unknown command":       {[]string{"alertmanger"}, []string{"alertmanger"}},
 		"unknown flag":          {am(sound, "--cluster.pear=x"), []string{"--cluster.pear"}},
-		"unknown backend":       {am(sound, "--cluster.backend=carrier-pigeon"), []string{"carrier-pigeon", "memberlist"}},
-		"no name on redis":      {am(sound, "--cluster.backend=redis"), []string{"redis", "cluster", "name is required"}},
-		"no name on nats":       {am(sound, "--cluster.backend=nats"), []string{"nats", "cluster", "name is required"}},
-		"no name on etcd":       {am(sound, "--cluster.backend=etcd"), []string{"etcd", "cluster", "name is required"}},
+		"unknown backend":       {bare(sound, "--cluster.backend=carrier-pigeon"), []string{"carrier-pigeon", "memberlist"}},
+		"flag beside a file":    {bare(sound, "--cluster.config="+file(t, "c.yml", "backend: memory\ncluster: c\n"), "--cluster.backend=nats"), []string{"--cluster.backend", "--cluster.config"}},
+		"flag beside an ini":    {bare(sound, "--config.ini="+file(t, "c.ini", "[unified_alerting]\n"), "--cluster.label=c"), []string{"--cluster.label", "--config.ini"}},
+		"flag beside a source":  {[]string{"doctor", "redis://localhost:1?cluster=c", "--cluster.config=" + absent}, []string{"--cluster.config", "a source"}},
+		"flag of gossip":        {bare(sound, "--cluster.backend=redis", "--cluster.name=c", "--cluster.peer=x:1"), []string{"--cluster.peer", "memberlist", "redis"}},
+		"no name on redis":      {bare(sound, "--cluster.backend=redis"), []string{"redis", "cluster", "name is required"}},
+		"no name on nats":       {bare(sound, "--cluster.backend=nats"), []string{"nats", "cluster", "name is required"}},
+		"no name on etcd":       {bare(sound, "--cluster.backend=etcd"), []string{"etcd", "cluster", "name is required"}},
 		"unknown parameter":     {am(sound, "--cluster.param=colour=red"), []string{"colour", "listen_address"}},
 		"parameter's value":     {am(sound, "--cluster.param=gossip_interval=fast"), []string{"gossip_interval", "fast"}},
 		"bad duration":          {am(sound, "--cluster.peer-timeout=fast"), []string{"--cluster.peer-timeout", "fast"}},
@@ -45,8 +49,8 @@ func TestBadInvocations(t *testing.T) {
 		"bad external URL":      {am(sound, "--web.external-url=ftp://x"), []string{"external url", "ftp"}},
 		"no config file":        {am("--config.file=" + absent), []string{"config file", absent}},
 		"broken config file":    {am("--config.file=" + file(t, "broken.yml", "route:\n  receiver: [")), []string{"broken.yml", "line 2"}},
-		"no cluster config":     {am(sound, "--cluster.config="+absent), []string{absent}},
-		"broken cluster config": {am(sound, "--cluster.config="+file(t, "cluster.yml", "backnd: memberlist\n")), []string{"cluster.yml", "backnd"}},
+		"no cluster config":     {bare(sound, "--cluster.config="+absent), []string{absent}},
+		"broken cluster config": {bare(sound, "--cluster.config="+file(t, "cluster.yml", "backnd: memberlist\n")), []string{"cluster.yml", "backnd"}},
 		"no TLS settings":       {am(sound, "--cluster.tls-config="+absent), []string{"tls_config_file", absent}},
 		"busy gossip port":      {am(sound, "--cluster.listen-address="+busy.Addr().String()), []string{busy.Addr().String(), "in use"}},
 		"busy web port":         {am(sound, "--web.listen-address="+busy.Addr().String()), []string{busy.Addr().String(), "in use"}},
