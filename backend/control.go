@@ -75,7 +75,7 @@ func (n *node) controlLoop() {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for wake := now; ; {
 		select {
 		case <-n.work.Done():
 			return
@@ -83,10 +83,22 @@ func (n *node) controlLoop() {
 		case <-timer.C:
 		}
 		now = time.Now()
+		c.stoodStill(now.Sub(wake))
 		c.handle(n.inbox.take(), now)
 		next := c.tick(now)
 		c.update(now)
-		timer.Reset(max(time.Until(next), time.Millisecond))
+		wait := max(time.Until(next), time.Millisecond)
+		timer.Reset(wait)
+		wake = time.Now().Add(wait)
+	}
+}
+
+// stoodStill takes in that the loop runs so much later than it was to: this process
+// was stopped, or had no processor, and what it did not hear then says nothing of
+// the link.
+func (c *control) stoodStill(late time.Duration) {
+	if late > c.interval()/2 {
+		c.heardAt = c.heardAt.Add(late)
 	}
 }
 
