@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,8 +26,14 @@ const repeatAfter = 10 * time.Second
 
 type libraryLog struct {
 	mu   sync.Mutex
-	open []*slog.Logger       // of the drivers that are open
-	last map[string]time.Time // by format; go-redis has a limited number of them
+	open []*slog.Logger     // of the drivers that are open
+	last map[line]time.Time // of late
+}
+
+// line is a kind of line in one log.
+type line struct {
+	log    *slog.Logger
+	format string
 }
 
 // attach passes lines on to l until detach is called.
@@ -54,16 +61,18 @@ func (g *libraryLog) Printf(ctx context.Context, format string, args ...any) {
 func (g *libraryLog) target(format string) *slog.Logger {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	if at, ok := g.last[format]; ok && now.Sub(at) < repeatAfter {
+	to := slog.Default()
+	if n := len(g.open); n > 0 {
+		to = g.open[n-1]
+	}
+	now, of := time.Now(), line{to, format}
+	maps.DeleteFunc(g.last, func(_ line, at time.Time) bool { return now.Sub(at) >= repeatAfter })
+	if _, ok := g.last[of]; ok {
 		return nil
 	}
 	if g.last == nil {
-		g.last = map[string]time.Time{}
+		g.last = map[line]time.Time{}
 	}
-	g.last[format] = now
-	if n := len(g.open); n > 0 {
-		return g.open[n-1]
-	}
-	return slog.Default()
+	g.last[of] = now
+	return to
 }
