@@ -31,7 +31,7 @@ func (s *session) Frame(b []byte) {
 }
 
 // receive takes in one frame: updates go to their states, control frames to the
-// control loop.
+// control loop. At depth 0 b is the driver's again afterwards.
 func (n *node) receive(s *session, b []byte, depth int) {
 	f := frames.Get().(*wire.Frame)
 	defer frames.Put(f)
@@ -68,7 +68,10 @@ func (n *node) receive(s *session, b []byte, depth int) {
 		if len(f.To) > 0 && string(f.To) != n.self.Instance {
 			return
 		}
-		if !n.inbox.frame(slices.Clone(b)) {
+		if depth == 0 { // else b was put together here, and is nobody else's
+			b = slices.Clone(b)
+		}
+		if !n.inbox.frame(b) {
 			n.reject("overflow", "control frames arrive faster than they are handled")
 		}
 	}
