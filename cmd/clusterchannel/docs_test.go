@@ -163,7 +163,10 @@ func (r *reader) node(args []string) {
 	for i := range args {
 		args[i] = r.located(args[i])
 	}
-	args = append(args, "--web.listen-address=127.0.0.1:0", "--cluster.settle-timeout=3s")
+	args = append(args, "--web.listen-address=127.0.0.1:0")
+	if line := strings.Join(args, " "); !strings.Contains(line, "--config.ini=") && !strings.Contains(line, "--cluster.config=") {
+		args = append(args, "--cluster.settle-timeout=3s")
+	}
 	if !strings.Contains(strings.Join(args, " "), "--storage.path=") {
 		args = append(args, "--storage.path=")
 	}
