@@ -178,6 +178,12 @@ func TestEventsAreBounded(t *testing.T) {
 	bus := memory.NewBus()
 	a := open(t, bus, "a")
 	_, url := serve(t, status.Options{Channel: a.ClusterChannel, Events: 3})
+	testkit.Eventually(t, patience, func() error { // its own events take room as well
+		if ready := look(t, url).Node.Ready; ready == "settling" {
+			return fmt.Errorf("a is %s", ready)
+		}
+		return nil
+	})
 	for i := range 4 {
 		name := fmt.Sprint("n", i)
 		open(t, bus, name)
