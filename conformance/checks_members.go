@@ -328,5 +328,5 @@ func membersSlowMergeKeepsSeat(e *env) {
 	e.unchanged(3*e.h.Timing.Detect, nodes...)
 	cancel()
 	release()
-	e.eventually(e.limit(joiner), "what was stuck is merged", func() error { return holdAll(1+slow[2].written(), slow...) })
+	e.eventually(e.patience(), "what was stuck is merged", func() error { return holdAll(1+slow[2].written(), slow...) })
 }
