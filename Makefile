@@ -15,10 +15,12 @@ build:
 	$(GO) build ./...
 
 # What the tests need beyond Go: a real Alertmanager, and the backends' servers,
-# as programs and, where a container engine answers, as images.
+# as programs and, where a container engine answers, as images. Some tests run
+# processes beside containers, also where the images were pulled.
 servers:
 	.ci/install
 	conformance/images/build
+	conformance/images/build --binaries
 
 # Everything, faults included.
 test: servers
