@@ -14,6 +14,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backends/nats"
 	"github.com/clusterchannel/clusterchannel/conformance/netfault"
+	"github.com/clusterchannel/clusterchannel/conformance/servers"
 	"github.com/clusterchannel/clusterchannel/internal/testkit"
 )
 
@@ -94,6 +95,19 @@ func openDriverFor(t testing.TB, params map[string]string, r *recorder) driver.D
 	return d
 }
 
+// openBehindProxy opens a driver whose link to its server passes a proxy.
+func openBehindProxy(t *testing.T) (*servers.Server, *netfault.Proxy, driver.Driver, *recorder) {
+	t.Helper()
+	s := start(t, base)
+	p, err := netfault.Listen(s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() }) // the test is over
+	d, r := openDriver(t, map[string]string{"servers": p.Addr()})
+	return s, p, d, r
+}
+
 func closeDriver(t testing.TB, d driver.Driver) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -106,13 +120,7 @@ func closeDriver(t testing.TB, d driver.Driver) {
 // TestBroadcastWhileDisconnected: what is sent while there is no server is an
 // error, and does not arrive later.
 func TestBroadcastWhileDisconnected(t *testing.T) {
-	s := start(t, base)
-	p, err := netfault.Listen(s.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close() //nolint:errcheck // the test is over
-	d, r := openDriver(t, map[string]string{"servers": p.Addr()})
+	s, _, d, r := openBehindProxy(t)
 	s.Stop(t)
 	testkit.Eventually(t, 20*time.Second, func() error { return r.up(false) })
 	for i := range 100 {
@@ -135,13 +143,7 @@ func TestBroadcastWhileDisconnected(t *testing.T) {
 
 // TestBroadcastEndsWithItsContext: a server that takes nothing holds nobody up.
 func TestBroadcastEndsWithItsContext(t *testing.T) {
-	s := start(t, base)
-	p, err := netfault.Listen(s.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close() //nolint:errcheck // the test is over
-	d, r := openDriver(t, map[string]string{"servers": p.Addr()})
+	_, p, d, r := openBehindProxy(t)
 	p.Set(netfault.Stall)
 	defer p.Set(netfault.Refuse)
 	slowest := time.Duration(0)
@@ -161,7 +163,7 @@ func TestBroadcastEndsWithItsContext(t *testing.T) {
 	short, cancelShort := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancelShort()
 	began := time.Now()
-	err = d.Close(short)
+	err := d.Close(short)
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("Close took %v (%v), past its context", took, err)
 	}
@@ -170,13 +172,7 @@ func TestBroadcastEndsWithItsContext(t *testing.T) {
 // TestCancelledBroadcastKeepsTheLink: a node that leaves in the midst of a large
 // frame can say goodbye.
 func TestCancelledBroadcastKeepsTheLink(t *testing.T) {
-	s := start(t, base)
-	p, err := netfault.Listen(s.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close() //nolint:errcheck // the test is over
-	d, r := openDriver(t, map[string]string{"servers": p.Addr()})
+	_, p, d, r := openBehindProxy(t)
 	p.Delay(20 * time.Millisecond) // for each 32 KiB
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -200,13 +196,7 @@ func TestCancelledBroadcastKeepsTheLink(t *testing.T) {
 // TestFloodIsHeldBack: on a slow link a sender is not far ahead of what it hears,
 // so that heartbeats are not late.
 func TestFloodIsHeldBack(t *testing.T) {
-	s := start(t, base)
-	p, err := netfault.Listen(s.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close() //nolint:errcheck // the test is over
-	d, r := openDriver(t, map[string]string{"servers": p.Addr()})
+	_, p, d, r := openBehindProxy(t)
 	p.Delay(5 * time.Millisecond) // for each 32 KiB
 	for i := range 100 {
 		if err := d.Broadcast(t.Context(), make([]byte, 64<<10)); err != nil {
