@@ -70,10 +70,7 @@ exec "$@" --user="$(id -un)"
 
 func startMaria(t *testing.T) *process.Server {
 	t.Helper()
-	path, err := process.Find("mariadbd")
-	if err != nil {
-		t.Skipf("there is no MariaDB: %v", err)
-	}
+	path := process.Need(t, "mariadbd")
 	script := t.TempDir() + "/mariadb.sh"
 	if err := os.WriteFile(script, []byte(mariaScript), 0o755); err != nil {
 		t.Fatal(err)

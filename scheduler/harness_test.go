@@ -56,10 +56,7 @@ func (e *exporter) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 // second: a scrape that takes longer than its timeout ends the series.
 func startPrometheus(t *testing.T) (*process.Server, *exporter) {
 	t.Helper()
-	path, err := process.Find("prometheus")
-	if err != nil {
-		t.Skip(err)
-	}
+	path := process.Need(t, "prometheus")
 	e := &exporter{values: map[string]float64{"load": 0}}
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)

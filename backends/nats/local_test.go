@@ -30,13 +30,7 @@ func startLocal(t testing.TB, conf string, files ...string) *local {
 // contents in turn.
 func startLocalAt(t testing.TB, port int, conf string, files ...string) *local {
 	t.Helper()
-	path, err := process.Find("nats-server")
-	if err != nil && os.Getenv("CLUSTERCHANNEL_SERVERS") == "required" {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Skip(err)
-	}
+	path := process.Need(t, "nats-server")
 	l := &local{dir: t.TempDir()}
 	for i := 0; i+1 < len(files); i += 2 {
 		l.write(t, files[i], files[i+1])

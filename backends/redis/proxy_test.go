@@ -21,10 +21,7 @@ import (
 // returns its address.
 func runProxy(t *testing.T, program, config string, args func(file string) []string) string {
 	t.Helper()
-	path, err := process.Find(program)
-	if err != nil {
-		t.Skipf("%s is not installed", program)
-	}
+	path := process.Need(t, program)
 	addr := fmt.Sprintf("127.0.0.1:%d", process.Port(t))
 	file := write(t, filepath.Join(t.TempDir(), program), fmt.Appendf(nil, config, addr))
 	process.Start(t, process.Spec{Path: path, Args: args(file), Addr: addr, Data: t.TempDir(), Ready: accepts})

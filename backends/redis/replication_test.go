@@ -25,10 +25,7 @@ func local(t *testing.T, args ...string) *process.Server {
 
 func program(t *testing.T, name, config string, args ...string) *process.Server {
 	t.Helper()
-	path, err := process.Find(name)
-	if err != nil {
-		t.Skipf("%s is not installed", name)
-	}
+	path := process.Need(t, name)
 	port, dir := process.Port(t), t.TempDir()
 	var all []string
 	if config != "" {

@@ -26,10 +26,7 @@ import (
 // second: a scrape that takes longer than its timeout ends the series.
 func measured(t *testing.T) (url string, load *atomic.Int64) {
 	t.Helper()
-	path, err := local.Find("prometheus")
-	if err != nil {
-		t.Skip(err)
-	}
+	path := local.Need(t, "prometheus")
 	load = &atomic.Int64{}
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintf(w, "load %d\n", load.Load()) }))
 	t.Cleanup(target.Close)

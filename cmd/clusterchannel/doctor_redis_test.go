@@ -21,10 +21,7 @@ import (
 // the others as the test does.
 func localRedis(t *testing.T, program string, args ...string) *local.Server {
 	t.Helper()
-	path, err := local.Find(program)
-	if err != nil {
-		t.Skipf("%s is not installed", program)
-	}
+	path := local.Need(t, program)
 	port := local.Port(t)
 	return local.Start(t, local.Spec{
 		Path: path, Addr: fmt.Sprintf("127.0.0.1:%d", port), Data: t.TempDir(),

@@ -222,10 +222,7 @@ func TestDoctorRedis(t *testing.T) {
 // TestDoctorProxy meets nutcracker, which passes no subscription on.
 func TestDoctorProxy(t *testing.T) {
 	t.Parallel()
-	path, err := local.Find("nutcracker")
-	if err != nil {
-		t.Skip("nutcracker is not installed")
-	}
+	path := local.Need(t, "nutcracker")
 	server := servers.Start(t, servers.Redis(), servers.Options{})
 	addr := fmt.Sprintf("127.0.0.1:%d", local.Port(t))
 	conf := file(t, "nutcracker.yml", "pool:\n  listen: "+addr+"\n  redis: true\n  servers:\n    - "+server.Addr()+":1\n")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 )
 
 // Cache is the directory in which conformance/images/build leaves the binaries
@@ -31,4 +32,19 @@ func Find(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no %s in PATH or %s: run .ci/install and conformance/images/build --binaries", name, Cache())
+}
+
+// Need returns what Find does. Without the program the test is skipped, or fails
+// where the environment variable CLUSTERCHANNEL_SERVERS is "required".
+func Need(t testing.TB, name string) string {
+	t.Helper()
+	path, err := Find(name)
+	switch {
+	case err == nil:
+	case os.Getenv("CLUSTERCHANNEL_SERVERS") == "required":
+		t.Fatal(err)
+	default:
+		t.Skip(err)
+	}
+	return path
 }
