@@ -1,0 +1,217 @@
+package core
+
+import "time"
+
+// A Message is a decoded frame that is no update. The codec bounds every list and
+// every length before it allocates; the core checks what the values mean. Every
+// message carries, in the frame's header, the instance that made it.
+type Message interface{ message() }
+
+// The messages.
+type (
+	// Heartbeat: the node lives. It is what a bus's membership is made of; with
+	// native membership it is a rare mark that tells numbers and the view's digest.
+	Heartbeat struct {
+		Member      Member // Instance is that of the frame's header
+		Incarnation uint32
+		Count       uint64        // grows with every heartbeat of the instance; only a higher one is a sign of life
+		Interval    time.Duration // until the next; on the wire in milliseconds
+		Hello       bool          // asks for a List
+		Leaving     bool          // it is about to leave; sticky
+		Worth       Worth         // what an exchange with it is worth
+		View        ViewDigest
+		Numbers     []Last     // its own last numbers: of keys that changed lately, and of some others in turn
+		Departed    []Departed // the last numbers of members that have just gone
+	}
+
+	// Goodbye: the node has left; this is its last frame.
+	Goodbye struct {
+		Incarnation uint32
+		Count       uint64
+		Numbers     []Last
+	}
+
+	// Void: the sender holds this incarnation of Instance for gone, yet hears it go
+	// on. Whom it names raises its incarnation.
+	Void struct {
+		Instance    string
+		Incarnation uint32
+	}
+
+	// List: who the members are, as the sender sees it. To is empty for an answer to
+	// a Hello.
+	List struct {
+		To      string
+		Members []ListMember
+	}
+
+	// ListRequest asks To for a List.
+	ListRequest struct{ To string }
+
+	// Missing asks the origin To to send updates again.
+	Missing struct {
+		To    string
+		Wants []Want
+	}
+
+	// Kept is an origin's answer to Missing, besides the updates themselves: its
+	// true last numbers, and what it no longer keeps. All may learn from it.
+	Kept struct {
+		Incarnation uint32
+		Keys        []KeptKey
+	}
+
+	// Pull asks To to compare states. With HasRoot one digest stands for the
+	// digests of all Keys, and Items only tell of holes.
+	Pull struct {
+		To      string
+		ID      uint64
+		HasRoot bool
+		Root    uint64
+		Keys    uint64 // how many states Root stands for
+		Items   []PullItem
+	}
+
+	// Answer answers the pulls of one or more askers, in one or more frames.
+	Answer struct {
+		For    []Asker
+		Worth  Worth
+		Items  []AnswerItem
+		Differ bool     // the roots differ: the asker is to send a digest a state
+		End    bool     // nothing comes after this one, in the order of sending
+		Sent   []string // with End: the keys that were sent with data
+	}
+
+	// Push gives To a state that it lacks, unasked.
+	Push struct {
+		To     string
+		Key    string
+		Digest uint64
+		Data   []byte
+	}
+)
+
+func (*Heartbeat) message()   {}
+func (*Goodbye) message()     {}
+func (*Void) message()        {}
+func (*List) message()        {}
+func (*ListRequest) message() {}
+func (*Missing) message()     {}
+func (*Kept) message()        {}
+func (*Pull) message()        {}
+func (*Answer) message()      {}
+func (*Push) message()        {}
+
+// Worth is what an answer of a node is worth.
+type Worth uint8
+
+// The values of Worth. The zero value is the least.
+const (
+	Joining   Worth = iota // its own first exchange is not over
+	Repairing              // attached again, and the comparison of that is open
+	Whole                  // ready
+)
+
+// ViewDigest stands for the list of the members that have been steady.
+type ViewDigest struct {
+	Hash  uint64 // the exclusive or of a hash of each one's instance
+	Count uint64
+}
+
+// Last is an origin's last number for one key.
+type Last struct {
+	Key    string
+	Number uint64
+}
+
+// Departed are the last numbers of a member that has gone.
+type Departed struct {
+	Instance    string
+	Incarnation uint32
+	Numbers     []Last
+}
+
+// ListMember is a member in a List.
+type ListMember struct {
+	Member      Member
+	Incarnation uint32
+	Count       uint64 // of its last heartbeat
+	Interval    time.Duration
+	Worth       Worth
+}
+
+// Want are the numbers of one key that are asked for.
+type Want struct {
+	Key         string
+	Incarnation uint32
+	Numbers     Ranges
+}
+
+// KeptKey is what an origin says of one key: its last number, and which of those
+// that were asked for it does not keep any more.
+type KeptKey struct {
+	Key  string
+	Last uint64
+	Gone Ranges
+}
+
+// Numbers are numbers of one origin, for one key that is known from around it.
+type Numbers struct {
+	Origin      string
+	Incarnation uint32
+	Ranges      Ranges
+}
+
+// PullItem is one state in a Pull.
+type PullItem struct {
+	Key       string
+	HasDigest bool
+	Digest    uint64
+	Holes     []Numbers // that the asker wants closed
+	All       bool      // it wants all numbers: it has none of its own yet
+}
+
+// Asker is a pull that an Answer answers.
+type Asker struct {
+	Instance string
+	ID       uint64
+}
+
+// AnswerItem is one state in an Answer. An empty Key with the verdict Equal
+// stands for all states of the pull's root.
+type AnswerItem struct {
+	Key       string
+	Outcome   Outcome
+	HasDigest bool
+	Digest    uint64
+	Data      []byte
+	Numbers   []Numbers // with Equal and Data: what of the holes asked about is in the state
+}
+
+// Outcome is how a state of a pull is answered.
+type Outcome uint8
+
+// The values of Outcome.
+const (
+	Equal   Outcome = iota // the digests agree
+	Data                   // here is the state
+	Lacking                // no such state here
+	Busy                   // slow, failing or full; the answer may follow
+	Later                  // the budget is spent; ask again, or somebody else
+)
+
+// Head travels with the transport's own full state, beside the states: it is to
+// a native exchange what Answer is to a Pull. Foreign peers skip it.
+type Head struct {
+	Instance string
+	Worth    Worth
+	View     ViewDigest
+	Items    []AnswerItem // without data
+}
+
+// Range is the numbers First to Last, both included.
+type Range struct{ First, Last uint64 }
+
+// Ranges is a set of numbers: ranges in order, apart from each other by at least
+// one. The zero value is the empty set.
+type Ranges []Range
