@@ -16,6 +16,29 @@ import (
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
+var broadcastChecks = []*check{
+	{name: "broadcast/reaches-others", level: basic, rules: []int{1}, body: broadcastReachesOthers,
+		holds: "every other member is given the exact bytes, the sender nothing"},
+	{name: "broadcast/any-bytes", level: basic, rules: []int{1}, body: broadcastAnyBytes,
+		holds: "payloads that are empty, binary or invalid UTF-8 arrive as they were sent"},
+	{name: "broadcast/keys-apart", level: basic, rules: []int{1, 14}, body: broadcastKeysApart,
+		holds: "a state with a hostile key is given its own updates and no others"},
+	{name: "broadcast/buffer-not-kept", level: basic, rules: []int{3}, body: broadcastBufferNotKept,
+		holds: "sender and receiver may overwrite a buffer once the call that carried it has returned"},
+	{name: "broadcast/reentrant", level: basic, rules: []int{3, 6}, body: broadcastReentrant,
+		holds: "Merge may broadcast under the state's lock; an echo costs no frame"},
+	{name: "broadcast/never-blocks", level: fault, rules: []int{3, 4}, alone: true, body: broadcastNeverBlocks,
+		holds: "10,000 broadcasts to a stalled server return within a second; drops are counted and repaired"},
+	{name: "broadcast/size-matrix", level: basic, rules: []int{5}, body: broadcastSizeMatrix,
+		holds: "payloads of 1 byte to 8 MiB arrive whole; a larger one than the limit is refused with ErrTooLarge"},
+	{name: "broadcast/concurrent", level: basic, rules: []int{1}, body: broadcastConcurrent,
+		holds: "the states are equal after sixteen goroutines on each of three nodes have written"},
+	{name: "broadcast/bad-peer-bytes", level: basic, rules: []int{7, 14}, body: broadcastBadPeerBytes,
+		holds: "garbage and replayed frames are ignored and counted"},
+	{name: "broadcast/one-bad-state", level: basic, rules: []int{7}, body: broadcastOneBadState,
+		holds: "a state that panics does not stop the others"},
+}
+
 // ready waits until the first exchange of each of nodes is over.
 func (e *env) ready(nodes ...*node) {
 	e.Helper()
@@ -55,7 +78,7 @@ func broadcastReachesOthers(e *env) {
 		}
 		return nil
 	})
-	e.always(e.scaled(300*time.Millisecond), "given to the sender", func() error { return recorders[0].given() })
+	e.always(e.scaled(300*time.Millisecond), "nothing is given to the sender", func() error { return recorders[0].given() })
 	for _, r := range recorders[1:] {
 		if err := r.given(message); err != nil {
 			e.Error(err)
@@ -206,7 +229,7 @@ func broadcastReentrant(e *env) {
 	}
 	sets[0].write(echo)
 	e.eventually(e.limit(joiner), "the entry is everywhere", func() error { return holdAll(2, sets...) })
-	e.always(e.scaled(500*time.Millisecond), "quiet afterwards", func() error {
+	e.always(e.scaled(500*time.Millisecond), "no member sends the entry again", func() error {
 		mu.Lock()
 		defer mu.Unlock()
 		for i, n := range frames {

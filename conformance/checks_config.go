@@ -12,6 +12,17 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
+var configChecks = []*check{
+	{name: "config/unknown-backend", level: basic, rules: []int{18}, body: configUnknownBackend,
+		holds: "a backend that is not registered is refused; the error lists those that are, and the import to add"},
+	{name: "config/bad-params", level: basic, rules: []int{18}, needs: badParams, body: configBadParams,
+		holds: "each bad value and an unknown key are refused within a second; the error names the key and shows no secret"},
+	{name: "config/cancelled-context", level: basic, rules: []int{18}, alone: true, body: configCancelledContext,
+		holds: "Open with a done context returns its error and leaves nothing running"},
+	{name: "config/unreachable-degrades", level: fault, rules: []int{18, 12}, needs: ownServer, body: configUnreachableDegrades,
+		holds: "a node opens alone and detached while the server is down, and joins once it is up"},
+}
+
 // atOnce is how long Open may take to refuse a bad configuration.
 const atOnce = time.Second
 

@@ -8,6 +8,23 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
+var faultChecks = []*check{
+	{name: "fault/server-restart", level: fault, rules: []int{12, 2}, needs: ownServer, body: faultServerRestart,
+		holds: "a restart of the server changes no view, and missed updates are repaired"},
+	{name: "fault/server-emptied", level: fault, rules: []int{12, 2}, needs: ownServer, body: faultServerEmptied,
+		holds: "a restart of the server without its data changes no view, and missed updates are repaired"},
+	{name: "fault/short-outage", level: fault, rules: []int{11}, needs: links, body: faultShortOutage,
+		holds: "an outage below grace changes nothing"},
+	{name: "fault/long-outage", level: fault, rules: []int{16, 12}, needs: links, body: faultLongOutage,
+		holds: "an outage longer than grace ends as each policy says, and the view says so"},
+	{name: "fault/half-open", level: fault, rules: []int{21}, body: faultHalfOpen,
+		holds: "a link that swallows bytes is found, reported and repaired"},
+	{name: "fault/partition-heal", level: fault, rules: []int{12, 2}, needs: links, body: faultPartitionHeal,
+		holds: "after a partition in which both sides wrote there is one view, and each state is the union"},
+	{name: "fault/islands", level: fault, rules: []int{12}, body: faultIslands,
+		holds: "nodes that all restart at once at new addresses form one cluster"},
+}
+
 // trio opens three nodes with a set each and one entry everywhere.
 func (e *env) trio(edits ...func(*backend.Config)) ([]*node, []*set) {
 	e.Helper()
@@ -26,7 +43,7 @@ func (e *env) trio(edits ...func(*backend.Config)) ([]*node, []*set) {
 // later: to take a server away may last as long as it takes nodes to notice.
 func (e *env) detached(then time.Time, nodes ...*node) {
 	e.Helper()
-	e.within(detect, "detached, and told why", func() error {
+	e.within(detect, "the nodes are detached, and say why", func() error {
 		for _, n := range nodes {
 			v := n.View()
 			switch {
@@ -64,7 +81,7 @@ func (e *env) serverReturns(meanwhile func()) {
 		e.Errorf("with the server away: %v", err)
 	}
 	e.server.Start(e)
-	e.within(restart, "attached, the gap repaired", func() error {
+	e.within(restart, "all are attached, and the gap is repaired", func() error {
 		if err := same(); err != nil {
 			return err
 		}
@@ -77,7 +94,7 @@ func (e *env) serverReturns(meanwhile func()) {
 		s.write([]byte("after"))
 	}
 	e.eventually(e.limit(joiner), "updates flow again", func() error { return holdAll(7, sets...) })
-	e.always(e.h.Timing.Detect, "the same view afterwards", same)
+	e.always(e.h.Timing.Detect, "all keep the same view afterwards", same)
 }
 
 // sameMembers tells whether each of nodes lists all of them, attached or not.
@@ -95,10 +112,10 @@ func faultShortOutage(e *env) {
 	same := func() error { return sameMembers(nodes) }
 	for i := range 3 {
 		end := e.blink()
-		e.always(e.h.Timing.Channel.Grace/3, fmt.Sprintf("the same view during outage %d", i), same)
+		e.always(e.h.Timing.Channel.Grace/3, fmt.Sprintf("all keep the same view during outage %d", i), same)
 		end()
 		// Views must keep while the nodes attach one after the other.
-		e.always(e.h.Timing.Channel.Grace/2, fmt.Sprintf("the same view after outage %d", i), same)
+		e.always(e.h.Timing.Channel.Grace/2, fmt.Sprintf("all keep the same view after outage %d", i), same)
 		e.eventually(e.limit(restart), "all are attached", func() error { return agree(nodes...) })
 	}
 	sets[2].write([]byte("after"))
@@ -121,7 +138,7 @@ func faultLongOutage(e *env) {
 		}
 		return nil
 	})
-	e.always(e.h.Timing.Channel.Grace, "each as its policy says, and detached", func() error {
+	e.always(e.h.Timing.Channel.Grace, "each node lists what its policy says, and is detached", func() error {
 		for i, n := range nodes {
 			v, want := n.View(), nodes
 			if i < 2 {
@@ -140,7 +157,7 @@ func faultLongOutage(e *env) {
 		s.write([]byte("apart"))
 	}
 	end()
-	e.within(restart, "one cluster again, with what was written apart", func() error {
+	e.within(restart, "there is one cluster again, with what was written apart", func() error {
 		if err := agree(nodes...); err != nil {
 			return err
 		}
@@ -179,14 +196,14 @@ func faultPartitionHeal(e *env) {
 		s.write([]byte("during the partition"))
 	}
 	e.eventually(e.limit(joiner), "a and b go on", func() error { return holdAll(3, sets[:2]...) })
-	e.always(e.h.Timing.Channel.Grace+e.h.Timing.Detect, "nothing crosses", func() error {
+	e.always(e.h.Timing.Channel.Grace+e.h.Timing.Detect, "nothing crosses the partition", func() error {
 		if n := sets[2].len(); n != 2 {
 			return fmt.Errorf("c has %d entries, want 2", n)
 		}
 		return agree(nodes[:2]...)
 	})
 	nodes[2].isolate(false)
-	e.within(restart, "one view and the union of the states", func() error {
+	e.within(restart, "all have one view and the union of the states", func() error {
 		if err := agree(nodes...); err != nil {
 			return err
 		}
@@ -210,7 +227,7 @@ func faultIslands(e *env) {
 			return // open has told why
 		}
 	}
-	e.within(detect, "one cluster of three", func() error { return agree(back...) })
+	e.within(detect, "the three are one cluster", func() error { return agree(back...) })
 	sets := addSets("set", back)
 	for _, s := range sets {
 		s.write([]byte("after"))

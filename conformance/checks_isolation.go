@@ -7,6 +7,13 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
+var isolationChecks = []*check{
+	{name: "isolation/cluster-name", level: basic, rules: []int{14}, body: isolationClusterName,
+		holds: "nothing crosses between clusters of similar names"},
+	{name: "isolation/foreign-data", level: basic, rules: []int{14}, needs: stranger, body: isolationForeignData,
+		holds: "strangers' frames and data are neither members nor touched"},
+}
+
 func isolationClusterName(e *env) {
 	type cell struct {
 		nodes []*node
@@ -32,7 +39,7 @@ func isolationClusterName(e *env) {
 		return nil
 	}
 	e.eventually(e.limit(converge), "each cluster has two members and one entry", alone)
-	e.always(2*e.h.Timing.Channel.Sync, "each cluster for itself", alone)
+	e.always(2*e.h.Timing.Channel.Sync, "each cluster is for itself", alone)
 
 	// A transport that mixes clusters up is told by what the frames say.
 	for _, c := range cells {
@@ -47,7 +54,7 @@ func isolationClusterName(e *env) {
 	for _, frame := range frames {
 		target.tap.inject(frame)
 	}
-	e.always(e.scaled(200*time.Millisecond), "each cluster for itself, whatever the transport delivers", alone)
+	e.always(e.scaled(200*time.Millisecond), "each cluster is for itself, whatever the transport delivers", alone)
 	if n := target.metric(metricRejected) - rejected; n < float64(len(frames)) {
 		e.Errorf("%s counts %v of %d frames of another cluster", metricRejected, n, len(frames))
 	}
@@ -74,7 +81,7 @@ func isolationForeignData(e *env) {
 			e.h.Inject(e, near, frame)
 		}
 	}
-	e.always(2*e.h.Timing.Channel.Sync, "we are as before", sound)
+	e.always(2*e.h.Timing.Channel.Sync, "the cluster is as before", sound)
 	for _, n := range nodes {
 		if r := n.metric(metricRejected); r > 0 {
 			e.Errorf("%s was given %v frames that were sent to clusters of similar names", n, r)
@@ -83,7 +90,7 @@ func isolationForeignData(e *env) {
 	for _, frame := range frames[len(frames)-4:] {
 		e.h.Inject(e, e.cluster, frame)
 	}
-	e.always(e.scaled(300*time.Millisecond), "we are as before", sound)
+	e.always(e.scaled(300*time.Millisecond), "the cluster is as before", sound)
 	for _, n := range nodes {
 		n.close()
 	}

@@ -12,6 +12,15 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
+var lifeChecks = []*check{
+	{name: "life/close-any-time", level: basic, rules: []int{20}, body: lifeCloseAnyTime,
+		holds: "Close may be called twice, from ten goroutines or during a join; all calls return one result in time"},
+	{name: "life/leaves-nothing", level: basic, rules: []int{20}, needs: residue, alone: true, body: lifeLeavesNothing,
+		holds: "twenty nodes that were opened and closed leave no goroutine, descriptor or key"},
+	{name: "life/add-remove-state", level: basic, rules: []int{20, 22}, alone: true, body: lifeAddRemoveState,
+		holds: "a thousand states come and go without growth"},
+}
+
 func lifeCloseAnyTime(e *env) {
 	nodes := e.openAll("a", "b")
 	sets := addSets("set", nodes)
@@ -76,7 +85,7 @@ func lifeCloseAnyTime(e *env) {
 	e.closed(hasty, set)
 
 	// Late calls of the driver are noted by the tap while this waits.
-	e.always(e.scaled(300*time.Millisecond), "quiet afterwards", func() error { return nil })
+	e.always(e.scaled(300*time.Millisecond), "no driver calls after Close", func() error { return nil })
 }
 
 // closeTogether closes n from many goroutines and then once more. All get the

@@ -11,6 +11,31 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
+var membersChecks = []*check{
+	{name: "members/self-at-once", level: basic, rules: []int{8}, body: membersSelfAtOnce,
+		holds: "a node lists itself, once, as soon as Open returns"},
+	{name: "members/join", level: basic, rules: []int{9}, body: membersJoin,
+		holds: "three nodes list the same three, sorted"},
+	{name: "members/leave-is-prompt", level: basic, rules: []int{10}, body: membersLeaveIsPrompt,
+		holds: "a closed node is dropped within a second, and counted as left"},
+	{name: "members/crash-is-detected", level: fault, rules: []int{10, 13}, body: membersCrashIsDetected,
+		holds: "a killed node is dropped within the detection time, and counted as failed"},
+	{name: "members/no-flap", level: basic, rules: []int{11}, body: membersNoFlap,
+		holds: "three idle nodes see no change"},
+	{name: "members/rejoin-after-leave", level: basic, rules: []int{9}, body: membersRejoinAfterLeave,
+		holds: "a name that left can come back at another address"},
+	{name: "members/rejoin-after-crash", level: fault, rules: []int{9}, body: membersRejoinAfterCrash,
+		holds: "a name that crashed can come back at another address before its dead twin is gone"},
+	{name: "members/same-name-twice", level: basic, rules: []int{9}, body: membersSameNameTwice,
+		holds: "two nodes of one name are two members, and both are told of the conflict"},
+	{name: "members/snapshot-is-a-copy", level: basic, rules: []int{15}, body: membersSnapshotIsACopy,
+		holds: "overwriting a returned list changes nothing"},
+	{name: "members/events-match", level: basic, rules: []int{9}, body: membersEventsMatch,
+		holds: "the last view of Watch is what View says"},
+	{name: "members/slow-merge-keeps-seat", level: basic, rules: []int{11}, body: membersSlowMergeKeepsSeat,
+		holds: "a node whose Merge hangs stays a member"},
+}
+
 func membersSelfAtOnce(e *env) {
 	for _, name := range []string{"a", "b", "a-b.c_d:e"} {
 		meta := map[string]string{"zone": name}
@@ -113,7 +138,7 @@ func (e *env) unchanged(d time.Duration, nodes ...*node) {
 		})
 	}
 	defer wg.Wait()
-	e.always(d, "the same view", func() error {
+	e.always(d, "all keep the same view", func() error {
 		for i, n := range nodes {
 			if err := same(i, n.View()); err != nil {
 				return err

@@ -11,6 +11,11 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
+var metricsChecks = []*check{
+	{name: "metrics/same-names", level: basic, rules: []int{22}, body: metricsSameNames,
+		holds: "names, labels and types of metrics are the documented ones"},
+}
+
 // Metrics that checks look at.
 const (
 	metricLeft            = "alertmanager_cluster_peers_left_total"

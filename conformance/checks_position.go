@@ -7,6 +7,17 @@ import (
 	"time"
 )
 
+var positionChecks = []*check{
+	{name: "position/dense-and-unique", level: basic, rules: []int{15}, body: positionDenseAndUnique,
+		holds: "five nodes have the positions 0 to 4"},
+	{name: "position/is-index-of-self", level: basic, rules: []int{15}, body: positionIsIndexOfSelf,
+		holds: "within one view the position is always the index of self"},
+	{name: "position/shifts-on-leave", level: basic, rules: []int{17}, body: positionShiftsOnLeave,
+		holds: "when the first leaves, the others move up by one"},
+	{name: "position/steady-under-load", level: basic, rules: []int{17}, body: positionSteadyUnderLoad,
+		holds: "a load of sixteen writers changes no position"},
+}
+
 func positionDenseAndUnique(e *env) {
 	nodes := e.openAll("d", "b", "e", "a", "c")
 	for i, j := range []int{3, 1, 4, 0, 2} {

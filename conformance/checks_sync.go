@@ -13,6 +13,23 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
+var syncChecks = []*check{
+	{name: "sync/late-joiner", level: basic, rules: []int{2}, body: syncLateJoiner,
+		holds: "a joiner gets what was written before"},
+	{name: "sync/late-state", level: basic, rules: []int{2}, body: syncLateState,
+		holds: "a state that is added late gets what was written before"},
+	{name: "sync/both-ways", level: basic, rules: []int{2}, body: syncBothWays,
+		holds: "what only the joiner had reaches the others"},
+	{name: "sync/anti-entropy", level: basic, rules: []int{2}, body: syncAntiEntropy,
+		holds: "states that differ without a broadcast become equal"},
+	{name: "sync/gap", level: fault, rules: []int{2}, body: syncGap,
+		holds: "lost frames are repaired at once, not at the next interval"},
+	{name: "sync/large", level: basic, rules: []int{2, 11}, body: syncLarge,
+		holds: "a state of 4 MiB reaches a joiner and disturbs no view"},
+	{name: "ready/waits-for-sync", level: basic, rules: []int{19}, body: readyWaitsForSync,
+		holds: "WaitReady returns after the first exchange, at the limit, or at once when alone"},
+}
+
 // In the checks of this file but anti-entropy, the periodic exchange is an hour
 // away: what arrives was exchanged for a reason.
 
@@ -45,7 +62,7 @@ func syncLateState(e *env) {
 	for range 10 {
 		first.write([]byte("before b has the state"))
 	}
-	e.always(e.scaled(200*time.Millisecond), "b undisturbed", func() error { return agree(nodes...) })
+	e.always(e.scaled(200*time.Millisecond), "the view is the same with a state that b lacks", func() error { return agree(nodes...) })
 	second := nodes[1].addSet("late")
 	e.within(joiner, "b has what came before its AddState", func() error { return holdAll(10, first, second) })
 }

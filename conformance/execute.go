@@ -107,7 +107,7 @@ func (x *execution) run(c *check, body func(t testing.TB)) {
 	if x.options.Select != nil && !x.options.Select(c.name) {
 		return
 	}
-	r := Result{CheckInfo: CheckInfo{c.name, c.level.String(), c.rule()}, Reason: x.obstacle(c)}
+	r := Result{CheckInfo: c.info(), Reason: x.obstacle(c)}
 	if r.Reason == "" {
 		start := time.Now()
 		t := &transcript{ctx: context.WithoutCancel(x.ctx), name: c.name}
@@ -130,25 +130,16 @@ func (x *execution) run(c *check, body func(t testing.TB)) {
 
 // obstacle tells why c cannot be run, or is empty.
 func (x *execution) obstacle(c *check) string {
-	hook := c.needs.missing(x.suite.h)
+	lacks := c.lacks(x.suite.h)
 	switch {
 	case x.suite.h.Waive[c.name] != "":
 		return ""
 	case x.ctx.Err() != nil:
 		return "the run was ended"
-	case hook != "":
-		return fmt.Sprintf("needs %s (Harness.%s)", hookMeans[hook], hook)
+	case lacks != nil:
+		return fmt.Sprintf("needs %s (%s)", lacks.gives, lacks.name)
 	}
 	return ""
-}
-
-// hookMeans says what each hook that needs.missing names gives to a check.
-var hookMeans = map[string]string{
-	"Server":                "a server it may stop",
-	"Server or Harness.Cut": "links it may cut",
-	"Bad":                   "bad parameters",
-	"Inject":                "to send as a stranger",
-	"Residue":               "to see what is left on the server",
 }
 
 func (x *execution) inOrder() []Result {

@@ -138,6 +138,7 @@ type Timing struct {
 type CheckInfo struct {
 	Name  string // "members/join"
 	Level string // "basic" or "fault"
+	Holds string // what must hold: "three nodes list the same three, sorted"
 	Rule  string // the lines of the contract that it defends
 }
 
@@ -145,7 +146,7 @@ type CheckInfo struct {
 func Checks() []CheckInfo {
 	infos := make([]CheckInfo, len(checks))
 	for i, c := range checks {
-		infos[i] = CheckInfo{c.name, c.level.String(), c.rule()}
+		infos[i] = c.info()
 	}
 	return infos
 }

@@ -59,7 +59,7 @@ func (h Harness) complete() (Harness, []string) {
 		if _, _, err := net.SplitHostPort(h.Address); err != nil {
 			bad("Harness.Address %q is not host:port", h.Address)
 		}
-		h.Server = func(testing.TB) Server { return standing(h.Address) }
+		h.Server = func(testing.TB) Server { return remoteServer(h.Address) }
 	}
 	if h.Parallel < 0 {
 		bad("Harness.Parallel is negative")

@@ -140,14 +140,14 @@ func TestAssertionsTellWhatTheySaw(t *testing.T) {
 	q = &quiet{TB: t}
 	c.body = func(e *env) {
 		looks := 0
-		e.always(time.Minute, "blue", func() error {
+		e.always(time.Minute, "the moon stays blue", func() error {
 			if looks++; looks > 3 {
 				return fmt.Errorf("green")
 			}
 			return nil
 		})
 	}
-	if c.run(q, newSuite(t, memoryHarness())) || !strings.Contains(q.first(), "not blue: green") {
+	if c.run(q, newSuite(t, memoryHarness())) || !strings.Contains(q.first(), "it does not hold that the moon stays blue: green") {
 		t.Errorf("failure %q, want it to tell green", q.first())
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/conformance"
 )
 
 // table returns the cells of the first table under a heading of a Markdown text,
@@ -77,22 +76,6 @@ func TestReadmeKeys(t *testing.T) {
 		want = append(want, fmt.Sprintf("%s | %s | %s", k.Name, kind, k.Default))
 	}
 	compare(t, "README.md, Configuration", got, want)
-}
-
-var ruleNumber = regexp.MustCompile(`(?m)^C\d+`)
-
-func TestReadmeChecks(t *testing.T) {
-	var got, want []string
-	for _, row := range table(t, read(t, "README.md"), "The checks") {
-		got = append(got, fmt.Sprintf("%s | %s | %s", row[0], row[1], row[3]))
-		if row[2] == "" {
-			t.Errorf("README.md: nothing is said of the check %s", row[0])
-		}
-	}
-	for _, c := range conformance.Checks() {
-		want = append(want, fmt.Sprintf("%s | %s | %s", c.Name, c.Level, strings.Join(ruleNumber.FindAllString(c.Rule, -1), " ")))
-	}
-	compare(t, "README.md, The checks", got, want)
 }
 
 var fence = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")

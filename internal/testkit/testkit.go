@@ -32,23 +32,34 @@ func Eventually(t TB, limit time.Duration, check func() error) {
 	}
 }
 
-// Log is what was logged. It may be written to and read at once. The zero value
-// is an empty one.
+// Log is what was logged: all of it, or the latest where it is more than 4 MiB. It
+// may be written to and read at once. The zero value is an empty one.
 type Log struct {
 	mu sync.Mutex
-	b  strings.Builder
+	b  []byte
 }
+
+const most = 4 << 20
 
 // Write implements io.Writer.
 func (l *Log) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.b.Write(b)
+	if l.b = append(l.b, b...); len(l.b) > 2*most {
+		l.b = append([]byte(nil), l.b[len(l.b)-most:]...)
+	}
+	return len(b), nil
 }
 
-// String returns all that was written so far.
+// String returns what is kept.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.b.String()
+	return string(l.b)
+}
+
+// Tail returns the last lines, at most n.
+func (l *Log) Tail(n int) string {
+	lines := strings.Split(strings.TrimSuffix(l.String(), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

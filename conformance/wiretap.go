@@ -10,10 +10,10 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// tap stands between one node's portable layer and its driver. It lets frames
+// wiretap stands between one node's portable layer and its driver. It lets frames
 // through, and counts, keeps, loses, forges or holds them when a check asks for
 // it. It outlives the drivers that the portable layer opens one after another.
-type tap struct {
+type wiretap struct {
 	inner driver.OpenFunc
 
 	mu       sync.Mutex
@@ -31,11 +31,11 @@ type tap struct {
 	scribble bool              // overwrite every buffer once its owner has it back
 }
 
-// keep is how many frames a tap remembers.
+// keep is how many frames a wiretap remembers.
 const keep = 64
 
 // open is the driver.OpenFunc of the node.
-func (p *tap) open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+func (p *wiretap) open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
 	th := &tappedHandler{tap: p, Handler: h}
 	d, err := p.inner(ctx, o, th)
 	if err != nil {
@@ -53,7 +53,7 @@ func (p *tap) open(ctx context.Context, o driver.Options, h driver.Handler) (dri
 	return &tappedDriver{tap: p, inner: d, handler: th, caps: caps}, nil
 }
 
-func (p *tap) fault(format string, args ...any) {
+func (p *wiretap) fault(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.faults) < 10 {
@@ -62,14 +62,14 @@ func (p *tap) fault(format string, args ...any) {
 }
 
 // broken returns the broken promises.
-func (p *tap) broken() []string {
+func (p *wiretap) broken() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.faults
 }
 
 // inject hands the portable layer a frame as if the driver had received it.
-func (p *tap) inject(frame []byte) {
+func (p *wiretap) inject(frame []byte) {
 	p.mu.Lock()
 	h := p.handler
 	p.mu.Unlock()
@@ -79,7 +79,7 @@ func (p *tap) inject(frame []byte) {
 }
 
 // giveUp has the portable layer open another driver, as if this one had given up.
-func (p *tap) giveUp() {
+func (p *wiretap) giveUp() {
 	p.mu.Lock()
 	h := p.handler
 	p.mu.Unlock()
@@ -87,14 +87,14 @@ func (p *tap) giveUp() {
 }
 
 // setDeaf makes frames vanish both ways, with no error, or stops that.
-func (p *tap) setDeaf(deaf bool) {
+func (p *wiretap) setDeaf(deaf bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.deaf = deaf
 }
 
 // stall holds frames out until the returned function is called.
-func (p *tap) stall() (release func()) {
+func (p *wiretap) stall() (release func()) {
 	c := make(chan struct{})
 	p.mu.Lock()
 	p.stalled = c
@@ -108,56 +108,56 @@ func (p *tap) stall() (release func()) {
 }
 
 // setLose makes the frames out vanish for which lose is true; nil stops that.
-func (p *tap) setLose(lose func([]byte) bool) {
+func (p *wiretap) setLose(lose func([]byte) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lose = lose
 }
 
 // setSaw calls saw with every frame out; nil stops that.
-func (p *tap) setSaw(saw func([]byte)) {
+func (p *wiretap) setSaw(saw func([]byte)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.saw = saw
 }
 
 // setScribble overwrites every frame once the call that carried it has returned.
-func (p *tap) setScribble() {
+func (p *wiretap) setScribble() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.scribble = true
 }
 
 // recent returns copies of the latest frames out.
-func (p *tap) recent() [][]byte {
+func (p *wiretap) recent() [][]byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([][]byte(nil), p.kept...)
 }
 
 // sent returns how many frames went out, and how many bytes in all.
-func (p *tap) sent() (frames, size int) {
+func (p *wiretap) sent() (frames, size int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.frames, p.bytes
 }
 
 // opened returns how many drivers were opened.
-func (p *tap) opened() int {
+func (p *wiretap) opened() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.opens
 }
 
 // native tells whether the transport knows its members by itself.
-func (p *tap) native() bool {
+func (p *wiretap) native() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.caps.Membership
 }
 
 // out takes note of a frame and tells whether it goes on to the driver.
-func (p *tap) out(ctx context.Context, frame []byte) (bool, error) {
+func (p *wiretap) out(ctx context.Context, frame []byte) (bool, error) {
 	p.mu.Lock()
 	p.frames++
 	p.bytes += len(frame)
@@ -183,7 +183,7 @@ func (p *tap) out(ctx context.Context, frame []byte) (bool, error) {
 
 // lent returns the buffer to hand on in place of b, and what to do once it is
 // back.
-func (p *tap) lent(b []byte) (buf []byte, back func()) {
+func (p *wiretap) lent(b []byte) (buf []byte, back func()) {
 	p.mu.Lock()
 	scribble := p.scribble
 	p.mu.Unlock()
@@ -202,7 +202,7 @@ func overwrite(b []byte) {
 
 // tappedDriver is the driver as the portable layer sees it.
 type tappedDriver struct {
-	tap     *tap
+	tap     *wiretap
 	inner   driver.Driver
 	handler *tappedHandler
 	caps    driver.Caps
@@ -251,7 +251,7 @@ func (d *tappedDriver) Close(ctx context.Context) error {
 // tappedHandler is the portable layer as the driver sees it.
 type tappedHandler struct {
 	driver.Handler
-	tap *tap
+	tap *wiretap
 
 	mu    sync.Mutex
 	ended bool // Close, or a failed Open, has returned

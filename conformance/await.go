@@ -1,0 +1,89 @@
+package conformance
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// within waits until f returns nil, at most for budget b, and records the time
+// it took. What says what is awaited, as a sentence.
+func (e *env) within(b budget, what string, f func() error) {
+	e.Helper()
+	e.withinSince(time.Now(), b, what, f)
+}
+
+func (e *env) withinSince(start time.Time, b budget, what string, f func() error) {
+	e.Helper()
+	d := e.suite.budgets.limits[b]
+	e.eventually(d-time.Since(start), fmt.Sprintf("%s (budget %v)", what, b), f)
+	e.suite.budgets.record(b, time.Since(start))
+}
+
+// eventually waits until f returns nil, at most for d, else ends the check with
+// the last error. What says what is awaited, as a sentence.
+func (e *env) eventually(d time.Duration, what string, f func() error) {
+	e.Helper()
+	start := time.Now()
+	for {
+		looked := time.Now()
+		err := f()
+		if err == nil {
+			return
+		}
+		left := d - time.Since(start)
+		if left <= 0 {
+			e.Fatalf("not within %v: %s: %v\n%s", time.Since(start).Round(time.Millisecond), what, err, e.views())
+		}
+		pause(looked, left)
+	}
+}
+
+// always checks for as long as d that f returns nil, else ends the check with the
+// error. What says what must hold, as a sentence.
+func (e *env) always(d time.Duration, what string, f func() error) {
+	e.Helper()
+	start := time.Now()
+	for {
+		looked := time.Now()
+		if err := f(); err != nil {
+			e.Fatalf("after %v it does not hold that %s: %v\n%s", time.Since(start).Round(time.Millisecond), what, err, e.views())
+		}
+		left := d - time.Since(start)
+		if left <= 0 {
+			return
+		}
+		pause(looked, left)
+	}
+}
+
+// pause waits for at least four times as long as the last look took, and no
+// longer than is left.
+func pause(looked time.Time, left time.Duration) {
+	<-time.After(min(left, max(2*time.Millisecond, 4*time.Since(looked))))
+}
+
+// done waits for c to be closed, at most for d, else ends the check.
+func (e *env) done(d time.Duration, what string, c <-chan struct{}) {
+	e.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c:
+	case <-timer.C:
+		e.Fatalf("not within %v: %s; goroutines:\n%s", d, what, stack(true))
+	}
+}
+
+// views shows every open node's view.
+func (e *env) views() string {
+	var b strings.Builder
+	for _, n := range e.opened() {
+		if n.gone.Load() {
+			continue
+		}
+		v := n.View()
+		fmt.Fprintf(&b, "  %s: position %d of %s, %v, %v, epoch %d, err %v\n", n, v.Position, listing(v.Members), v.Status, v.Ready, v.Epoch, v.Err)
+	}
+	return b.String()
+}
