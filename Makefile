@@ -38,7 +38,7 @@ modules:
 processes:
 	conformance/images/build --binaries
 	CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -short -p 1 -timeout 10m -run Conformance \
-		$$(grep -rl --include='*_test.go' conformance/servers backends | xargs -r -n 1 dirname | sort -u | sed 's,^,./,')
+		$$(grep -rl --include='*_test.go' conformance/servers tests | xargs -r -n 1 dirname | sort -u | sed 's,^,./,')
 
 # Under the race detector, which needs a C compiler; without the slow fault checks.
 race:

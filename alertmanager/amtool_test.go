@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
 // TestAmtool runs Alertmanager's own command line tool, of the version in

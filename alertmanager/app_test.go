@@ -14,7 +14,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
 func TestNewNamesWhatIsWrong(t *testing.T) {

@@ -25,7 +25,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	_ "github.com/clusterchannel/clusterchannel/backends/memberlist"
 	_ "github.com/clusterchannel/clusterchannel/backends/memory"
 )
 
@@ -18,11 +17,9 @@ func TestCheck(t *testing.T) {
 		want   string // empty: it is good
 	}{
 		"good":              {backend.Config{Backend: "memory", Cluster: "c"}, ""},
-		"taken address":     {backend.Config{Backend: "memberlist", Params: map[string]string{"listen_address": "192.0.2.1:9094"}}, ""},
 		"unknown backend":   {backend.Config{Backend: "pigeon"}, "pigeon"},
 		"bad name":          {backend.Config{Backend: "memory", Name: "a b"}, "name"},
 		"unknown parameter": {backend.Config{Backend: "memory", Params: map[string]string{"colour": "red"}}, "colour"},
-		"bad parameter":     {backend.Config{Backend: "memberlist", Params: map[string]string{"peers": "nowhere"}}, "nowhere"},
 	} {
 		err := backend.Check(c.config)
 		switch {

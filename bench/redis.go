@@ -12,7 +12,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/clusterchannel/clusterchannel/internal/grafanapeer"
+	"github.com/clusterchannel/clusterchannel/tests/grafanapeer"
 )
 
 var redisServer = serverKind{

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
-
-	"github.com/clusterchannel/clusterchannel/internal/subprocess"
 )
 
 // endpoint is a running server.
@@ -84,7 +82,7 @@ func (k serverKind) start(path, data string) (endpoint, *exec.Cmd, error) {
 		return endpoint{}, nil, err
 	}
 	cmd := exec.Command(path, k.args(host, port, monitorPort, data)...)
-	cmd.SysProcAttr = subprocess.EndWithParent()
+	cmd.SysProcAttr = endWithParent()
 	if err := cmd.Start(); err != nil {
 		return endpoint{}, nil, err
 	}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-
-	"github.com/clusterchannel/clusterchannel/internal/subprocess"
 )
 
 // What a process of this program does that is part of a run.
@@ -45,7 +43,7 @@ func (t task) command(ctx context.Context) (*exec.Cmd, error) {
 	}
 	cmd := exec.CommandContext(ctx, path, taskArg, string(arg))
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = subprocess.EndWithParent()
+	cmd.SysProcAttr = endWithParent()
 	return cmd, nil
 }
 

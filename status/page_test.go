@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/clusterchannel/clusterchannel/backends/memory"
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 	"github.com/clusterchannel/clusterchannel/status"
 )
 

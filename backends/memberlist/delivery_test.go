@@ -13,7 +13,7 @@ import (
 
 	ml "github.com/hashicorp/memberlist"
 
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 

@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
 // TestMain looks for leaks as goleak.VerifyTestMain does, but longer than its one

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
 func TestBroadcastReachesAll(t *testing.T) {

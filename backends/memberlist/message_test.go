@@ -15,7 +15,7 @@ import (
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
 // header is how a message of size bytes begins.

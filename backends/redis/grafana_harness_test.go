@@ -18,7 +18,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
-	"github.com/clusterchannel/clusterchannel/internal/grafanapeer"
+	"github.com/clusterchannel/clusterchannel/tests/grafanapeer"
 )
 
 // quick are periods that make for short tests. A heartbeat counts in seconds, so

@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/internal/grafanapeer"
+	"github.com/clusterchannel/clusterchannel/tests/grafanapeer"
 )
 
 func TestGrafanaPeersAndOursHaveOneOrder(t *testing.T) {

@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	local "github.com/clusterchannel/clusterchannel/conformance/process"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
+	local "github.com/clusterchannel/clusterchannel/conformance/servers/process"
 )
 
 // measured starts a Prometheus that scrapes the metric load from the test every

@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/clusterchannel/clusterchannel/conformance/container"
+	"github.com/clusterchannel/clusterchannel/conformance/servers/container"
 )
 
 const profiles = "COMPOSE_PROFILES"

@@ -19,7 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/clusterchannel/clusterchannel/internal/subprocess"
+	"github.com/clusterchannel/clusterchannel/cmd/internal/subprocess"
 )
 
 const logKept = 16 << 10 // bytes of a node's log, for when it fails

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/clusterchannel/clusterchannel/conformance/container"
+	"github.com/clusterchannel/clusterchannel/conformance/servers/container"
 )
 
 // place is a network of nodes that run as the files of deploy/ have it, each a

@@ -20,7 +20,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 	"github.com/clusterchannel/clusterchannel/persist"
 	"github.com/clusterchannel/clusterchannel/scheduler"
 )

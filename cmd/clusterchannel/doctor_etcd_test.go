@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
-	"github.com/clusterchannel/clusterchannel/internal/testca"
+	"github.com/clusterchannel/clusterchannel/conformance/testca"
 )
 
 // TestDoctorEtcdUncompacted looks at a server that nobody has compacted for more

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
-	"github.com/clusterchannel/clusterchannel/internal/testca"
+	"github.com/clusterchannel/clusterchannel/conformance/testca"
 )
 
 // TestDoctorNATSTLS has servers whose greeting comes before the handshake, and whose

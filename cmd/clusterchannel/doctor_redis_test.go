@@ -13,8 +13,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	local "github.com/clusterchannel/clusterchannel/conformance/process"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
+	local "github.com/clusterchannel/clusterchannel/conformance/servers/process"
 )
 
 // localRedis runs redis-server or redis-sentinel on this machine, where each sees

@@ -23,8 +23,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 	_ "github.com/clusterchannel/clusterchannel/backends/all"
 	"github.com/clusterchannel/clusterchannel/conformance/netfault"
-	local "github.com/clusterchannel/clusterchannel/conformance/process"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
+	local "github.com/clusterchannel/clusterchannel/conformance/servers/process"
 )
 
 // secret is what no report may show.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
-	"github.com/clusterchannel/clusterchannel/internal/testca"
+	"github.com/clusterchannel/clusterchannel/conformance/testca"
 )
 
 // encryptedRedis runs a server whose certificate is for that long, and returns the URL

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/clusterchannel/clusterchannel/conformance/container"
+	"github.com/clusterchannel/clusterchannel/conformance/servers/container"
 )
 
 // hosts are nodes in containers of this project's own image. They meet on one

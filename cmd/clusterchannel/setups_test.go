@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/clusterchannel/clusterchannel/conformance/container"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
+	"github.com/clusterchannel/clusterchannel/conformance/servers/container"
 )
 
 const terminate = syscall.SIGTERM

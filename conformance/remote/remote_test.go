@@ -3,14 +3,12 @@ package remote_test
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	_ "github.com/clusterchannel/clusterchannel/backends/memberlist"
 	_ "github.com/clusterchannel/clusterchannel/backends/memory"
 	"github.com/clusterchannel/clusterchannel/conformance"
 	"github.com/clusterchannel/clusterchannel/conformance/remote"
@@ -58,24 +56,12 @@ func TestParametersThatCannotBeUsed(t *testing.T) {
 		"no port":         {"recorded", map[string]string{"address": "redis://localhost"}, backend.ErrConfig, "host:port"},
 		"refused":         {"recorded", map[string]string{"address": "localhost:1", "colour": "red"}, backend.ErrConfig, "colour"},
 		"unreachable":     {"recorded", map[string]string{"address": "localhost:1"}, backend.ErrUnavailable, "unavailable"},
-		"no server":       {"memberlist", map[string]string{"address": free(t)}, backend.ErrConfig, "has no server"},
 	} {
 		_, err := remote.Harness(t.Context(), c.backend, c.params)
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v, want %v that names %q", name, err, c.want, c.text)
 		}
 	}
-}
-
-// free returns an address that nobody listens on.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func TestMemoryNeedsNoServer(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/clusterchannel/clusterchannel/conformance/container"
-	"github.com/clusterchannel/clusterchannel/conformance/process"
+	"github.com/clusterchannel/clusterchannel/conformance/servers/container"
+	"github.com/clusterchannel/clusterchannel/conformance/servers/process"
 )
 
 // variable chooses what runs the servers.

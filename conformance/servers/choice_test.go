@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
-	"github.com/clusterchannel/clusterchannel/internal/subprocess"
+	"github.com/clusterchannel/clusterchannel/conformance/servers/process"
 )
 
 // inner is the variable that makes TestInner be a run of its own, of which the
@@ -34,7 +34,7 @@ func TestInner(t *testing.T) {
 func innerRun(what string, env ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestInner$", "-test.v")
 	cmd.Env = append(append(os.Environ(), inner+"="+what), env...)
-	cmd.SysProcAttr = subprocess.EndWithParent()
+	cmd.SysProcAttr = process.EndWithParent()
 	return cmd
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/conformance"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
-	"github.com/clusterchannel/clusterchannel/internal/testkit"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
 var _ conformance.Server = (*servers.Cluster)(nil)

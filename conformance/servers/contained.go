@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/clusterchannel/clusterchannel/conformance/container"
+	"github.com/clusterchannel/clusterchannel/conformance/servers/container"
 )
 
 // contained is a server in a container.

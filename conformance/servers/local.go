@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/clusterchannel/clusterchannel/conformance/process"
+	"github.com/clusterchannel/clusterchannel/conformance/servers/process"
 )
 
 // local is a server that is a process of this machine.

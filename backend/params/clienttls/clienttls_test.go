@@ -17,7 +17,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 	"github.com/clusterchannel/clusterchannel/backend/params/clienttls"
-	"github.com/clusterchannel/clusterchannel/internal/testca"
+	"github.com/clusterchannel/clusterchannel/conformance/testca"
 )
 
 // block is what a backend has.

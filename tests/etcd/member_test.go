@@ -1,0 +1,178 @@
+package etcd_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/conformance/netfault"
+	"github.com/clusterchannel/clusterchannel/conformance/servers"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
+)
+
+// seat is a node that knows all three members of an etcd cluster, each by a
+// proxy of its own, so that one can tell which of them it uses.
+type seat struct {
+	*node
+	proxies [3]*netfault.Proxy
+}
+
+// takeSeat opens a node; members are where each member is at the moment.
+func takeSeat(t testing.TB, name string, members [3]func() string) *seat {
+	s := &seat{}
+	var addrs []string
+	for i, addr := range members {
+		s.proxies[i] = proxy(t, addr)
+		addrs = append(addrs, s.proxies[i].Addr())
+	}
+	s.node = open(t, name, endpoints(addrs...))
+	return s
+}
+
+// serving returns the member that serves the node's watch.
+func (s *seat) serving(t testing.TB) (member int) {
+	t.Helper()
+	testkit.Eventually(t, 20*time.Second, func() error {
+		count := 0
+		for i, p := range s.proxies {
+			if p.Links() > 0 {
+				count, member = count+1, i
+			}
+		}
+		if count != 1 {
+			return errors.New("there are more links, or none")
+		}
+		return nil
+	})
+	return member
+}
+
+// trouble is a cluster of etcd of which one member can be taken away.
+type trouble struct {
+	members [3]func() string // where each is at the moment
+	lose    func(member int)
+	mend    func(member int)
+}
+
+// onServers has what befalls one server befall a member.
+func onServers(lose, mend func(*servers.Server, testing.TB)) func(testing.TB) *trouble {
+	return func(t testing.TB) *trouble {
+		all := startCluster(t).Members()
+		return &trouble{
+			members: [3]func() string{all[0].Addr, all[1].Addr, all[2].Addr},
+			lose:    func(member int) { lose(all[member], t) },
+			mend:    func(member int) { mend(all[member], t) },
+		}
+	}
+}
+
+// onMesh parts a member from the others, which its clients still reach.
+func onMesh(t testing.TB) *trouble {
+	q := newQuorum(t)
+	return &trouble{
+		members: [3]func() string{q.members[0].Addr, q.members[1].Addr, q.members[2].Addr},
+		lose:    q.mesh.part,
+		mend:    func(int) { q.mesh.part(-1) },
+	}
+}
+
+// cutOff takes a member's network to the others away, where it has one.
+func cutOff(t testing.TB) *trouble {
+	c := startCluster(t)
+	if !c.Parts() {
+		t.Skip("servers that are processes are parted by a mesh")
+	}
+	all := c.Members()
+	return &trouble{
+		members: [3]func() string{all[0].Addr, all[1].Addr, all[2].Addr},
+		lose:    func(member int) { c.Part(t, member) },
+		mend:    func(member int) { c.Heal(t, member) },
+	}
+}
+
+// TestMemberThatServesTheWatch takes the etcd member away that a node uses, and
+// expects no view to change, and nothing to be lost.
+func TestMemberThatServesTheWatch(t *testing.T) {
+	for name, begin := range map[string]func(testing.TB) *trouble{
+		"is killed":  onServers((*servers.Server).Kill, (*servers.Server).Start),
+		"is paused":  onServers((*servers.Server).Pause, (*servers.Server).Resume),
+		"is parted":  onMesh,
+		"is cut off": cutOff,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := begin(t)
+			seats := []*seat{takeSeat(t, "a", c.members), takeSeat(t, "b", c.members), takeSeat(t, "c", c.members)}
+			nodes := []*node{seats[0].node, seats[1].node, seats[2].node}
+			testkit.Eventually(t, 20*time.Second, func() error { return agree(nodes...) })
+			talk(t, "before", nodes...)
+			stop := steadily(t, func() error {
+				for _, n := range nodes {
+					if err := n.sees("a", "b", "c"); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			defer stop()
+			for range 2 { // the member that takes over is next
+				member := seats[0].serving(t)
+				c.lose(member)
+				testkit.Eventually(t, 20*time.Second, func() error {
+					if err := agree(nodes...); err != nil {
+						return err
+					}
+					for i, p := range seats[0].proxies {
+						if i != member && p.Links() > 0 {
+							return nil
+						}
+					}
+					return errors.New("there is no link to another")
+				})
+				talk(t, name, nodes...)
+				c.mend(member)
+				talk(t, "after "+name, nodes...)
+			}
+			stop()
+		})
+	}
+}
+
+// TestNoLeader leaves one member of three, which serves connections and has no
+// leader.
+func TestNoLeader(t *testing.T) {
+	q := newQuorum(t)
+	nodes := []*node{
+		open(t, "a", endpoints(q.addrs()[0])),
+		open(t, "b", endpoints(q.addrs()[0])),
+	}
+	testkit.Eventually(t, 20*time.Second, func() error { return agree(nodes...) })
+	stop := steadily(t, func() error { return errors.Join(nodes[0].sees("a", "b"), nodes[1].sees("a", "b")) })
+	defer stop()
+	q.members[1].Stop(t)
+	q.members[2].Stop(t)
+	for _, n := range nodes {
+		testkit.Eventually(t, 20*time.Second, func() error { return n.detached() })
+	}
+	nodes[0].say("with no leader")
+	q.members[1].Start(t)
+	testkit.Eventually(t, 20*time.Second, func() error {
+		return errors.Join(agree(nodes...), nodes[1].heard("with no leader"))
+	})
+	stop()
+}
+
+// TestEndpointsThatDoNotAnswer has a node pass over them.
+func TestEndpointsThatDoNotAnswer(t *testing.T) {
+	server := start(t)
+	silent := proxy(t, server.Addr)
+	silent.Set(netfault.Swallow)
+	params := endpoints("127.0.0.1:1", silent.Addr(), server.Addr())
+	params["dial_timeout"] = "500ms"
+	n := open(t, "a", params)
+	testkit.Eventually(t, 20*time.Second, func() error { return agree(n) })
+
+	params = endpoints("127.0.0.1:1", silent.Addr())
+	params["dial_timeout"] = "300ms"
+	n = open(t, "b", params)
+	testkit.Eventually(t, 20*time.Second, func() error { return n.detached("connection refused", "no answer within 300ms") })
+}
