@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/dispatch"
 	"github.com/prometheus/alertmanager/eventrecorder"
-	"github.com/prometheus/alertmanager/featurecontrol"
 	"github.com/prometheus/alertmanager/marker"
 	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/notify"
@@ -161,14 +160,14 @@ func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silenc
 	silencer := silence.NewSilencer(silences, logger, none)
 	groups := marker.NewGroupMarker()
 	var err error
-	a.alerts, err = mem.NewAlerts(context.Background(), a.opts.AlertGCInterval, 0, silencer, logger, none, a.registry, featurecontrol.NoopFlags{})
+	a.alerts, err = mem.NewAlerts(context.Background(), a.opts.AlertGCInterval, 0, silencer, logger, none, a.registry, a.opts.flags)
 	if err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
 	a.reload = &reloader{
 		alerts: a.alerts, silencer: silencer, groups: groups, log: log, opts: &a.opts, metrics: metrics,
-		dispatcherMetrics: dispatch.NewDispatcherMetrics(false, a.registry, featurecontrol.NoopFlags{}),
-		pipelines:         notify.NewPipelineBuilder(a.registry, featurecontrol.NoopFlags{}, none),
+		dispatcherMetrics: dispatch.NewDispatcherMetrics(false, a.registry, a.opts.flags),
+		pipelines:         notify.NewPipelineBuilder(a.registry, a.opts.flags, none),
 		started:           time.Now(),
 	}
 	var peer cluster.ClusterPeer
@@ -234,10 +233,13 @@ func (a *App) Close() {
 	})
 }
 
-// CheckConfig tells whether file can be an Options.ConfigFile, before anything
-// else is begun. Its error names file and line.
-func CheckConfig(file string) error {
-	_, err := loadConfig(file)
+// Check reports whether New can use opts, as far as that can be said before
+// anything is begun. Its error names the option, or file and line.
+func Check(opts Options) error {
+	if err := opts.complete(); err != nil {
+		return err
+	}
+	_, err := loadConfig(opts.ConfigFile)
 	return err
 }
 

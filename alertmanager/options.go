@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/alertmanager/featurecontrol"
+
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
@@ -57,8 +59,17 @@ type Options struct {
 	// RoutePrefix is put before every path; empty means ExternalURL's path.
 	RoutePrefix string
 
+	// Features are Alertmanager's experimental features, separated by commas, as its
+	// flag --enable-feature takes them. Of them classic-mode and utf8-strict-mode are
+	// of the whole process: the first instance decides, and one that differs is
+	// refused. By default names of labels are any UTF-8. The feature auto-gomemlimit
+	// is left to the program.
+	Features string
+
 	// Logger receives all logs; nil means slog.Default().
 	Logger *slog.Logger
+
+	flags featurecontrol.Flagger // Features, read
 }
 
 func (o *Options) complete() error {
@@ -95,5 +106,7 @@ func (o *Options) complete() error {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return nil
+	var err error
+	o.flags, err = features(o.Features, o.Logger)
+	return err
 }

@@ -69,7 +69,7 @@ func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
 	if c.PeerTimeout == 0 {
 		return fmt.Errorf("%w: --cluster.peer-timeout: %v is not above 0", backend.ErrConfig, c.PeerTimeout)
 	}
-	if err := alertmanager.CheckConfig(c.ConfigFile); err != nil {
+	if err := alertmanager.Check(alertmanager.Options{ConfigFile: c.ConfigFile}); err != nil {
 		return err
 	}
 	logger := c.logger()

@@ -1,0 +1,57 @@
+package alertmanager
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/prometheus/alertmanager/featurecontrol"
+	"github.com/prometheus/alertmanager/matcher/compat"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// features reads Options.Features, and has this process read names and matchers
+// as they say.
+func features(names string, logger *slog.Logger) (featurecontrol.Flagger, error) {
+	flags, err := featurecontrol.NewFlags(logger, names)
+	if err != nil {
+		return nil, fmt.Errorf("%w: features: %w", backend.ErrConfig, err)
+	}
+	if err := matchers.use(flags, logger); err != nil {
+		return nil, err
+	}
+	return flags, nil
+}
+
+// matchers is how this process reads names of labels and matchers. Alertmanager's
+// packages keep it in global variables that they read without a lock, so that it
+// is set once.
+var matchers naming
+
+type naming struct {
+	mu   sync.Mutex
+	mode string // empty: not set
+}
+
+// use sets the mode of flags, or refuses one that differs from the one set.
+func (n *naming) use(flags featurecontrol.Flagger, logger *slog.Logger) error {
+	mode := "the default"
+	switch {
+	case flags.ClassicMode():
+		mode = featurecontrol.FeatureClassicMode
+	case flags.UTF8StrictMode():
+		mode = featurecontrol.FeatureUTF8StrictMode
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if cmp.Or(n.mode, mode) != mode {
+		return fmt.Errorf("%w: features: this process reads names by %s already, and cannot by %s: give all its instances the same", backend.ErrConfig, n.mode, mode)
+	}
+	if n.mode == "" {
+		n.mode = mode
+		compat.InitFromFlags(logger, flags)
+	}
+	return nil
+}
