@@ -9,7 +9,6 @@ import (
 	"time"
 
 	ml "github.com/hashicorp/memberlist"
-	amcluster "github.com/prometheus/alertmanager/cluster"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
@@ -91,7 +90,7 @@ type settings struct {
 	Params
 	listen netip.AddrPort
 	keys   *ml.Keyring
-	tls    *amcluster.TLSTransportConfig
+	tls    *tlsFile
 }
 
 func parse(raw map[string]string, cluster string) (settings, error) {
@@ -131,7 +130,7 @@ func parse(raw map[string]string, cluster string) (settings, error) {
 	if s.keys, err = keyring(s.EncryptionKeys); err != nil {
 		return s, err
 	}
-	if s.tls, err = amcluster.GetTLSTransportConfig(s.TLSConfigFile); err != nil {
+	if s.tls, err = readTLSFile(s.TLSConfigFile); err != nil {
 		return s, bad("tls_config_file", "%v", err)
 	}
 	return s, nil

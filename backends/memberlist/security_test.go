@@ -129,10 +129,10 @@ func TestGarbageOnThePort(t *testing.T) {
 	}
 }
 
-func tlsFile(t *testing.T) string { return testca.GossipFile(t, t.TempDir()) }
+func gossipFile(t *testing.T) string { return testca.GossipFile(t, t.TempDir()) }
 
 func TestTLS(t *testing.T) {
-	params := map[string]string{"tls_config_file": tlsFile(t)}
+	params := map[string]string{"tls_config_file": gossipFile(t)}
 	nodes := startAll(t, spec{cluster: "c", params: params}, "a", "b", "c")
 	for _, size := range []int{10, 1300, 1 << 20} {
 		frame := bytes.Repeat([]byte{0x0a}, size)
@@ -162,7 +162,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestTLSOnOneSideIsNamed(t *testing.T) {
-	apart(t, map[string]string{"tls_config_file": tlsFile(t)}, map[string]string{}, "TLS")
-	apart(t, map[string]string{}, map[string]string{"tls_config_file": tlsFile(t)}, "TLS")
-	apart(t, map[string]string{"tls_config_file": tlsFile(t)}, map[string]string{"tls_config_file": tlsFile(t)}, "certificate")
+	apart(t, map[string]string{"tls_config_file": gossipFile(t)}, map[string]string{}, "TLS")
+	apart(t, map[string]string{}, map[string]string{"tls_config_file": gossipFile(t)}, "TLS")
+	apart(t, map[string]string{"tls_config_file": gossipFile(t)}, map[string]string{"tls_config_file": gossipFile(t)}, "certificate")
 }

@@ -3,7 +3,6 @@ package memberlist
 import (
 	"bufio"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,18 +10,11 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	amcluster "github.com/prometheus/alertmanager/cluster"
-	"github.com/prometheus/alertmanager/cluster/clusterpb"
-	"github.com/prometheus/common/config"
-	"github.com/prometheus/exporter-toolkit/web"
-	"google.golang.org/protobuf/proto"
 )
 
 // tlsPackets speaks Alertmanager's TLS transport. Every connection begins with a
-// frame: a length in four bytes, little endian, and a MemberlistMessage. After
-// one of kind STREAM the connection is memberlist's; one of kind PACKET is a
-// packet, and more may follow.
+// frame. After one that opens a stream the connection is memberlist's; one with a
+// packet may be followed by more.
 //
 // Alertmanager's own code is not used, for it keeps goroutines and connections
 // after its shutdown, and waits for a peer that is away with a lock held that
@@ -38,21 +30,15 @@ type tlsPackets struct {
 }
 
 const (
-	tlsVersion    = "v0.1.0"
-	tlsMaxFrame   = packetBuffer + 1024
 	tlsQueue      = 1024 // packets that wait for one peer; what does not fit is lost, as packets may be
 	tlsIdle       = time.Minute
 	tlsFirstFrame = 10 * time.Second
 )
 
-func newTLSPackets(t *transport, c *amcluster.TLSTransportConfig) (*tlsPackets, error) {
-	server, err := web.ConfigToTLSConfig(c.TLSServerConfig)
+func newTLSPackets(t *transport, file *tlsFile) (*tlsPackets, error) {
+	server, client, err := file.configs()
 	if err != nil {
-		return nil, fmt.Errorf("tls_server_config: %w", err)
-	}
-	client, err := config.NewTLSConfig(c.TLSClientConfig)
-	if err != nil {
-		return nil, fmt.Errorf("tls_client_config: %w", err)
+		return nil, err
 	}
 	return &tlsPackets{transport: t, server: server, client: client, links: map[string]chan []byte{}}, nil
 }
@@ -90,7 +76,7 @@ func (p *tlsPackets) stream(addr string, timeout time.Duration) (net.Conn, error
 	if err != nil {
 		return nil, err
 	}
-	if err := writeTLSFrame(conn, &clusterpb.MemberlistMessage{Version: tlsVersion, Kind: clusterpb.MemberlistMessage_STREAM}); err != nil {
+	if err := writeTLSFrame(conn, tlsFrame{kind: tlsStream}); err != nil {
 		_ = conn.Close() // the error that counts is the write's
 		return nil, err
 	}
@@ -145,10 +131,7 @@ func (p *tlsPackets) pump(addr string, link chan []byte) error {
 			idle.Reset(tlsIdle)
 			err := conn.SetWriteDeadline(time.Now().Add(dialTimeoutTLS))
 			if err == nil {
-				err = writeTLSFrame(conn, &clusterpb.MemberlistMessage{
-					Version: tlsVersion, Kind: clusterpb.MemberlistMessage_PACKET,
-					FromAddr: p.transport.advertise.String(), Msg: b,
-				})
+				err = writeTLSFrame(conn, tlsFrame{kind: tlsPacket, from: p.transport.advertise.String(), packet: b})
 			}
 			if err != nil {
 				return err
@@ -167,16 +150,6 @@ func (p *tlsPackets) settle() {
 	defer p.mu.Unlock()
 }
 
-func writeTLSFrame(conn net.Conn, m *clusterpb.MemberlistMessage) error {
-	body, err := proto.Marshal(m)
-	if err != nil {
-		return err
-	}
-	frame := binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
-	_, err = conn.Write(append(frame, body...))
-	return err
-}
-
 // serve reads what comes in over conn.
 func (p *tlsPackets) serve(conn net.Conn) {
 	if err := conn.SetDeadline(time.Now().Add(tlsFirstFrame)); err != nil {
@@ -185,17 +158,17 @@ func (p *tlsPackets) serve(conn net.Conn) {
 	}
 	in := bufio.NewReader(conn)
 	for first := true; ; first = false {
-		m, err := readTLSFrame(in)
+		f, err := readTLSFrame(in)
 		if err == nil && first {
 			err = conn.SetDeadline(time.Time{})
 		}
-		if err == nil && m.Kind == clusterpb.MemberlistMessage_STREAM {
+		if err == nil && f.kind == tlsStream {
 			p.transport.deliverStream(&bufferedConn{Conn: conn, in: in})
 			return
 		}
 		var from netip.AddrPort
 		if err == nil {
-			from, err = netip.ParseAddrPort(m.FromAddr)
+			from, err = netip.ParseAddrPort(f.from)
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
@@ -204,34 +177,8 @@ func (p *tlsPackets) serve(conn net.Conn) {
 			_ = conn.Close() // the peer makes another one
 			return
 		}
-		p.transport.deliverPacket(m.Msg, net.TCPAddrFromAddrPort(from), time.Now())
+		p.transport.deliverPacket(f.packet, net.TCPAddrFromAddrPort(from), time.Now())
 	}
-}
-
-func readTLSFrame(in io.Reader) (*clusterpb.MemberlistMessage, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return nil, err
-	}
-	n := binary.LittleEndian.Uint32(head[:])
-	if n > tlsMaxFrame {
-		return nil, fmt.Errorf("a frame of %d bytes; at most %d are valid", n, tlsMaxFrame)
-	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(in, body); err != nil {
-		return nil, err
-	}
-	m := &clusterpb.MemberlistMessage{}
-	if err := proto.Unmarshal(body, m); err != nil {
-		return nil, err
-	}
-	if m.Version != tlsVersion {
-		return nil, fmt.Errorf("version %q of the TLS transport; %q is spoken here", m.Version, tlsVersion)
-	}
-	if m.Kind == clusterpb.MemberlistMessage_PACKET && len(m.Msg) == 0 {
-		return nil, errors.New("an empty packet")
-	}
-	return m, nil
 }
 
 // bufferedConn reads first what was read ahead.
