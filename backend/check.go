@@ -14,11 +14,11 @@ import (
 // return for bad configuration, and wraps ErrConfig.
 func Check(c Config) (err error) {
 	if c.Open == nil {
-		open, ok := Lookup(c.Backend)
+		b, ok := Lookup(c.Backend)
 		if !ok {
 			return unknownBackend(c.Backend)
 		}
-		c.Open = open
+		c.Open = b.Open
 	}
 	if err := c.complete(); err != nil {
 		return err

@@ -27,11 +27,11 @@ func Open(ctx context.Context, c Config) (ClusterChannel, error) {
 		return nil, err
 	}
 	if c.Open == nil {
-		open, ok := Lookup(c.Backend)
+		b, ok := Lookup(c.Backend)
 		if !ok {
 			return nil, unknownBackend(c.Backend)
 		}
-		c.Open = open
+		c.Open = b.Open
 	}
 	if err := c.complete(); err != nil {
 		return nil, err

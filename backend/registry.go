@@ -8,44 +8,48 @@ import (
 	"sync"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 var registry = struct {
 	sync.RWMutex
-	open map[string]driver.OpenFunc
-}{open: map[string]driver.OpenFunc{}}
+	backends map[string]driver.Backend
+}{backends: map[string]driver.Backend{}}
 
 // Register makes a backend available under name, as Config.Backend and as the
 // scheme of a URL. Backends call it in init. It panics when name is empty or
-// taken, or open is nil.
-func Register(name string, open driver.OpenFunc) {
+// taken, b.Open is nil, or b.Params is no struct as package params describes it.
+func Register(name string, b driver.Backend) {
+	if b.Params != nil {
+		params.Keys(b.Params) // which panics
+	}
 	registry.Lock()
 	defer registry.Unlock()
 	switch {
 	case name == "":
 		panic("backend: Register: the name is empty")
-	case open == nil:
-		panic(fmt.Sprintf("backend: Register(%q): open is nil", name))
-	case registry.open[name] != nil:
+	case b.Open == nil:
+		panic(fmt.Sprintf("backend: Register(%q): Open is nil", name))
+	case registry.backends[name].Open != nil:
 		panic(fmt.Sprintf("backend: Register(%q): the name is taken", name))
 	}
-	registry.open[name] = open
+	registry.backends[name] = b
 }
 
-// Lookup returns the backend registered under name. A wrapper hands the result
+// Lookup returns the backend registered under name. What wraps it hands its Open
 // on as Config.Open.
-func Lookup(name string) (driver.OpenFunc, bool) {
+func Lookup(name string) (driver.Backend, bool) {
 	registry.RLock()
 	defer registry.RUnlock()
-	open, ok := registry.open[name]
-	return open, ok
+	b, ok := registry.backends[name]
+	return b, ok
 }
 
 // Registered returns the names of the registered backends, sorted.
 func Registered() []string {
 	registry.RLock()
 	defer registry.RUnlock()
-	return slices.Sorted(maps.Keys(registry.open))
+	return slices.Sorted(maps.Keys(registry.backends))
 }
 
 func unknownBackend(name string) error {

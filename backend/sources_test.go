@@ -18,8 +18,8 @@ func init() {
 	open := func(context.Context, driver.Options, driver.Handler) (driver.Driver, error) {
 		return nil, errors.New("never opened")
 	}
-	backend.Register("sourcetest", open)
-	backend.Register("sourcetest2", open)
+	backend.Register("sourcetest", driver.Backend{Open: open})
+	backend.Register("sourcetest2", driver.Backend{Open: open})
 }
 
 // TestSources holds all sources to the same Config.

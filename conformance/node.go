@@ -84,7 +84,8 @@ func (e *env) prepare(name string, edits ...func(*backend.Config)) (*node, error
 	if e.h.Params != nil && n.config.Params == nil {
 		n.config.Params = e.h.Params(e, n.Node)
 	}
-	open, _ := backend.Lookup(e.h.Backend)
+	b, _ := backend.Lookup(e.h.Backend)
+	open := b.Open
 	if e.h.Open != nil {
 		open = e.h.Open(e, n.Node)
 	}

@@ -131,24 +131,3 @@ func Keys(of any) []Key {
 	}
 	return keys
 }
-
-// redacted stands for a secret in what Redact returns.
-const redacted = "<secret>"
-
-// Redact returns a copy of raw that may be shown: the values of keys that are
-// secret in of, and of keys that of does not know, are replaced.
-func Redact(raw map[string]string, of any) map[string]string {
-	open := map[string]bool{}
-	for _, k := range Keys(of) {
-		open[k.Name] = !k.Secret
-		open[k.Alias] = !k.Secret
-	}
-	shown := make(map[string]string, len(raw))
-	for name, value := range raw {
-		if value != "" && (!open[name] || name == "") {
-			value = redacted
-		}
-		shown[name] = value
-	}
-	return shown
-}

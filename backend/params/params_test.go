@@ -251,3 +251,20 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestRedactText(t *testing.T) {
+	raw := map[string]string{"password": "s3cret, and more", "address": "a:1", "db": "12", "zone": "somewhere", "mode": "u:p@h", "pin": "7"}
+	for text, want := range map[string]string{
+		"refused s3cret":              "refused <secret>",
+		"refused s3cret, and more!":   "refused <secret>!",
+		"7 of 12 at a:1 in somewhere": "7 of 12 at a:1 in <secret>",
+		"u:p@h":                       "<secret>",
+	} {
+		if got := params.RedactText(text, raw, block{}); got != want {
+			t.Errorf("RedactText(%q) = %q, want %q", text, got, want)
+		}
+	}
+	if got := params.RedactText("a:1", raw, nil); got != params.Redacted {
+		t.Errorf("of a backend that says nothing of its keys: %q", got)
+	}
+}

@@ -15,10 +15,14 @@ import (
 var (
 	errLeaseLost = errors.New("the lease is gone: it expired or was revoked")
 	errKeyLost   = errors.New("somebody deleted or changed this node's key")
+	errNoAnswer  = errors.New("no answer")
 )
 
-const noSpaceHint = "the server is out of quota and takes no writes: members and what they know stay, updates are lost until " +
-	"its operator makes room (etcdctl compact, etcdctl defrag, etcdctl alarm disarm; keep room by --auto-compaction-retention)"
+const (
+	makeRoom    = "etcdctl compact, etcdctl defrag, etcdctl alarm disarm; keep room by --auto-compaction-retention"
+	noSpaceHint = "the server is out of quota and takes no writes: members and what they know stay, updates are lost until " +
+		"its operator makes room (" + makeRoom + ")"
+)
 
 // explain says what err means for a user, and whether trying again can help.
 func (p *Params) explain(endpoint string, err error) error {

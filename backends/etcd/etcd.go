@@ -112,7 +112,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-func init() { backend.Register("etcd", Open) }
+func init() { backend.Register("etcd", driver.Backend{Open: Open, Params: Params{}, Examine: examine}) }
 
 const (
 	backoffMin   = 50 * time.Millisecond

@@ -65,7 +65,7 @@ func (n *node) newSession(index int) *session {
 	s := &session{node: n, index: index, endpoint: n.params.Endpoints[index], began: time.Now()}
 	s.ctx, s.cancel = context.WithCancelCause(clientv3.WithRequireLeader(n.ctx))
 	limit := n.params.DialTimeout
-	s.timer = time.AfterFunc(limit, func() { s.cancel(fmt.Errorf("no answer within %v", limit)) })
+	s.timer = time.AfterFunc(limit, func() { s.cancel(fmt.Errorf("%w within %v", errNoAnswer, limit)) })
 	return s
 }
 

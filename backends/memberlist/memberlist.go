@@ -104,7 +104,9 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-func init() { backend.Register("memberlist", Open) }
+func init() {
+	backend.Register("memberlist", driver.Backend{Open: Open, Params: Params{}, Examine: examine})
+}
 
 // maxFrame is below what memberlist takes as one message, 20 MiB.
 const maxFrame = 16 << 20

@@ -16,30 +16,29 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// Observation is what a look at a mesh from outside has shown.
-type Observation struct {
-	Advertise netip.AddrPort // what this node would tell the others
-	Busy      bool           // another process has the port of listen_address, most likely this node; Advertise then has another port
-	Sights    []Sight        // one for each address
-
-	listen netip.AddrPort
+// observation is what a look at a mesh from outside has shown.
+type observation struct {
+	advertise netip.AddrPort // what this node would tell the others
+	busy      bool           // another process has the port of listen_address, most likely this node; advertise then has another port
+	sights    []sight        // one for each address
+	listen    netip.AddrPort
 }
 
-// IsOwn tells whether this node itself listens at an address.
-func (o Observation) IsOwn(at netip.AddrPort) bool {
+// isOwn reports whether this node itself listens at an address.
+func (o observation) isOwn(at netip.AddrPort) bool {
 	if at.Port() != o.listen.Port() {
 		return false
 	}
-	return at.Addr() == o.listen.Addr() || at.Addr() == o.Advertise.Addr() || o.listen.Addr().IsUnspecified() && isLocal(at.Addr())
+	return at.Addr() == o.listen.Addr() || at.Addr() == o.advertise.Addr() || o.listen.Addr().IsUnspecified() && isLocal(at.Addr())
 }
 
-// Sight is what one address has shown.
-type Sight struct {
-	Addr    string
-	Stream  error           // of an exchange of members over TCP or TLS: why there was none, with the likely cause
-	Packet  error           // of a ping by UDP, or TLS, and the answer to it at Advertise: which of the two is lost, as far as can be told
-	RTT     time.Duration   // of that ping
-	Members []driver.Member // whom the node there takes for alive
+// sight is what one address has shown.
+type sight struct {
+	addr    string
+	stream  error           // of an exchange of members over TCP or TLS: why there was none, with the likely cause
+	packet  error           // of a ping by UDP, or TLS, and the answer to it at the advertise address: which of the two is lost, as far as can be told
+	rtt     time.Duration   // of that ping
+	members []driver.Member // whom the node there takes for alive
 }
 
 const (
@@ -47,22 +46,22 @@ const (
 	pingPatience  = time.Second
 )
 
-// Observe asks the nodes at addrs, each an IP address and a port, what they know
+// observe asks the nodes at addrs, each an IP address and a port, what they know
 // and whether they can answer this node, without becoming a member: no other
 // node hears of it. Its error is that of Open for the same options.
-func Observe(ctx context.Context, o driver.Options, addrs []string) (Observation, error) {
+func observe(ctx context.Context, o driver.Options, addrs []string) (observation, error) {
 	s, err := parse(o.Params, o.Cluster)
 	if err != nil {
-		return Observation{}, err
+		return observation{}, err
 	}
-	found := Observation{listen: s.listen}
+	found := observation{listen: s.listen}
 	t, busy, err := listenOrBeside(s, o)
 	if err != nil {
-		return Observation{}, err
+		return observation{}, err
 	}
-	found.Busy = busy
+	found.busy = busy
 	s.listen = addrPort(s.listen.Addr(), t.port())
-	if found.Advertise, err = advertised(ctx, s.AdvertiseAddress, s.listen, systemResolver, o.Logger); err != nil {
+	if found.advertise, err = advertised(ctx, s.AdvertiseAddress, s.listen, systemResolver, o.Logger); err != nil {
 		return found, errors.Join(err, t.Shutdown())
 	}
 	if err := t.Shutdown(); err != nil {
@@ -70,11 +69,11 @@ func Observe(ctx context.Context, o driver.Options, addrs []string) (Observation
 	}
 	s.listen = found.listen
 	for _, addr := range addrs {
-		sight := Sight{Addr: addr}
-		if err := sight.look(ctx, s, o); err != nil {
+		v := sight{addr: addr}
+		if err := v.look(ctx, s, o); err != nil {
 			return found, err
 		}
-		found.Sights = append(found.Sights, sight)
+		found.sights = append(found.sights, v)
 	}
 	return found, nil
 }
@@ -94,7 +93,7 @@ func listenOrBeside(s settings, o driver.Options) (t *transport, busy bool, err 
 // look asks one node. memberlist is told to leave before it meets anybody, so
 // that what it exchanges says of itself that it is gone, which others ignore; and
 // to begin nothing by itself.
-func (v *Sight) look(ctx context.Context, s settings, o driver.Options) error {
+func (v *sight) look(ctx context.Context, s settings, o driver.Options) error {
 	t, _, err := listenOrBeside(s, o)
 	if err != nil {
 		return err
@@ -118,28 +117,28 @@ func (v *Sight) look(ctx context.Context, s settings, o driver.Options) error {
 		return errors.Join(err, list.Shutdown())
 	}
 	defer context.AfterFunc(ctx, t.cancel)()
-	_, err = list.Join([]string{v.Addr})
-	v.Stream = reason(err)
+	_, err = list.Join([]string{v.addr})
+	v.stream = reason(err)
 	v.ping(list, func() {
 		if v.ours(list.Members()) {
-			_ = echoes.ask(list, v.Addr, t.advertise) // no echo comes then
+			_ = echoes.ask(list, v.addr, t.advertise) // no echo comes then
 		}
 	})
-	if errors.As(v.Packet, new(ml.NoPingResponseError)) {
-		v.Packet = v.blame(list, echoes, t)
+	if errors.As(v.packet, new(ml.NoPingResponseError)) {
+		v.packet = v.blame(list, echoes, t)
 	}
 	for _, m := range list.Members() {
-		v.Members = append(v.Members, newPeer(m).Member)
+		v.members = append(v.members, newPeer(m).Member)
 	}
-	slices.SortFunc(v.Members, func(a, b driver.Member) int { return strings.Compare(nodeName(a), nodeName(b)) })
+	slices.SortFunc(v.members, func(a, b driver.Member) int { return strings.Compare(nodeName(a), nodeName(b)) })
 	return list.Shutdown()
 }
 
 // ping sends packets until one is answered. It calls missed after each that is
 // not.
-func (v *Sight) ping(list *ml.Memberlist, missed func()) {
+func (v *sight) ping(list *ml.Memberlist, missed func()) {
 	for range observedPings {
-		if v.RTT, v.Packet = list.Ping("", stringAddr(v.Addr)); v.Packet == nil {
+		if v.rtt, v.packet = list.Ping("", stringAddr(v.addr)); v.packet == nil {
 			return
 		}
 		missed()
@@ -147,11 +146,11 @@ func (v *Sight) ping(list *ml.Memberlist, missed func()) {
 }
 
 // ours tells whether the node there is of this package, and knows what an echo is.
-func (v *Sight) ours(members []*ml.Node) bool {
+func (v *sight) ours(members []*ml.Node) bool {
 	mixed := false
 	for _, m := range members {
 		foreign := newPeer(m).foreign
-		if m.Address() == v.Addr {
+		if m.Address() == v.addr {
 			return !foreign
 		}
 		mixed = mixed || foreign
@@ -160,19 +159,19 @@ func (v *Sight) ours(members []*ml.Node) bool {
 }
 
 // blame says which way is closed to packets.
-func (v *Sight) blame(list *ml.Memberlist, echoes listener, t *transport) error {
+func (v *sight) blame(list *ml.Memberlist, echoes listener, t *transport) error {
 	way := "UDP"
 	if t.tls != nil {
 		way = "TLS"
 	}
 	none := fmt.Sprintf("no answer to %d pings by %s", observedPings, way)
 	switch {
-	case v.Stream != nil || !v.ours(list.Members()):
+	case v.stream != nil || !v.ours(list.Members()):
 		return fmt.Errorf("%s: they or the answers are lost on the way, or the peer refuses them", none)
 	case echoes.heard():
 		return fmt.Errorf("%s: what the peer sends arrives at %s, so what is sent to it is lost", none, t.advertise)
 	}
-	return fmt.Errorf("%s: what the peer sends to %s does not arrive there; whether it hears this node shows once that is mended", none, t.advertise)
+	return fmt.Errorf("%s: what the peer sends to %s does not arrive there; whether it hears this node shows once that is fixed", none, t.advertise)
 }
 
 // stringAddr is an address of memberlist's as its Ping takes it.

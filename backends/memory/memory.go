@@ -50,7 +50,7 @@ const queueFrames = 1024
 
 var errStopped = errors.New("the bus is stopped")
 
-func init() { backend.Register("memory", Open) }
+func init() { backend.Register("memory", driver.Backend{Open: Open, Params: Params{}}) }
 
 // Open is the backend's driver.OpenFunc.
 func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {

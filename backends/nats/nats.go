@@ -108,7 +108,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-func init() { backend.Register("nats", Open) }
+func init() { backend.Register("nats", driver.Backend{Open: Open, Params: Params{}, Examine: examine}) }
 
 const (
 	maxFrame      = 256 << 10 // a larger max_payload is not used, for heartbeats must get in between

@@ -12,6 +12,8 @@ import (
 // frame have no room beside their header.
 const minPayload = 512
 
+var errSmallPayload = errors.New("the server's max_payload is too small")
+
 // subscribe begins to hear the cluster, and makes sure that the server lets this
 // node hear and be heard: refusals come as events, some time later.
 func (c *conn) subscribe(ctx context.Context) error {
@@ -33,7 +35,7 @@ func (c *conn) subscribe(ctx context.Context) error {
 	}
 	payload := c.nc.MaxPayload()
 	if payload < minPayload {
-		return fmt.Errorf("the server's max_payload is %d bytes; at least %d are needed", payload, minPayload)
+		return fmt.Errorf("%w: it is %d bytes; at least %d are needed", errSmallPayload, payload, minPayload)
 	}
 	c.maxFrame = int(min(payload, maxFrame))
 	return nil

@@ -47,7 +47,7 @@ func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.params.ServerTLS(host) // anew, so that files that were replaced count
+	c, err := d.params.serverTLS(host) // anew, so that files that were replaced count
 	if err != nil {
 		return nil, err
 	}
@@ -55,10 +55,10 @@ func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net
 	return secure, secure.HandshakeContext(ctx)
 }
 
-// ServerTLS returns what a connection to a server of that host is encrypted by, from
+// serverTLS returns what a connection to a server of that host is encrypted by, from
 // the files as they are now; nil without TLS. Its error wraps driver.ErrConfig.
-func (p *Params) ServerTLS(host string) (*tls.Config, error) {
-	c, err := p.TLSConfig(p.TLSMinVersion)
+func (p *Params) serverTLS(host string) (*tls.Config, error) {
+	c, err := p.TLSConfigFor(host, p.TLSMinVersion)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
@@ -67,9 +67,6 @@ func (p *Params) ServerTLS(host string) (*tls.Config, error) {
 	}
 	if c.CipherSuites, err = p.cipherSuites(); err != nil {
 		return nil, err
-	}
-	if c.ServerName == "" {
-		c.ServerName = host
 	}
 	return c, nil
 }

@@ -14,6 +14,7 @@ import (
 var (
 	errPlain    = errors.New("the endpoint answers without TLS")
 	errTLS      = errors.New("the endpoint answers a TLS handshake")
+	errReplica  = errors.New("the server is a replica: what is published there does not reach its master; give the master's address, or the Sentinels' and master_name")
 	errProtocol = errors.New("this is no Redis protocol")
 	errNoPubSub = errors.New("the endpoint answers PING, but not SUBSCRIBE: a proxy without pub/sub, such as nutcracker, stands in front")
 )
@@ -29,15 +30,29 @@ func (p *Params) explain(what string, err error) error {
 	if errors.Is(err, driver.ErrConfig) {
 		return err
 	}
-	if key, hint := p.atFault(err); key != "" {
-		return bad(key, "%s: %w; %s", what, err, hint)
+	if f := p.atFault(err); f.key != "" {
+		return bad(f.key, "%s: %w; %s", what, err, f.hint)
 	}
 	return fmt.Errorf("redis: %w: %s: %w", driver.ErrUnavailable, what, err)
 }
 
-// atFault returns the key at fault, where it is the configuration, and the way
-// out.
-func (p *Params) atFault(err error) (key, hint string) {
+// The stages of an opening, in order.
+const (
+	stageProtocol = "protocol"
+	stageAuth     = "auth"
+	stageACL      = "acl"
+	stagePubSub   = "pubsub"
+)
+
+// fault is what an error says of the configuration.
+type fault struct {
+	stage string // at which an opening fails
+	key   string // of the parameter to blame; empty where it is none
+	hint  string // what to do
+}
+
+// atFault finds out what is to blame for err.
+func (p *Params) atFault(err error) fault {
 	text := err.Error()
 	says := func(texts ...string) bool {
 		for _, t := range texts {
@@ -54,38 +69,40 @@ func (p *Params) atFault(err error) (key, hint string) {
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	switch {
+	case errors.Is(err, errReplica):
+		return fault{stage: stagePubSub}
 	case errors.Is(err, errNoPubSub):
-		return "address", "give the address of the server itself, or of a proxy that passes connections on as they are"
+		return fault{stagePubSub, "address", "give the address of the server itself, or of a proxy that passes connections on as they are"}
 	case p.Mode == "sentinel" && errors.Is(err, goredis.Nil):
-		return "master_name", fmt.Sprintf("the Sentinels know no master %q", p.MasterName)
+		return fault{stageProtocol, "master_name", fmt.Sprintf("the Sentinels know no master %q", p.MasterName)}
 	case says("WRONGPASS", "invalid password", "invalid username-password"):
-		return password, "the server refuses it; mind " + username + " too"
+		return fault{stageAuth, password, "the server refuses it; mind " + username + " too"}
 	case says("without any password configured", "no password is set"):
-		return password, "leave it out: the default user has none"
+		return fault{stageAuth, password, "leave it out: the default user has none"}
 	case says("NOAUTH"):
-		return password, "the server asks for one"
+		return fault{stageAuth, password, "the server asks for one"}
 	case says("client|setname"):
-		return "client_name", "leave it out, or allow it: ACL SETUSER … +client|setname"
+		return fault{stageACL, "client_name", "leave it out, or allow it: ACL SETUSER … +client|setname"}
 	case says("'select' command"):
-		return "db", "leave it out, for channels are common to all databases, or allow it: ACL SETUSER … +select"
+		return fault{stageACL, "db", "leave it out, for channels are common to all databases, or allow it: ACL SETUSER … +select"}
 	case says("NOPERM"):
-		return username, "allow it: ACL SETUSER … resetchannels &" + p.Prefix + "* +subscribe +publish"
+		return fault{stageACL, username, "allow it: ACL SETUSER … resetchannels &" + p.Prefix + "* +subscribe +publish"}
 	case says("DB index", "SELECT is not allowed"):
-		return "db", "the server has no such database"
+		return fault{stagePubSub, "db", "the server has no such database"}
 	case says("cluster support disabled"):
-		return "mode", "the server is no Redis Cluster; mode single is for it"
+		return fault{stageProtocol, "mode", "the server is no Redis Cluster; mode single is for it"}
 	case says("Only HELLO messages are accepted by Sentinel"):
-		return "address", "it is a Sentinel's; give master_name too"
+		return fault{stageProtocol, "address", "it is a Sentinel's; give master_name too"}
 	case says("unknown command", "unknown sub command", "not supported", "unsupported command"):
-		return "address", "the endpoint lacks the command: a proxy without pub/sub, or no Redis; give the address of the server itself"
+		return fault{stagePubSub, "address", "the endpoint lacks the command: a proxy without pub/sub, or no Redis; give the address of the server itself"}
 	case errors.Is(err, errProtocol), says("invalid reply", "can't parse"):
-		return "address", "what listens there does not speak Redis's protocol"
+		return fault{stageProtocol, "address", "what listens there does not speak Redis's protocol"}
 	case errors.As(err, &record), errors.Is(err, errPlain):
-		return "tls", "what listens there does not speak TLS; set it to false"
+		return fault{stageProtocol, "tls", "what listens there does not speak TLS; set it to false"}
 	case errors.Is(err, errTLS):
-		return "tls", "what listens there speaks TLS; set it to true"
+		return fault{stageProtocol, "tls", "what listens there speaks TLS; set it to true"}
 	case errors.As(err, &certificate):
-		return "tls_ca_file", "the server's certificate cannot be verified; mind tls_server_name too"
+		return fault{stageProtocol, "tls_ca_file", "the server's certificate cannot be verified; mind tls_server_name too"}
 	}
-	return "", ""
+	return fault{stage: stageProtocol}
 }

@@ -76,8 +76,8 @@ type grafana struct {
 	closed  chan struct{}
 }
 
-// openGrafana starts the driver. credentials may be nil, as in [Opener].
-func openGrafana(ctx context.Context, o driver.Options, p Params, credentials func(context.Context) (string, string, error), h driver.Handler, t grafanaTiming) (driver.Driver, error) {
+// newGrafana returns the driver, which runs nothing yet.
+func newGrafana(ctx context.Context, o driver.Options, p Params, credentials func(context.Context) (string, string, error), h driver.Handler, t grafanaTiming) *grafana {
 	n := &node{params: p, h: h, instance: o.Self.Instance, logger: o.Logger, detach: library.attach(o.Logger), lane: make(chan struct{}, 1)}
 	n.life, n.end = context.WithCancel(context.Background())
 	n.client = newClient(n.life, p, credentials)
@@ -90,12 +90,18 @@ func openGrafana(ctx context.Context, o driver.Options, p Params, credentials fu
 	g.work, g.stop = context.WithCancel(n.life)
 	g.pace.heard = make(chan struct{})
 	g.roster = newRoster(g)
+	return g
+}
+
+// openGrafana starts the driver. credentials may be nil, as in [Opener].
+func openGrafana(ctx context.Context, o driver.Options, p Params, credentials func(context.Context) (string, string, error), h driver.Handler, t grafanaTiming) (driver.Driver, error) {
+	g := newGrafana(ctx, o, p, credentials, h, t)
 	if err := g.preflight(ctx); err != nil {
 		g.lost.Store(true)
 		_ = g.Close(ctx) // the error that counts is the preflight's
 		return nil, err
 	}
-	n.wg.Go(g.receive)
+	g.wg.Go(g.receive)
 	for _, loop := range []func(){g.attach, g.sendBeats, g.keepKey, g.share, g.watchEcho, g.watchRole} {
 		g.loops.Go(loop)
 	}

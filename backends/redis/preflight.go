@@ -84,8 +84,7 @@ func (d *node) checkRole(ctx context.Context) error {
 	case says["mode"] == "sentinel":
 		return bad("address", "names a Sentinel; give master_name too")
 	case says["role"] == "replica" && says["mode"] != "cluster":
-		return fmt.Errorf("redis: %w: the server is a replica: what is published there does not reach its master; "+
-			"give the master's address, or the Sentinels' and master_name", driver.ErrUnavailable)
+		return fmt.Errorf("redis: %w: %w", driver.ErrUnavailable, errReplica)
 	}
 	return nil
 }

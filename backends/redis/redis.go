@@ -134,8 +134,8 @@ const maxFrame = 512 << 10
 const channels = 2
 
 func init() {
-	backend.Register("redis", Open)
-	backend.Register("rediss", openTLS)
+	backend.Register("redis", driver.Backend{Open: Open, Params: Params{}, Examine: examine})
+	backend.Register("rediss", driver.Backend{Open: openTLS, Params: Params{}, Examine: examineTLS})
 }
 
 // Open is the backend's driver.OpenFunc.

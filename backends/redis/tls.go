@@ -4,16 +4,37 @@ import (
 	"context"
 	"maps"
 
+	"github.com/clusterchannel/clusterchannel/backend/doctor"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// openTLS is Open for URLs of the scheme rediss: TLS goes without saying.
+// openTLS is Open for URLs of the scheme rediss.
 func openTLS(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-	if v, given := o.Params["tls"]; given && v != "true" {
+	p, err := impliedTLS(o.Params)
+	if err != nil {
+		return nil, err
+	}
+	o.Params = p
+	return Open(ctx, o, h)
+}
+
+// examineTLS is examine for URLs of the scheme rediss.
+func examineTLS(ctx context.Context, e driver.Examination) {
+	p, err := impliedTLS(e.Params)
+	if err != nil {
+		e.Fail("configuration", "decode the parameters", err, doctor.Advice(err, ""))
+		return
+	}
+	e.Params = p
+	examine(ctx, e)
+}
+
+// impliedTLS adds the parameter that the scheme rediss stands for.
+func impliedTLS(raw map[string]string) (map[string]string, error) {
+	if v, given := raw["tls"]; given && v != "true" {
 		return nil, bad("tls", "is %q, but rediss means TLS; leave it out, or write redis", v)
 	}
 	all := map[string]string{"tls": "true"}
-	maps.Copy(all, o.Params)
-	o.Params = all
-	return Open(ctx, o, h)
+	maps.Copy(all, raw)
+	return all, nil
 }

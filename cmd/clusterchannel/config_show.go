@@ -12,11 +12,10 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
-
-const secretText = "<secret>"
 
 // origin says where the values of a Config are from.
 type origin struct {
@@ -90,9 +89,10 @@ func givenKeys(c backend.Config) map[string]string {
 // paramSettings lists the backend's parameters: the known ones in their order,
 // then those that its check will refuse, whose values may be anything.
 func paramSettings(c backend.Config, from origin) []configSetting {
-	rest := maps.Clone(c.Params)
+	b, _ := backend.Lookup(c.Backend)
+	rest := params.Redact(c.Params, b.Params)
 	var all []configSetting
-	for _, k := range paramKeys(c.Backend) {
+	for _, k := range paramKeys(b) {
 		value, given := rest[k.Name]
 		delete(rest, k.Name)
 		if alias, ok := rest[k.Alias]; ok && k.Alias != "" {
@@ -102,15 +102,24 @@ func paramSettings(c backend.Config, from origin) []configSetting {
 		if !given {
 			value = k.Default
 		}
-		if value != "" && (k.Secret || from.isSecret(k.Name) || strings.Contains(value, "@")) { // an "@" ends credentials
-			value = secretText
+		if value != "" && from.isSecret(k.Name) {
+			value = params.Redacted
 		}
 		all = append(all, configSetting{k.Name, value, from.of(k.Name, given)})
 	}
 	for _, key := range slices.Sorted(maps.Keys(rest)) {
-		all = append(all, configSetting{key, secretText, from.of(key, true)})
+		all = append(all, configSetting{key, rest[key], from.of(key, true)})
 	}
 	return all
+}
+
+// paramKeys returns the parameters of a backend; none of one that does not
+// describe them.
+func paramKeys(b driver.Backend) []params.Key {
+	if b.Params == nil {
+		return nil
+	}
+	return params.Keys(b.Params)
 }
 
 // print shows the report to people.

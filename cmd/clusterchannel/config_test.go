@@ -209,7 +209,7 @@ func TestConfigCheckKnowsEveryBackend(t *testing.T) {
 			t.Errorf("%s: %q does not name no_such_key: the parameters are to be checked first", name, r.Error)
 		}
 		if r = configReport(t, name+"://?cluster=alerts", 0); len(r.Settings) <= len(backend.Keys()) {
-			t.Errorf("%s: no parameter is shown; its Params are missing in config_params.go", name)
+			t.Errorf("%s: no parameter is shown; it is registered without Params", name)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -13,8 +12,10 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/doctor"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // doctorCmd walks from configuration to delivery and says where the way ends. It
@@ -36,25 +37,8 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 	if c.Timeout <= 0 {
 		return usageError{fmt.Errorf("%w: --timeout: %v is not above 0", backend.ErrConfig, c.Timeout)}
 	}
-	d := &doctor{timeout: c.Timeout, logger: slog.New(slog.DiscardHandler)}
-	config, enabled, err := c.config()
-	switch {
-	case err != nil:
-		d.fail("configuration", "read it", err, "correct what is named")
-	case !enabled:
-		d.add(finding{Name: "configuration", Status: stepWarn, Tried: "read it", Got: "high availability is off: there is no cluster to look at",
-			Mend: "give a source, or --cluster.backend with its parameters"})
-	default:
-		if config.Name == "" {
-			config.Name, err = os.Hostname()
-		}
-		if err != nil {
-			d.fail("configuration", "take the host's name", err, "give the node a name")
-			break
-		}
-		d.examine(ctx, config)
-	}
-	report := d.report(config)
+	report := newReport(c.examine(ctx))
+	var err error
 	if c.JSON {
 		encoder := json.NewEncoder(os.Stdout)
 		encoder.SetIndent("", "  ")
@@ -117,56 +101,34 @@ func configOfINI(path string) (backend.Config, bool, error) {
 	return s.Config, err == nil && s.Config.Backend != "", err
 }
 
-// doctor collects the steps of one examination.
-type doctor struct {
-	timeout time.Duration
-	logger  *slog.Logger
-	steps   []finding
-}
-
 // examine takes one step after the other, and stops where the next ones could
 // say nothing new.
-func (d *doctor) examine(ctx context.Context, config backend.Config) {
+func (c *doctorCmd) examine(ctx context.Context) (config backend.Config, steps []driver.Finding) {
+	e := driver.Examination{Timeout: c.Timeout, Report: func(f driver.Finding) { steps = append(steps, f) }}
+	const name = "configuration"
+	config, enabled, err := c.config()
+	switch {
+	case err != nil:
+		e.Fail(name, "read it", err, "correct what is named")
+		return config, steps
+	case !enabled:
+		e.Warn(name, "read it", "high availability is off: there is no cluster to look at", "give a source, or --cluster.backend with its parameters")
+		return config, steps
+	}
+	if config.Name == "" {
+		if config.Name, err = os.Hostname(); err != nil {
+			e.Fail(name, "take the host's name", err, "give the node a name")
+			return config, steps
+		}
+	}
+	b, _ := backend.Lookup(config.Backend)
 	if err := backend.Check(config); err != nil {
-		d.fail("configuration", "decode it", err, "correct the key that is named; \"clusterchannel config check\" shows what is read")
-		return
+		e.Fail(name, "decode it", errors.New(params.RedactText(err.Error(), config.Params, b.Params)),
+			"correct the key that is named; \"clusterchannel config check\" shows what is read")
+		return config, steps
 	}
-	d.ok("configuration", "decode it", fmt.Sprintf("backend %s, cluster %q, node %q", config.Backend, config.Cluster, config.Name))
-	examine := map[string]func(*doctor, context.Context, backend.Config){
-		"memberlist": (*doctor).examineMemberlist,
-		"redis":      (*doctor).examineRedis,
-		"rediss":     (*doctor).examineRedis,
-		"etcd":       (*doctor).examineEtcd,
-		"nats":       (*doctor).examineNATS,
-	}[config.Backend]
-	if examine == nil {
-		examine = (*doctor).examineOther
-	}
-	examine(d, ctx, config)
-}
-
-// examineOther is for a backend of which only the driver is known.
-func (d *doctor) examineOther(ctx context.Context, config backend.Config) {
-	open, _ := backend.Lookup(config.Backend)
-	node, err := d.open(ctx, config, open)
-	if err != nil {
-		d.fail("attach", "open the backend", err, mend(err, "see the documentation of the backend"))
-		return
-	}
-	defer node.close()
-	d.ok("attach", "open the backend", "it is open")
-	d.hear(ctx, node)
-}
-
-// limit returns a context for one step.
-func (d *doctor) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, d.timeout)
-}
-
-// options are what a driver is opened with. Its instance shows whose it is.
-func (d *doctor) options(config backend.Config) driver.Options {
-	return driver.Options{
-		Cluster: config.Cluster, Params: config.Params, MaxBytes: 64 << 20, Logger: d.logger,
-		Self: driver.Member{Name: config.Name, Instance: "doctor-" + nonce(), Meta: config.Meta},
-	}
+	e.OK(name, "decode it", fmt.Sprintf("backend %s, cluster %q, node %q", config.Backend, config.Cluster, config.Name))
+	e.Options = driver.Options{Cluster: config.Cluster, Params: config.Params, Self: driver.Member{Name: config.Name, Meta: config.Meta}}
+	doctor.Run(ctx, b, e)
+	return config, steps
 }

@@ -31,7 +31,7 @@ import (
 const secret = "hush-hush-4711"
 
 // finding is one step of a report.
-type finding struct{ Name, Status, Tried, Got, Mend string }
+type finding struct{ Name, Status, Tried, Got, Fix string }
 
 // diagnosis is a report of doctor.
 type diagnosis struct {
@@ -68,9 +68,9 @@ func doctor(t *testing.T, args ...string) diagnosis {
 func (d diagnosis) has(t *testing.T, name, status string, words ...string) {
 	t.Helper()
 	if !slices.ContainsFunc(d.Steps, func(f finding) bool {
-		all := f.Tried + " " + f.Got + " " + f.Mend
+		all := f.Tried + " " + f.Got + " " + f.Fix
 		return f.Name == name && f.Status == status && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(all, w) }) &&
-			(status != "fail" || f.Mend != "")
+			(status != "fail" || f.Fix != "")
 	}) {
 		t.Errorf("no step %q is %q and says %q:\n%s", name, status, words, d)
 	}
@@ -273,7 +273,7 @@ func TestDoctorEtcd(t *testing.T) {
 	doctor(t, "etcd://"+server.Addr()+"?cluster=c").has(t, "compaction", "ok", "compacted away")
 	guard(t, client)
 	for _, s := range []sick{
-		{"wrong password", []string{"etcd://app:" + secret + "x@" + server.Addr() + "?cluster=c"}, "auth", []string{"username and password"}},
+		{"wrong password", []string{"etcd://app:" + secret + "x@" + server.Addr() + "?cluster=c"}, "auth", []string{"password", "refuses it", "username"}},
 		{"no password", []string{"etcd://" + server.Addr() + "?cluster=c"}, "auth", []string{"asks for a user"}},
 		{"no permission", []string{"etcd://other:" + secret + "@" + server.Addr() + "?cluster=c"}, "auth", []string{"grant-permission"}},
 	} {

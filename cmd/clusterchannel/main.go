@@ -24,7 +24,7 @@ type cli struct {
 	Conformance  conformanceCmd  `cmd:"" help:"Run the conformance suite against a server that is up, and print a report."`
 	Config       configCmd       `cmd:"" help:"Look at a configuration without using it."`
 	Demo         demoCmd         `cmd:"" help:"Show three nodes that deliver an alert once, lose one of them, and go on."`
-	Doctor       doctorCmd       `cmd:"" help:"Say where, between configuration and delivery, something is wrong, and how to mend it."`
+	Doctor       doctorCmd       `cmd:"" help:"Say where, between configuration and delivery, something is wrong, and how to fix it."`
 	Health       healthCmd       `cmd:"" help:"Ask a node whether it is healthy or ready; the exit status is the answer."`
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-func init() { backend.Register("relay", Open) }
+func init() { backend.Register("relay", driver.Backend{Open: Open}) }
 
 // MaxFrame is the largest frame that the hub takes.
 const MaxFrame = 256 << 10

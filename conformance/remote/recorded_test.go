@@ -16,14 +16,15 @@ var recorded struct {
 }
 
 func init() {
-	backend.Register("recorded", func(_ context.Context, o driver.Options, _ driver.Handler) (driver.Driver, error) {
+	open := func(_ context.Context, o driver.Options, _ driver.Handler) (driver.Driver, error) {
 		recorded.Lock()
 		defer recorded.Unlock()
 		if err := recorded.open(o.Params); err != nil {
 			return nil, err
 		}
 		return idle{}, nil
-	})
+	}
+	backend.Register("recorded", driver.Backend{Open: open})
 }
 
 func record(t *testing.T, open func(params map[string]string) error) {

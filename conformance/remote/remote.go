@@ -28,7 +28,7 @@ import (
 // The harness has no hook that looks into the server, and none that sends as a
 // stranger where the transport knows its members by itself.
 func Harness(ctx context.Context, name string, params map[string]string) (conformance.Harness, error) {
-	open, ok := backend.Lookup(name)
+	b, ok := backend.Lookup(name)
 	if !ok {
 		return conformance.Harness{}, fmt.Errorf("%w: %q is none of %s", backend.ErrUnknownBackend, name, strings.Join(backend.Registered(), ", "))
 	}
@@ -36,7 +36,7 @@ func Harness(ctx context.Context, name string, params map[string]string) (confor
 	if err != nil {
 		return conformance.Harness{}, err
 	}
-	caps, err := probe(ctx, open, params)
+	caps, err := probe(ctx, b.Open, params)
 	if err != nil {
 		return conformance.Harness{}, err
 	}
@@ -51,7 +51,7 @@ func Harness(ctx context.Context, name string, params map[string]string) (confor
 		Timing:  conformance.Timing{Channel: backend.Timing{Heartbeat: 250 * time.Millisecond}}, // the server may be far away
 	}
 	if !caps.Membership {
-		h.Inject = stranger{open, params}.inject
+		h.Inject = stranger{b.Open, params}.inject
 	}
 	return h, nil
 }

@@ -53,7 +53,9 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-func init() { backend.Register("postgres", Open) }
+func init() {
+	backend.Register("postgres", driver.Backend{Open: Open, Params: Params{}})
+}
 
 // bus is one node's driver.
 type bus struct {

@@ -91,6 +91,16 @@ func (p Params) TLSConfig(oldest string) (*tls.Config, error) {
 	return c, err
 }
 
+// TLSConfigFor is TLSConfig for a connection to host, which the certificate of
+// the server must be for, unless TLSServerName is another name.
+func (p Params) TLSConfigFor(host, oldest string) (*tls.Config, error) {
+	c, err := p.TLSConfig(oldest)
+	if c != nil && c.ServerName == "" {
+		c.ServerName = host
+	}
+	return c, err
+}
+
 // pair reads the pair that this node shows, whoever asks.
 func (p Params) pair(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(p.TLSCertFile, p.TLSKeyFile)

@@ -1,0 +1,174 @@
+package doctor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
+)
+
+// A Listener is an open driver without the portable layer above it: it says
+// nothing by itself, so the members of a plain bus do not hear of it. It serves one
+// goroutine.
+type Listener struct {
+	driver.Driver
+	e driver.Examination
+	h *handler
+}
+
+// Listen opens a driver within e.Timeout. Where the driver itself makes a member
+// of a node, an examination must not open it.
+func Listen(ctx context.Context, e driver.Examination, open driver.OpenFunc) (*Listener, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
+	defer cancel()
+	h := &handler{self: e.Self.Instance, heard: make(chan uint64, 1), members: map[string]bool{}}
+	d, err := open(ctx, e.Options, h)
+	if err != nil {
+		return nil, err
+	}
+	return &Listener{Driver: d, e: e, h: h}, nil
+}
+
+// Close closes the driver. It takes as long as e.Timeout at most.
+func (l *Listener) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), l.e.Timeout)
+	defer cancel()
+	_ = l.Driver.Close(ctx) // nothing of it is wanted any more
+}
+
+// Probe returns a frame that every member recognizes and ignores, for it is
+// addressed to the examination alone.
+func Probe(e driver.Examination) []byte {
+	frame, _ := probe(e)
+	return frame
+}
+
+// probe returns also the number in the frame.
+func probe(e driver.Examination) ([]byte, uint64) {
+	n, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		panic(err) // there is no such error
+	}
+	id := n.Uint64() + 1
+	return wire.NewEncoder(e.Cluster, e.Self.Instance).Control(wire.Pull, wire.Control{To: e.Self.Instance, ID: id}), id
+}
+
+// Hear sends a frame with a nonce the way that the cluster's frames go, waits
+// for it, and then reports who else is heard.
+func (l *Listener) Hear(ctx context.Context) {
+	const name, tried = "delivery", "send a frame with a nonce to the cluster and hear it"
+	frame, id := probe(l.e)
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, l.e.Timeout)
+	defer cancel()
+	if err := l.Broadcast(ctx, frame); err != nil {
+		l.e.Fail(name, tried, err, Advice(err, "the server accepted the connection, but not the frame"))
+		return
+	}
+	for {
+		select {
+		case got := <-l.h.heard:
+			if got != id {
+				continue
+			}
+			l.e.OK(name, tried, Heard(began))
+			l.listen(ctx)
+			return
+		case <-ctx.Done():
+			l.e.Fail(name, tried, errors.New("it was accepted, and is not delivered"),
+				"check what stands between: a proxy that answers for the server, servers that are not one cluster, or a full output buffer")
+			return
+		}
+	}
+}
+
+// Heard says how long it took until a frame was heard that was sent at began.
+func Heard(began time.Time) string {
+	return fmt.Sprintf("heard after %v", time.Since(began).Round(10*time.Microsecond))
+}
+
+// listenFor is longer than the interval of a heartbeat in a cluster of ten.
+const listenFor = 1200 * time.Millisecond
+
+// listen reports whom it hears.
+func (l *Listener) listen(ctx context.Context) {
+	timer := time.NewTimer(listenFor)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	Members(l.e, "listen for the members' heartbeats", l.h.names())
+}
+
+// Members reports who is there.
+func Members(e driver.Examination, tried string, names []string) {
+	if len(names) == 0 {
+		e.OK("members", tried, "none: no node is in this cluster now, or it has another name there")
+		return
+	}
+	e.OK("members", tried, fmt.Sprintf("%d: %s", len(names), strings.Join(slices.Sorted(slices.Values(names)), ", ")))
+}
+
+// handler is that of a Listener.
+type handler struct {
+	self  string
+	heard chan uint64 // the nonces of own frames
+
+	mu      sync.Mutex
+	members map[string]bool
+}
+
+// Frame implements [driver.Handler].
+func (h *handler) Frame(b []byte) {
+	var f wire.Frame
+	if wire.Decode(b, &f) != nil {
+		return
+	}
+	if string(f.Origin) == h.self {
+		select {
+		case h.heard <- f.ID:
+		default: // one is enough
+		}
+		return
+	}
+	if f.Kind == wire.Beat && len(f.Member.Name) > 0 {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.members[string(f.Member.Name)] = true
+	}
+}
+
+// Members adds to those who were heard.
+func (h *handler) Members(all []driver.Member) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range all {
+		if m.Instance != h.self {
+			h.members[m.Name] = true
+		}
+	}
+}
+
+func (h *handler) names() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.members))
+}
+
+func (*handler) Link(error)                         {}
+func (*handler) Left(driver.Member)                 {}
+func (*handler) Probe(string, time.Duration, error) {}
+func (*handler) LocalState() []byte                 { return nil }
+func (*handler) MergeState([]byte)                  {}
+
+var _ driver.Handler = (*handler)(nil)

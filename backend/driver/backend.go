@@ -1,0 +1,85 @@
+package driver
+
+import (
+	"context"
+	"time"
+)
+
+// A Backend is what a backend says of itself when it is registered. Open alone is
+// enough; the rest serves who operates it. A Backend is a value: do not modify
+// what it refers to.
+type Backend struct {
+	// Open starts a driver.
+	Open OpenFunc
+
+	// Params is the zero value of the struct that Open decodes Options.Params into
+	// by package params. Its tags name the keys, their types and defaults, and which
+	// are secret. Nil says nothing: each parameter then counts as a secret where one
+	// is shown.
+	Params any
+
+	// Examine is the backend's part of the doctor. Nil: the doctor opens a driver,
+	// sends a frame and hears it.
+	Examine ExamineFunc
+}
+
+// An ExamineFunc goes from the parameters to a frame that is heard, one step
+// after the other, reports what each has found, and stops where a further step
+// could say nothing new. It becomes no member of the cluster, changes nothing on
+// a server, and may run beside the node that it is about. Package doctor has the
+// steps that backends share. When it returns, nothing is left running.
+type ExamineFunc func(ctx context.Context, e Examination)
+
+// An Examination is what an ExamineFunc is given.
+type Examination struct {
+	// Options are those that a driver would be opened with. Open accepts the
+	// parameters. Self.Instance is the examination's own.
+	Options
+
+	// Timeout bounds each step that waits for somebody.
+	Timeout time.Duration
+
+	// Report receives the findings in order. It must not be called by two
+	// goroutines at once. Values of secret parameters in it are replaced before
+	// anybody sees them.
+	Report func(Finding)
+}
+
+// A Finding is what one step of an examination has found.
+type Finding struct {
+	Name   string `json:"name"`          // of the step: "tcp", "auth", "delivery"
+	Status Status `json:"status"`        // how it has ended
+	Tried  string `json:"tried"`         // what was done
+	Got    string `json:"got"`           // what came of it
+	Fix    string `json:"fix,omitempty"` // what to do about it, where there is something
+}
+
+// A Status says how a step has ended.
+type Status string
+
+const (
+	OK   Status = "ok"   // as it should be
+	Warn Status = "warn" // works, but may not for long or under load
+	Fail Status = "fail" // does not work
+	Skip Status = "skip" // could not be tried
+)
+
+// OK reports a step that went well.
+func (e Examination) OK(name, tried, got string) {
+	e.Report(Finding{Name: name, Status: OK, Tried: tried, Got: got})
+}
+
+// Warn reports what works, but may not for long or under load.
+func (e Examination) Warn(name, tried, got, fix string) {
+	e.Report(Finding{Name: name, Status: Warn, Tried: tried, Got: got, Fix: fix})
+}
+
+// Fail reports what does not work.
+func (e Examination) Fail(name, tried string, err error, fix string) {
+	e.Report(Finding{Name: name, Status: Fail, Tried: tried, Got: err.Error(), Fix: fix})
+}
+
+// Skip reports a step that could not be tried.
+func (e Examination) Skip(name, tried, got, fix string) {
+	e.Report(Finding{Name: name, Status: Skip, Tried: tried, Got: got, Fix: fix})
+}

@@ -1,0 +1,63 @@
+package params
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Redacted stands for a secret wherever parameters are shown.
+const Redacted = "<secret>"
+
+// Redact returns a copy of raw that may be shown. It replaces the values of keys
+// that are secret in of, those of keys that of does not know, and those with an
+// "@", which may end credentials. of is as for [Keys], or nil where nothing is
+// known of the keys.
+func Redact(raw map[string]string, of any) map[string]string {
+	open := openKeys(of)
+	shown := make(map[string]string, len(raw))
+	for name, value := range raw {
+		if isSecret(name, value, open) {
+			value = Redacted
+		}
+		shown[name] = value
+	}
+	return shown
+}
+
+// RedactText replaces in text, which may be what a server or a library has said,
+// the values that Redact replaces, and each item of one that is a list. Values of
+// one or two bytes stay: they would be found everywhere.
+func RedactText(text string, raw map[string]string, of any) string {
+	open := openKeys(of)
+	var secrets []string
+	for name, value := range raw {
+		if isSecret(name, value, open) {
+			secrets = append(secrets, append(strings.Split(value, ","), value)...)
+		}
+	}
+	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, s := range secrets {
+		if s = strings.TrimSpace(s); len(s) > 2 {
+			text = strings.ReplaceAll(text, s, Redacted)
+		}
+	}
+	return text
+}
+
+// openKeys returns the names and aliases of the keys of of that are no secret.
+func openKeys(of any) map[string]bool {
+	open := map[string]bool{}
+	if of == nil {
+		return open
+	}
+	for _, k := range Keys(of) {
+		open[k.Name] = !k.Secret
+		open[k.Alias] = !k.Secret && k.Alias != ""
+	}
+	return open
+}
+
+func isSecret(name, value string, open map[string]bool) bool {
+	return value != "" && (!open[name] || strings.Contains(value, "@"))
+}

@@ -1,0 +1,155 @@
+package memberlist
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/doctor"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// examine is the backend's driver.ExamineFunc. It asks each peer, as somebody who
+// is gone already and so becomes no member.
+func examine(ctx context.Context, e driver.Examination) {
+	s, err := parse(e.Params, e.Cluster)
+	if err != nil {
+		e.Fail("configuration", "decode the parameters", err, doctor.Advice(err, ""))
+		return
+	}
+	addrs := doctor.Resolve(ctx, e, s.Peers)
+	own, err := examineOwn(ctx, e)
+	if err != nil {
+		return
+	}
+	if len(s.Peers) == 0 {
+		e.Warn("peers", "read them", "none is configured: this node waits for others to find it", "name at least one other node as peer")
+		return
+	}
+	names := map[string]bool{}
+	for _, addr := range addrs {
+		if at, err := netip.ParseAddrPort(addr); err == nil && own.isOwn(at) {
+			e.OK("peer", "compare "+addr, "this is the node itself")
+			continue
+		}
+		for _, m := range examinePeer(ctx, e, s, addr) {
+			names[m.Name] = true
+		}
+	}
+	if len(names) > 0 {
+		doctor.Members(e, "ask the peers whom they take for alive", slices.Collect(maps.Keys(names)))
+	}
+}
+
+// examineOwn reports where the others would look for this node.
+func examineOwn(ctx context.Context, e driver.Examination) (observation, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
+	defer cancel()
+	const name, tried = "advertise address", "find the address to tell the others"
+	found, err := observe(ctx, e.Options, nil)
+	switch at := found.advertise; {
+	case err != nil:
+		e.Fail(name, tried, err, doctor.Advice(err, "give advertise_address: an address of this host, or an interface"))
+	case at.Addr().IsLoopback():
+		e.Warn(name, tried, at.Addr().String(), "only this host can reach it: give advertise_address, unless all nodes are on this host")
+	case !isOfThisHost(at.Addr()):
+		e.Warn(name, tried, at.String()+", which no interface of this host has",
+			"correct advertise_address, unless what is sent there is translated to this host; the answers to pings show it")
+	case found.busy:
+		e.OK(name, tried, fmt.Sprintf("%s; the port is taken, most likely by the node itself, so another one is used here", at.Addr()))
+	default:
+		e.OK(name, tried, at.String())
+	}
+	return found, err
+}
+
+// isOfThisHost reports whether an interface has an address, where that can be
+// known.
+func isOfThisHost(addr netip.Addr) bool {
+	all, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(all, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr().Unmap() == addr.Unmap().WithZone("")
+	})
+}
+
+// examinePeer goes from TCP to a ping that is answered, and returns whom the peer
+// takes for alive.
+func examinePeer(ctx context.Context, e driver.Examination, s settings, addr string) []driver.Member {
+	if len(doctor.Reach(ctx, e, []string{addr})) == 0 {
+		return nil
+	}
+	if s.TLSConfigFile != "" && !doctor.Secure(ctx, e, []string{addr}, s.clientTLS, nil) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
+	defer cancel()
+	found, err := observe(ctx, e.Options, []string{addr})
+	if err != nil {
+		e.Fail("gossip", "ask "+addr, err, doctor.Advice(err, "try again"))
+		return nil
+	}
+	var members []driver.Member
+	for _, v := range found.sights {
+		v.report(e, s.TLSConfigFile != "", found.advertise.Addr())
+		members = append(members, v.members...)
+	}
+	return members
+}
+
+// report says what a peer has shown.
+func (v *sight) report(e driver.Examination, encrypted bool, own netip.Addr) {
+	tried := "exchange members with " + v.addr
+	if v.stream != nil {
+		e.Fail("gossip", tried, v.stream, fixStream(v.stream))
+		return
+	}
+	e.OK("gossip", tried, fmt.Sprintf("it knows %d alive; label and keys agree", len(v.members)))
+	way := "udp"
+	if encrypted {
+		way = "packets over tls"
+	}
+	tried = fmt.Sprintf("ping %s, which answers to %s", v.addr, own)
+	if v.packet != nil {
+		e.Fail(way, tried, v.packet, "let "+way+" through both ways between all nodes, at the port of listen_address; "+
+			"the answer goes to the advertise address, which the peer must be able to reach")
+		return
+	}
+	e.OK(way, tried, "answered after "+v.rtt.Round(10*time.Microsecond).String())
+}
+
+// fixStream says what the reason asks for.
+func fixStream(err error) string {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "label mismatch"):
+		return "give all nodes the same label, the same encryption_keys, and TLS on all or none; the log of the peer names which of them it refused"
+	case strings.Contains(text, "encrypt"):
+		return "give all nodes the same encryption_keys, the first of which encrypts"
+	case strings.Contains(text, "x509"), strings.Contains(text, "tls:"):
+		return "check the certificates: the peer's must be signed by an authority of tls_client_config, and this node's by one of its tls_server_config"
+	}
+	return "see the log of the peer at this minute"
+}
+
+// clientTLS returns what a connection to a peer on host is encrypted by.
+func (s settings) clientTLS(host string) (*tls.Config, error) {
+	if s.tls.TLSClientConfig == nil {
+		return nil, errors.New(s.TLSConfigFile + " has no tls_client_config")
+	}
+	p, err := newTLSPackets(nil, s.tls)
+	if err != nil {
+		return nil, err
+	}
+	if p.client.ServerName == "" {
+		p.client.ServerName = host
+	}
+	return p.client, nil
+}
