@@ -392,7 +392,7 @@ func broadcastBadPeerBytes(e *env) {
 	for _, frame := range append(bad, real...) { // real ones are replayed
 		nodes[1].tap.inject(frame)
 		if e.h.Inject != nil {
-			e.h.Inject(e, e.cluster, frame)
+			e.h.Inject(e, e.server, e.cluster, frame)
 		}
 	}
 	sets[0].write([]byte("after"))

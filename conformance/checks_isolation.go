@@ -63,7 +63,7 @@ func isolationClusterName(e *env) {
 func isolationForeignData(e *env) {
 	untouched := func() error { return nil }
 	if e.h.Foreign != nil {
-		untouched = e.h.Foreign(e, e.cluster)
+		untouched = e.h.Foreign(e, e.server, e.cluster)
 	}
 	nodes := e.openAll("a", "b")
 	sets := addSets("set", nodes)
@@ -78,7 +78,7 @@ func isolationForeignData(e *env) {
 	frames := append(nodes[0].tap.recent(), []byte("1764000000"), []byte("*"), []byte("{}"), nil)
 	for _, frame := range frames {
 		for _, near := range []string{e.cluster + ":", e.cluster + ".x", e.cluster[:len(e.cluster)-1], e.cluster + "*", "*", ">"} {
-			e.h.Inject(e, near, frame)
+			e.h.Inject(e, e.server, near, frame)
 		}
 	}
 	e.always(2*e.h.Timing.Channel.Sync, "the cluster is as before", sound)
@@ -88,7 +88,7 @@ func isolationForeignData(e *env) {
 		}
 	}
 	for _, frame := range frames[len(frames)-4:] {
-		e.h.Inject(e, e.cluster, frame)
+		e.h.Inject(e, e.server, e.cluster, frame)
 	}
 	e.always(e.scaled(300*time.Millisecond), "the cluster is as before", sound)
 	for _, n := range nodes {

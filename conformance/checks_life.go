@@ -165,7 +165,7 @@ func lifeLeavesNothing(e *env) {
 	e.leftNothing(before)
 	if e.h.Residue != nil {
 		e.eventually(e.patience(), "nothing is left on the server", func() error {
-			if left := e.h.Residue(e, e.cluster); len(left) > 0 {
+			if left := e.h.Residue(e, e.server, e.cluster); len(left) > 0 {
 				return fmt.Errorf("%d things are left: %s", len(left), strings.Join(left[:min(len(left), 5)], ", "))
 			}
 			return nil

@@ -49,17 +49,20 @@ type Harness struct {
 	// the proxy in front of it.
 	Cut func(t testing.TB, a, b Node, cut bool)
 
-	// Inject hands frame to the nodes of a cluster as a stranger would who can
-	// reach their transport but is no member.
-	Inject func(t testing.TB, cluster string, frame []byte)
+	// Inject hands frame to the nodes of a cluster on s as a stranger would who can
+	// reach their transport but is no member. In this and the next two hooks s is
+	// the running server that the nodes of the check use: what Server returned, or
+	// the one at Address, or nil without either.
+	Inject func(t testing.TB, s Server, cluster string, frame []byte)
 
-	// Foreign leaves data of strangers on the server, as near to that of cluster
-	// as names can be, and returns what tells whether all of it is still there.
-	Foreign func(t testing.TB, cluster string) (untouched func() error)
+	// Foreign leaves data of strangers on s, under names as near to those of cluster
+	// as can be. The function that it returns reports what has become of the data:
+	// nil when all of it is still there as it was.
+	Foreign func(t testing.TB, s Server, cluster string) (untouched func() error)
 
-	// Residue lists what is left on the server of a cluster: keys, leases,
-	// subscriptions, consumers.
-	Residue func(t testing.TB, cluster string) []string
+	// Residue lists what a cluster has left on s: keys, leases, subscriptions,
+	// consumers.
+	Residue func(t testing.TB, s Server, cluster string) []string
 
 	// Waive maps the name of a check to the public reason why this backend does
 	// not pass it.

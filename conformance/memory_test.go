@@ -3,8 +3,6 @@ package conformance
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -39,7 +37,7 @@ func memoryHarness() Harness {
 			"password":  {"password": Secret},
 		},
 		Cut:     func(_ testing.TB, a, b Node, cut bool) { m.bus(a.Server).Cut(a.Name, b.Name, cut) },
-		Inject:  m.inject,
+		Inject:  inject,
 		Residue: m.residue,
 		Timing:  Timing{Detect: 1500 * time.Millisecond},
 	}
@@ -100,22 +98,17 @@ func (d *countedDriver) Close(ctx context.Context) error {
 	return err
 }
 
-func (m *memoryRun) inject(t testing.TB, cluster string, frame []byte) {
-	m.mu.Lock()
-	names := slices.Collect(maps.Keys(m.buses))
-	m.mu.Unlock()
-	for _, name := range names {
-		o := driver.Options{Cluster: cluster, Self: driver.Member{Name: "stranger"}, Params: map[string]string{"bus": name}}
-		d, err := memory.Open(context.Background(), o, deafHandler{})
-		if err != nil {
-			continue // this bus is stopped
-		}
-		if err := d.Broadcast(context.Background(), frame); err != nil {
-			t.Errorf("inject: %v", err)
-		}
-		if err := d.Close(context.Background()); err != nil {
-			t.Errorf("inject: %v", err)
-		}
+func inject(t testing.TB, s Server, cluster string, frame []byte) {
+	o := driver.Options{Cluster: cluster, Self: driver.Member{Name: "stranger"}, Params: map[string]string{"bus": s.Addr()}}
+	d, err := memory.Open(context.Background(), o, deafHandler{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Broadcast(context.Background(), frame); err != nil {
+		t.Error(err)
+	}
+	if err := d.Close(context.Background()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -125,7 +118,7 @@ type deafHandler struct{ driver.Handler }
 func (deafHandler) Frame([]byte) {}
 func (deafHandler) Link(error)   {}
 
-func (m *memoryRun) residue(_ testing.TB, cluster string) []string {
+func (m *memoryRun) residue(_ testing.TB, _ Server, cluster string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var left []string

@@ -85,7 +85,7 @@ func (s *serving) Close(ctx context.Context) error {
 
 // inject sends frame from outside as a user message under the label that the
 // cluster's name makes.
-func (l *lab) inject(t testing.TB, cluster string, frame []byte) {
+func (l *lab) inject(t testing.TB, _ conformance.Server, cluster string, frame []byte) {
 	l.mu.Lock()
 	var all []netip.Addr
 	for _, addrs := range l.service {

@@ -12,10 +12,9 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	var hubs hubs
 	conformance.Run(t, conformance.Harness{
 		Backend: "relay",
-		Server:  hubs.start,
+		Server:  start,
 		Params: func(_ testing.TB, n conformance.Node) map[string]string {
 			return map[string]string{"address": n.Server}
 		},
@@ -24,16 +23,10 @@ func TestConformance(t *testing.T) {
 			"address with scheme": {"address": "localhost"},
 			"password":            {"address": "localhost:1", "password": conformance.Secret},
 		},
-		Inject:  hubs.inject,
-		Residue: hubs.residue,
+		Inject:  inject,
+		Residue: residue,
 		Timing:  conformance.Timing{Detect: 2 * time.Second},
 	})
-}
-
-// hubs are the hubs of a run.
-type hubs struct {
-	mu  sync.Mutex
-	all []*server
 }
 
 // server is a hub that can be stopped and started again. It stores nothing.
@@ -43,13 +36,10 @@ type server struct {
 	addr string
 }
 
-func (h *hubs) start(t testing.TB) conformance.Server {
+func start(t testing.TB) conformance.Server {
 	s := &server{addr: "127.0.0.1:0"}
 	s.Start(t)
 	t.Cleanup(func() { s.Stop(t) })
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.all = append(h.all, s)
 	return s
 }
 
@@ -77,26 +67,15 @@ func (s *server) Stop(testing.TB) {
 
 func (s *server) Empty(testing.TB) {}
 
-// each calls f with every hub of the run.
-func (h *hubs) each(f func(*server)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, s := range h.all {
-		f(s)
+func inject(t testing.TB, s conformance.Server, cluster string, frame []byte) {
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func (h *hubs) inject(t testing.TB, cluster string, frame []byte) {
-	h.each(func(s *server) {
-		conn, err := net.Dial("tcp", s.Addr())
-		if err != nil {
-			return // this one is stopped
-		}
-		defer func() { _ = conn.Close() }()
-		if err := say(conn, cluster, frame); err != nil {
-			t.Errorf("inject %d bytes into %q: %v", len(frame), cluster, err)
-		}
-	})
+	defer func() { _ = conn.Close() }()
+	if err := say(conn, cluster, frame); err != nil {
+		t.Errorf("inject %d bytes into %q: %v", len(frame), cluster, err)
+	}
 }
 
 // say sends frame to a cluster and waits until the hub has passed it on.
@@ -120,12 +99,9 @@ func say(conn net.Conn, cluster string, frame []byte) error {
 	return nil
 }
 
-func (h *hubs) residue(_ testing.TB, cluster string) []string {
-	var left []string
-	h.each(func(s *server) {
-		if n := s.hub.Clients(cluster); n > 0 {
-			left = append(left, fmt.Sprintf("%d clients of %s", n, cluster))
-		}
-	})
-	return left
+func residue(_ testing.TB, s conformance.Server, cluster string) []string {
+	if n := s.(*server).hub.Clients(cluster); n > 0 {
+		return []string{fmt.Sprintf("%d clients of %s", n, cluster)}
+	}
+	return nil
 }

@@ -132,7 +132,7 @@ type stranger struct {
 	params map[string]string
 }
 
-func (s stranger) inject(t testing.TB, cluster string, frame []byte) {
+func (s stranger) inject(t testing.TB, _ conformance.Server, cluster string, frame []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	d, err := s.open(ctx, options(cluster, s.params), deaf{})

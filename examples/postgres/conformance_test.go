@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,10 +19,9 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	var run run
 	conformance.Run(t, conformance.Harness{
 		Backend: "postgres",
-		Server:  run.start,
+		Server:  start,
 		Params: func(_ testing.TB, n conformance.Node) map[string]string {
 			return map[string]string{"address": n.Server, "password": servers.PostgresPassword}
 		},
@@ -35,8 +33,8 @@ func TestConformance(t *testing.T) {
 			"sslkey without cert": {"sslkey": "/dev/null"},
 			"user":                {"user": "postgres", "password": conformance.Secret},
 		},
-		Inject:  run.inject,
-		Residue: run.residue,
+		Inject:  inject,
+		Residue: residue,
 		// All checks share one database, in which every node reads what all send.
 		Parallel: 2,
 		// PostgreSQL takes seconds to be back from a crash.
@@ -44,35 +42,21 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// run is the servers of a run of the suite.
-type run struct {
-	mu      sync.Mutex
-	servers []*servers.Server
+func start(t testing.TB) conformance.Server {
+	return servers.Start(t, servers.Postgres(), servers.Options{})
 }
 
-func (r *run) start(t testing.TB) conformance.Server {
-	s := servers.Start(t, servers.Postgres(), servers.Options{})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.servers = append(r.servers, s)
-	return s
-}
-
-// each calls f with a connection to every server that is up.
-func (r *run) each(t testing.TB, f func(ctx context.Context, conn *pgx.Conn)) {
+// on calls f with a connection to s.
+func on(t testing.TB, s conformance.Server, f func(ctx context.Context, conn *pgx.Conn)) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range r.servers {
-		conn, err := dial(ctx, s.Addr())
-		if err != nil {
-			continue // this one is stopped
-		}
-		f(ctx, conn)
-		if err := conn.Close(ctx); err != nil {
-			t.Error(err)
-		}
+	conn, err := dial(ctx, s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f(ctx, conn)
+	if err := conn.Close(ctx); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -87,8 +71,8 @@ func channel(cluster string) string {
 }
 
 // inject sends what a stranger might: frame as one piece, and what is none.
-func (r *run) inject(t testing.TB, cluster string, frame []byte) {
-	r.each(t, func(ctx context.Context, conn *pgx.Conn) {
+func inject(t testing.TB, s conformance.Server, cluster string, frame []byte) {
+	on(t, s, func(ctx context.Context, conn *pgx.Conn) {
 		for _, payload := range []string{"0001" + base64.RawStdEncoding.EncodeToString(frame), "0102" + "AAAA", "1764000000"} {
 			if len(payload) >= 8000 {
 				continue // the server takes no more from anybody
@@ -101,9 +85,9 @@ func (r *run) inject(t testing.TB, cluster string, frame []byte) {
 }
 
 // residue lists the connections of a cluster. Nothing else is ever on the server.
-func (r *run) residue(t testing.TB, cluster string) []string {
+func residue(t testing.TB, s conformance.Server, cluster string) []string {
 	var left []string
-	r.each(t, func(ctx context.Context, conn *pgx.Conn) {
+	on(t, s, func(ctx context.Context, conn *pgx.Conn) {
 		var n int
 		err := conn.QueryRow(ctx, "select count(*) from pg_stat_activity where application_name = $1", channel(cluster)).Scan(&n)
 		if err != nil {

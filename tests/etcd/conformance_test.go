@@ -3,45 +3,22 @@ package etcd_test
 import (
 	"fmt"
 	"net/url"
-	"sync"
 	"testing"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	_ "github.com/clusterchannel/clusterchannel/backends/etcd"
 	"github.com/clusterchannel/clusterchannel/conformance"
 )
 
-// lab is where the suite runs.
-type lab struct {
-	start func(t testing.TB) conformance.Server
-
-	mu     sync.Mutex
-	shared conformance.Server // the first one, which the basic checks share
-}
-
-func (l *lab) server(t testing.TB) conformance.Server {
-	s := l.start(t)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.shared == nil {
-		l.shared = s
-	}
-	return s
-}
-
-func (l *lab) client(t testing.TB) *clientv3.Client { return admin(t, l.shared.Addr()) }
-
 // inject puts frame where nodes of the cluster look for each other's.
-func (l *lab) inject(t testing.TB, cluster string, frame []byte) {
-	put(t, l.client(t), prefix+url.PathEscape(cluster)+"/frames/stranger", string(frame))
+func inject(t testing.TB, s conformance.Server, cluster string, frame []byte) {
+	put(t, admin(t, s.Addr()), prefix+url.PathEscape(cluster)+"/frames/stranger", string(frame))
 }
 
 // foreign leaves keys around those of the cluster.
-func (l *lab) foreign(t testing.TB, cluster string) func() error {
-	client, escaped := l.client(t), url.PathEscape(cluster)
+func foreign(t testing.TB, s conformance.Server, cluster string) func() error {
+	client, escaped := admin(t, s.Addr()), url.PathEscape(cluster)
 	keys := []string{
 		prefix + escaped, prefix + escaped + "0/members/x", prefix + escaped + ".x/frames/x", prefix + escaped[:len(escaped)-1] + "/members/x",
 		"/clusterchannel", "/clusterchannels/" + escaped + "/members/x", "clusterchannel/" + escaped + "/members/x",
@@ -65,8 +42,8 @@ func (l *lab) foreign(t testing.TB, cluster string) func() error {
 
 // residue lists the cluster's keys, and all leases: they do not tell whose they
 // are, and the check runs alone.
-func (l *lab) residue(t testing.TB, cluster string) []string {
-	client := l.client(t)
+func residue(t testing.TB, s conformance.Server, cluster string) []string {
+	client := admin(t, s.Addr())
 	left := keysBelow(t, client, prefix+url.PathEscape(cluster)+"/")
 	for _, lease := range leases(t, client) {
 		left = append(left, fmt.Sprintf("lease %x", lease.ID))
@@ -86,10 +63,9 @@ func TestConformanceOnThreeServers(t *testing.T) {
 }
 
 func run(t *testing.T, parallel int, start func(testing.TB) conformance.Server) {
-	l := &lab{start: start}
 	conformance.Run(t, conformance.Harness{
 		Backend:  "etcd",
-		Server:   l.server,
+		Server:   start,
 		Parallel: parallel,
 		Params: func(_ testing.TB, n conformance.Node) map[string]string {
 			return map[string]string{"endpoints": n.Server}
@@ -97,9 +73,9 @@ func run(t *testing.T, parallel int, start func(testing.TB) conformance.Server) 
 		// An etcd that restarts elects itself first, for up to two seconds.
 		Timing:  conformance.Timing{Channel: backend.Timing{Grace: 4 * time.Second}},
 		Bad:     badParams,
-		Inject:  l.inject,
-		Foreign: l.foreign,
-		Residue: l.residue,
+		Inject:  inject,
+		Foreign: foreign,
+		Residue: residue,
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,46 +11,42 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/conformance"
+	"github.com/clusterchannel/clusterchannel/conformance/servers"
 )
 
-// lab is the servers that the basic checks share, and strangers on them.
-type lab struct {
-	mu  sync.Mutex
-	app *nats.Conn
-	sys []*nats.Conn // one for each server
+// addrs returns the address of each server of s, which may be a cluster.
+func addrs(s conformance.Server) []string {
+	if c, ok := s.(*servers.Cluster); ok {
+		return c.Addrs()
+	}
+	return []string{s.Addr()}
 }
 
-// settle puts strangers on the first servers of a run.
-func (l *lab) settle(t testing.TB, addrs ...string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.app != nil {
-		return
-	}
-	l.app = dial(t, addrs[0], nats.Name("stranger"))
-	for _, addr := range addrs {
-		l.sys = append(l.sys, dial(t, addr, nats.UserInfo("sys", "sys")))
-	}
+// stranger is a client that is no node.
+func stranger(t testing.TB, s conformance.Server) *nats.Conn {
+	return dial(t, addrs(s)[0], nats.Name("stranger"))
 }
 
-func (l *lab) inject(t testing.TB, cluster string, frame []byte) {
-	if len(frame) > int(l.app.MaxPayload()) {
-		frame = frame[:l.app.MaxPayload()]
+func inject(t testing.TB, s conformance.Server, cluster string, frame []byte) {
+	nc := stranger(t, s)
+	if len(frame) > int(nc.MaxPayload()) {
+		frame = frame[:nc.MaxPayload()]
 	}
-	if err := l.app.Publish(subject(cluster), frame); err != nil {
+	if err := nc.Publish(subject(cluster), frame); err != nil {
 		t.Errorf("inject: %v", err)
 	}
-	if err := l.app.Flush(); err != nil {
+	if err := nc.Flush(); err != nil {
 		t.Errorf("inject: %v", err)
 	}
 }
 
 // foreign has a stranger hear subjects near that of cluster.
-func (l *lab) foreign(t testing.TB, cluster string) func() error {
+func foreign(t testing.TB, s conformance.Server, cluster string) func() error {
 	near := []string{"clusterchannel", subject(cluster) + ".x", subject(cluster + "x"), "other." + cluster, cluster}
+	nc := stranger(t, s)
 	var subs []*nats.Subscription
-	for _, s := range near {
-		sub, err := l.app.SubscribeSync(s)
+	for _, name := range near {
+		sub, err := nc.SubscribeSync(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,9 +65,9 @@ func (l *lab) foreign(t testing.TB, cluster string) func() error {
 	}
 }
 
-func (l *lab) residue(t testing.TB, cluster string) (left []string) {
-	for _, sys := range l.sys {
-		names, err := subscribed(sys, cluster)
+func residue(t testing.TB, s conformance.Server, cluster string) (left []string) {
+	for _, addr := range addrs(s) {
+		names, err := subscribed(dial(t, addr, nats.UserInfo("sys", "sys")), cluster)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,26 +77,16 @@ func (l *lab) residue(t testing.TB, cluster string) (left []string) {
 }
 
 func TestConformance(t *testing.T) {
-	l := &lab{}
-	l.run(t, 0, func(t testing.TB) conformance.Server {
-		s := start(t, base)
-		l.settle(t, s.Addr())
-		return s
-	})
+	run(t, 0, func(t testing.TB) conformance.Server { return start(t, base) })
 }
 
 // TestConformanceOnThreeServers has each node at the next server of a cluster. A
 // frame is handled by three servers here, so that fewer checks run at a time.
 func TestConformanceOnThreeServers(t *testing.T) {
-	l := &lab{}
-	l.run(t, 2, func(t testing.TB) conformance.Server {
-		c := startCluster(t)
-		l.settle(t, c.Addrs()...)
-		return c
-	})
+	run(t, 2, func(t testing.TB) conformance.Server { return startCluster(t) })
 }
 
-func (l *lab) run(t *testing.T, parallel int, server func(testing.TB) conformance.Server) {
+func run(t *testing.T, parallel int, server func(testing.TB) conformance.Server) {
 	secretFile := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secretFile, []byte(conformance.Secret), 0o600); err != nil {
 		t.Fatal(err)
@@ -142,8 +127,8 @@ func (l *lab) run(t *testing.T, parallel int, server func(testing.TB) conformanc
 		// Longer than the suite's own: a container takes a second or two to come back,
 		// and a machine that is busy with it delays heartbeats.
 		Timing:  conformance.Timing{Channel: backend.Timing{Heartbeat: 250 * time.Millisecond, Grace: 5 * time.Second}},
-		Inject:  l.inject,
-		Foreign: l.foreign,
-		Residue: l.residue,
+		Inject:  inject,
+		Foreign: foreign,
+		Residue: residue,
 	})
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,40 +22,23 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-// lab knows the servers of a run, for what has to reach them from outside.
-type lab struct {
-	mu      sync.Mutex
-	servers []*servers.Server
+func start(t testing.TB) conformance.Server {
+	return servers.Start(t, servers.Redis(), servers.Options{})
 }
 
-func (l *lab) start(t testing.TB) conformance.Server {
-	s := servers.Start(t, servers.Redis(), servers.Options{})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.servers = append(l.servers, s)
-	return s
-}
-
-// each calls f with a client of each server that answers.
-func (l *lab) each(t testing.TB, f func(ctx context.Context, c *goredis.Client)) {
-	l.mu.Lock()
-	all := slices.Clone(l.servers)
-	l.mu.Unlock()
-	for _, s := range all {
-		c := goredis.NewClient(&goredis.Options{Addr: s.Addr(), DialerRetries: 1, MaxRetries: -1})
-		if c.Ping(t.Context()).Err() == nil {
-			f(t.Context(), c)
-		}
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
+// on calls f with a client of s.
+func on(t testing.TB, s conformance.Server, f func(ctx context.Context, c *goredis.Client)) {
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr(), DialerRetries: 1, MaxRetries: -1})
+	f(t.Context(), c)
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
 func channelOf(cluster string) string { return "clusterchannel:" + url.QueryEscape(cluster) }
 
-func (l *lab) inject(t testing.TB, cluster string, frame []byte) {
-	l.each(t, func(ctx context.Context, c *goredis.Client) {
+func inject(t testing.TB, s conformance.Server, cluster string, frame []byte) {
+	on(t, s, func(ctx context.Context, c *goredis.Client) {
 		for _, channel := range []string{channelOf(cluster), cluster} {
 			if err := c.Publish(ctx, channel, frame).Err(); err != nil {
 				t.Error(err)
@@ -67,9 +48,9 @@ func (l *lab) inject(t testing.TB, cluster string, frame []byte) {
 }
 
 // foreign leaves keys and a subscriber of strangers.
-func (l *lab) foreign(t testing.TB, cluster string) func() error {
+func foreign(t testing.TB, s conformance.Server, cluster string) func() error {
 	near := []string{cluster, cluster + ":*", channelOf(cluster), channelOf(cluster) + ":a", channelOf(cluster) + ":state", "clusterchannel:"}
-	l.each(t, func(ctx context.Context, c *goredis.Client) {
+	on(t, s, func(ctx context.Context, c *goredis.Client) {
 		for _, key := range near {
 			if err := c.Set(ctx, key, "a stranger's", 0).Err(); err != nil {
 				t.Error(err)
@@ -77,7 +58,7 @@ func (l *lab) foreign(t testing.TB, cluster string) func() error {
 		}
 	})
 	return func() (err error) {
-		l.each(t, func(ctx context.Context, c *goredis.Client) {
+		on(t, s, func(ctx context.Context, c *goredis.Client) {
 			for _, key := range near {
 				if v, got := c.Get(ctx, key).Result(); got != nil || v != "a stranger's" {
 					err = fmt.Errorf("the key %q holds %q, %v", key, v, got)
@@ -89,8 +70,8 @@ func (l *lab) foreign(t testing.TB, cluster string) func() error {
 }
 
 // residue lists channels with subscribers and keys of the cluster.
-func (l *lab) residue(t testing.TB, cluster string) (left []string) {
-	l.each(t, func(ctx context.Context, c *goredis.Client) {
+func residue(t testing.TB, s conformance.Server, cluster string) (left []string) {
+	on(t, s, func(ctx context.Context, c *goredis.Client) {
 		channels, err := c.PubSubChannels(ctx, "*"+cluster+"*").Result()
 		if err != nil {
 			t.Error(err)
@@ -105,10 +86,9 @@ func (l *lab) residue(t testing.TB, cluster string) (left []string) {
 }
 
 func TestConformance(t *testing.T) {
-	l := &lab{}
 	conformance.Run(t, conformance.Harness{
 		Backend: "redis",
-		Server:  l.start,
+		Server:  start,
 		Params: func(_ testing.TB, n conformance.Node) map[string]string {
 			return map[string]string{"address": n.Server}
 		},
@@ -144,8 +124,8 @@ func TestConformance(t *testing.T) {
 		// Four beats of a node may be late before it counts as deaf, and a container
 		// takes a while to start: this leaves a busy machine some room.
 		Timing:  conformance.Timing{Channel: backend.Timing{Heartbeat: 250 * time.Millisecond, Grace: 10 * time.Second}},
-		Inject:  l.inject,
-		Foreign: l.foreign,
-		Residue: l.residue,
+		Inject:  inject,
+		Foreign: foreign,
+		Residue: residue,
 	})
 }

@@ -19,13 +19,13 @@ func grafanaPrefix(cluster string) string { return "grafana-" + url.QueryEscape(
 
 // grafanaStrangers leaves keys that match the pattern of the cluster and are no
 // heartbeats, and heartbeats of clusters with similar prefixes.
-func (l *lab) grafanaStrangers(t testing.TB, cluster string) func() error {
+func grafanaStrangers(t testing.TB, s conformance.Server, cluster string) func() error {
 	prefix, now := grafanaPrefix(cluster), strconv.FormatInt(time.Now().Unix(), 10)
 	keys := map[string]string{
 		prefix: now, prefix + "text": "a stranger's", prefix + "counter": "12345", prefix + "old": "1500000000",
 		prefix + "x:nested+aaaaaaaaaaaaa": now, grafanaPrefix(cluster + "x"): now, grafanaPrefix(cluster+"x") + "peer": now, "peer": now,
 	}
-	l.each(t, func(ctx context.Context, c *goredis.Client) {
+	on(t, s, func(ctx context.Context, c *goredis.Client) {
 		for key, value := range keys {
 			if err := c.Set(ctx, key, value, 0).Err(); err != nil {
 				t.Error(err)
@@ -36,7 +36,7 @@ func (l *lab) grafanaStrangers(t testing.TB, cluster string) func() error {
 		}
 	})
 	return func() (err error) {
-		l.each(t, func(ctx context.Context, c *goredis.Client) {
+		on(t, s, func(ctx context.Context, c *goredis.Client) {
 			for key, value := range keys {
 				if v, got := c.Get(ctx, key).Result(); got != nil || v != value {
 					err = fmt.Errorf("the key %q holds %q, %v", key, v, got)
@@ -48,10 +48,9 @@ func (l *lab) grafanaStrangers(t testing.TB, cluster string) func() error {
 }
 
 func TestConformanceOnGrafanasWire(t *testing.T) {
-	l := &lab{}
 	conformance.Run(t, conformance.Harness{
 		Backend: "redis",
-		Server:  l.start,
+		Server:  start,
 		Params: func(_ testing.TB, n conformance.Node) map[string]string {
 			return map[string]string{"address": n.Server, "wire": "grafana", "prefix": grafanaPrefix(n.Cluster)}
 		},
@@ -60,8 +59,8 @@ func TestConformanceOnGrafanasWire(t *testing.T) {
 			"prefix": {"wire": "grafana", "prefix": "a*"},
 			"db":     {"wire": "grafana", "db": "-1", "password": conformance.Secret},
 		},
-		Inject: func(t testing.TB, cluster string, frame []byte) {
-			l.each(t, func(ctx context.Context, c *goredis.Client) {
+		Inject: func(t testing.TB, s conformance.Server, cluster string, frame []byte) {
+			on(t, s, func(ctx context.Context, c *goredis.Client) {
 				for _, channel := range []string{"clusterchannel", "full_state", "full_state:request", "set"} {
 					if err := c.Publish(ctx, grafanaPrefix(cluster)+channel, frame).Err(); err != nil {
 						t.Error(err)
@@ -69,9 +68,9 @@ func TestConformanceOnGrafanasWire(t *testing.T) {
 				}
 			})
 		},
-		Foreign: l.grafanaStrangers,
-		Residue: func(t testing.TB, cluster string) (left []string) {
-			l.each(t, func(ctx context.Context, c *goredis.Client) {
+		Foreign: grafanaStrangers,
+		Residue: func(t testing.TB, s conformance.Server, cluster string) (left []string) {
+			on(t, s, func(ctx context.Context, c *goredis.Client) {
 				keys, err := c.Keys(ctx, grafanaPrefix(cluster)+"*").Result()
 				if err != nil {
 					t.Error(err)
