@@ -3,7 +3,6 @@ package memberlist
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -141,15 +140,12 @@ func fixStream(err error) string {
 
 // clientTLS returns what a connection to a peer on host is encrypted by.
 func (s settings) clientTLS(host string) (*tls.Config, error) {
-	if s.tls.TLSClientConfig == nil {
-		return nil, errors.New(s.TLSConfigFile + " has no tls_client_config")
-	}
-	p, err := newTLSPackets(nil, s.tls)
+	_, client, err := s.tls.configs()
 	if err != nil {
 		return nil, err
 	}
-	if p.client.ServerName == "" {
-		p.client.ServerName = host
+	if client.ServerName == "" {
+		client.ServerName = host
 	}
-	return p.client, nil
+	return client, nil
 }
