@@ -1,12 +1,21 @@
 package alertmanager_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
 func TestOneDeliveryFromTheFirst(t *testing.T) {
@@ -116,4 +125,54 @@ func TestJoinerKnowsWhatWasSent(t *testing.T) {
 	turnsOver(t, 1)
 	sink.expect(t, "DiskFull", second.external())
 	sink.expect(t, "Maintenance")
+}
+
+// A receiver that fails for a while is among the attempts of all when it comes
+// back. One of them sends.
+func TestOneDeliveryAfterTheReceiverFailed(t *testing.T) {
+	t.Parallel()
+	const rounds = 3 // of attempts of each that fail
+	sink, bus := newSink(t), newBus(t)
+	var attempts sync.Map // by external URL
+	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body) // one that is cut short is no JSON
+		var m struct{ ExternalURL string }
+		_ = json.Unmarshal(body, &m)
+		counter, _ := attempts.LoadOrStore(m.ExternalURL, new(atomic.Int32))
+		counter.(*atomic.Int32).Add(1)
+		all := 0
+		attempts.Range(func(_, v any) bool {
+			if v.(*atomic.Int32).Load() > rounds {
+				all++
+			}
+			return true
+		})
+		if all < 2 {
+			http.Error(w, "out of order", http.StatusInternalServerError)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		sink.ServeHTTP(w, r)
+	}))
+	t.Cleanup(failing.Close)
+	opts := alertmanager.Options{ConfigFile: configFile(t, config(failing.URL)), PeerTimeout: 50 * time.Millisecond}
+	nodes := []*node{start(t, "a", bus, backend.Timing{}, opts), start(t, "b", bus, backend.Timing{}, opts)}
+	agree(t, nodes)
+	fire(t, nodes, "DiskFull")
+	sink.waitFor(t, "DiskFull")
+	testkit.Eventually(t, patience, func() error { // until each has had an attempt since then
+		for _, n := range nodes {
+			counter, _ := attempts.Load(n.external())
+			asked := float64(counter.(*atomic.Int32).Load())
+			if done := n.metric(t, "alertmanager_notification_requests_total", `integration="webhook"`); slices.Contains(sink.from("DiskFull"), n.external()) {
+				continue
+			} else if done <= asked {
+				return fmt.Errorf("%s: %v attempts, %v of them arrived", n.name, done, asked)
+			}
+		}
+		return nil
+	})
+	if from := sink.from("DiskFull"); len(from) != 1 {
+		t.Errorf("it was delivered by %q, want one of them", from)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -254,6 +255,23 @@ func (n *node) get(t *testing.T, path string) string {
 		t.Fatalf("%s: GET %s: %d: %s", n.name, path, code, body)
 	}
 	return body
+}
+
+// metric is the value of the node's series of that name and those labels.
+func (n *node) metric(t *testing.T, name, labels string) float64 {
+	t.Helper()
+	prefix := name + "{" + labels + "} "
+	for line := range strings.Lines(n.get(t, "/metrics")) {
+		if text, ok := strings.CutPrefix(line, prefix); ok {
+			value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return value
+		}
+	}
+	t.Fatalf("%s: no series %s{%s}", n.name, name, labels)
+	return 0
 }
 
 func (n *node) post(t *testing.T, path string, body any) string {

@@ -126,29 +126,3 @@ func (p *pipeline) giveUp(all bool) {
 		p.checkEmpty()
 	}
 }
-
-// sender is an integration that sends within a pipeline.
-type sender struct {
-	notify.Integration
-	pipeline *pipeline
-}
-
-func (s *sender) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
-	if err := s.pipeline.begin(ctx); err != nil {
-		return false, err
-	}
-	return s.Integration.Notify(ctx, alerts...)
-}
-
-// within has integrations send within p.
-func (p *pipeline) within(receivers map[string][]notify.Integration) map[string][]notify.Integration {
-	wrapped := make(map[string][]notify.Integration, len(receivers))
-	for name, all := range receivers {
-		wrapped[name] = nil // one without integrations is a receiver too
-		for _, i := range all {
-			s := &sender{i, p}
-			wrapped[name] = append(wrapped[name], notify.NewIntegration(s, s, s.Name(), s.Index(), name))
-		}
-	}
-	return wrapped
-}

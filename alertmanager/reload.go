@@ -72,8 +72,9 @@ func (r *reloader) apply(conf *config.Config) error {
 	r.halt()
 	r.resolve.Store(int64(conf.Global.ResolveTimeout))
 	inhibitor := inhibit.NewInhibitor(r.alerts, conf.InhibitRules, r.opts.Logger, eventrecorder.Recorder{})
-	pipeline := newPipeline(nil)
-	pipeline.stage = r.pipelines.New(pipeline.within(receivers), func() time.Duration { return r.turn(pipeline.open) }, inhibitor, r.silencer, timeinterval.NewIntervener(intervals(conf)), r.groups, r.log, r.peer())
+	pipeline, log := newPipeline(nil), newLedger(r.log)
+	pipeline.stage = r.pipelines.New(pipeline.within(receivers, log, r.opts.Logger), func() time.Duration { return r.turn(pipeline.open) },
+		inhibitor, r.silencer, timeinterval.NewIntervener(intervals(conf)), r.groups, log, r.peer())
 	r.api.Update(conf, func(ctx context.Context, labels model.LabelSet) {
 		if i := r.inhibitor.Load(); i != nil {
 			i.Mutes(ctx, labels)
