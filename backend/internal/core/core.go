@@ -114,8 +114,12 @@ type (
 	}
 
 	// StateAdded: a state is registered under Key, without receipts: whatever was
-	// merged into a former state of that key says nothing about this one.
-	StateAdded struct{ Key string }
+	// merged into a former state of that key says nothing about this one. Queue is
+	// how many updates may wait for it; 0 means any number.
+	StateAdded struct {
+		Key   string
+		Queue int
+	}
 
 	// StateRemoved: the state under Key is gone.
 	StateRemoved struct{ Key string }
@@ -146,7 +150,12 @@ type (
 	Close struct{}
 
 	// Flushed: nothing more will be assigned or sent by the message path.
+	// A node that is alone is closed at once, others after a moment in which they can
+	// still be asked by those that missed the last updates.
 	Flushed struct{}
+
+	// Hurry: the node is to be closed without that moment.
+	Hurry struct{}
 )
 
 func (Tick) event()         {}
@@ -164,6 +173,7 @@ func (Marshalled) event()   {}
 func (Merged) event()       {}
 func (Close) event()        {}
 func (Flushed) event()      {}
+func (Hurry) event()        {}
 
 // Transport is what the driver of the moment can do.
 type Transport struct {
@@ -200,7 +210,8 @@ type (
 
 	// Marshal: the state under Key is to be marshalled in its turn, after all that
 	// is queued for it. When that begins, the shell calls Begin(Job), and when it
-	// ends, it steps Marshalled. With OnlyDigest the digest is enough; so it is when
+	// ends, it steps Marshalled: once for each Marshal, with an error where the state
+	// is gone. With OnlyDigest the digest is enough; so it is when
 	// it is among Unless.
 	Marshal struct {
 		Job        Job
@@ -210,7 +221,7 @@ type (
 	}
 
 	// Merge: Data is to be merged into the state under Key, in its turn. Merged is
-	// stepped when that is over. With Digest its digest afterwards is wanted.
+	// stepped once for each Merge, when that is over. With Digest its digest afterwards is wanted.
 	Merge struct {
 		Job    Job
 		Key    string
@@ -309,6 +320,7 @@ const (
 	Duplicate                // it arrived before, or waits in the queue: drop it
 	Unknown                  // no such state here: drop it
 	Refused                  // not to be believed: drop it and count it
+	Own                      // this node's own update came back: drop it
 )
 
 // Ref names a received update from Receive to UpdateMerged.

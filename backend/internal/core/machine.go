@@ -1,69 +1,314 @@
 package core
 
-import "time"
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
+)
 
 // Core is the machine. Its methods must not be called at once.
 type Core struct {
-	cfg Config
-	now time.Duration
+	cfg   Config
+	now   time.Duration
+	began time.Duration
+	rand  *rand.Rand
+
+	effects []Effect
+	view    *View
+	changed bool          // the view may have
+	wakeAt  time.Duration // what Next said last
+
+	link       link
+	linkErr    error
+	transport  Transport
+	since      time.Duration // when the status was entered
+	detachedAt time.Duration // Never while Attached
+	isolated   bool
+	wasUp      bool          // this node was attached before
+	attachedAt time.Duration // the last time
+	catchUp    catchUp
+
+	incarnation uint32
+	pulse       heartbeat.Pulse
+	interval    time.Duration // between own heartbeats
+	nextBeat    time.Duration
+	markAt      time.Duration // when a mark tells numbers that were sent since the last heartbeat
+	hello       int           // heartbeats that still ask for a list
+	helloAt     time.Duration // when the last one asked
+	listAt      time.Duration // when this node answers a hello
+	listBudget  bucket
+	raises      bucket
+	voids       bucket
+
+	roster   roster
+	hasList  bool          // the transport has listed its members
+	departAt time.Duration // when the departed are looked through
+	self     ownView       // of who is steady
+	joined   []*peer       // that appeared ready, and are to be compared with
+	joinedAt time.Duration
+
+	states  map[string]*state
+	retired map[string]numbersOf
+	keys    []*state // sorted by key
+	keySet  uint64
+	foreign []foreignUpdate // for keys that are not registered here
+	told    int             // where in keys the idle ones are told next
+	changes []*state        // that changed lately, the next to be told first
+	keptAll int             // bytes
+	streams int
+	ready   Readiness
+
+	holes    holes
+	asked    asked
+	answered answered
+	jobs     map[Job]func(Event)
+	begun    map[Job]func()
+	lastJob  Job
+
+	closing  bool
+	flushed  bool
+	lingerAt time.Duration
+	closed   bool
 }
 
-// stream is what is known of the numbers of one origin for one key.
-type stream struct{}
-
 // New returns the core of a node that is detached and knows nobody.
-func New(cfg Config, now time.Duration) *Core { return &Core{cfg: cfg, now: now} }
+func New(cfg Config, now time.Duration) *Core {
+	c := &Core{
+		cfg: cfg, now: now, began: now, rand: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)),
+		since: now, detachedAt: now, attachedAt: Never, interval: cfg.Heartbeat,
+		nextBeat: Never, markAt: Never, listAt: Never, lingerAt: Never, joinedAt: Never, departAt: Never, wakeAt: Never,
+		listBudget: newBucket(4, 8), raises: newBucket(1/raiseEvery.Seconds(), raiseBurst), voids: newBucket(1, 4),
+		roster: roster{byID: map[string]*peer{}},
+		states: map[string]*state{}, retired: map[string]numbersOf{},
+		jobs:  map[Job]func(Event){},
+		begun: map[Job]func(){},
+	}
+	c.holes.at = Never
+	c.self = ownView{at: Never}
+	c.asked.init(now, c.syncPause())
+	c.answered.init()
+	c.publish()
+	return c
+}
 
 // Step takes in that e has happened. now must not be before that of any former
 // call.
-func (c *Core) Step(now time.Duration, e Event) {}
+func (c *Core) Step(now time.Duration, e Event) {
+	c.begin(now)
+	if !c.closed {
+		c.stoodStill()
+		c.handle(e)
+		c.tick()
+	}
+	c.end()
+}
+
+// begin starts what an entry into the core does.
+func (c *Core) begin(now time.Duration) { c.now = max(c.now, now) }
+
+// end finishes it.
+func (c *Core) end() {
+	if c.changed {
+		c.publish()
+	}
+	c.wakeAt = c.next()
+}
+
+// handle takes in one event.
+func (c *Core) handle(e Event) {
+	switch e := e.(type) {
+	case Tick:
+	case LinkUp:
+		c.onLinkUp(e.Transport)
+	case LinkDown:
+		c.onLinkDown(e.Err)
+	case Received:
+		c.onMessage(e)
+	case Progress:
+		c.asked.progress(c, e.From)
+	case Unsent:
+		c.asked.silent(c, e.To)
+	case Listed:
+		c.onList(e.Members)
+	case Left:
+		c.onLeft(e.Member)
+	case Exchanged:
+		c.onExchanged(e)
+	case StateAdded:
+		c.onStateAdded(e)
+	case StateRemoved:
+		c.onStateRemoved(e.Key)
+	case Marshalled:
+		c.finish(e.Job, e)
+	case Merged:
+		c.finish(e.Job, e)
+	case Close:
+		c.onClose()
+	case Flushed:
+		c.onFlushed()
+	case Hurry:
+		c.lingerAt = min(c.lingerAt, c.now)
+	}
+}
+
+// onMessage takes in one control message.
+func (c *Core) onMessage(e Received) {
+	if e.From == c.cfg.Self.Instance {
+		c.onOwnMessage(e.Message)
+		return
+	}
+	if e.From == "" || len(e.From) > maxInstanceBytes {
+		c.reject(e.From, "instance")
+		return
+	}
+	p := c.roster.get(e.From)
+	switch m := e.Message.(type) {
+	case *Heartbeat:
+		c.onHeartbeat(e.From, m)
+	case *Goodbye:
+		c.onGoodbye(e.From, m)
+	case *Void:
+		c.onVoid(p, m)
+	case *List:
+		c.onMemberList(e.From, m)
+	case *ListRequest:
+		c.onListRequest(p, m)
+	case *Missing:
+		c.onMissing(p, m)
+	case *Kept:
+		c.onKept(p, m)
+	case *Pull:
+		c.answered.onPull(c, p, m)
+	case *Answer:
+		c.asked.onAnswer(c, p, m)
+	case *Push:
+		c.onPush(p, m)
+	}
+}
+
+// tick does what is due.
+func (c *Core) tick() {
+	c.tickLink()
+	c.tickMembers()
+	c.tickHoles()
+	c.tickReady()
+	c.asked.tick(c)
+	c.answered.tick(c)
+	c.tickDisputes()
+	c.tickBeat()
+	c.tickClose()
+}
+
+// next returns the earliest time at which something is due.
+func (c *Core) next() time.Duration {
+	if c.closed {
+		return Never
+	}
+	return min(c.nextLink(), c.nextMembers(), c.holes.at, c.nextReady(), c.asked.next(c), c.answered.next(c),
+		c.self.at, c.nextBeat, c.markAt, c.lingerAt)
+}
 
 // Effects returns what is to be done, in order, and forgets it. The slice is
 // valid until the next call.
-func (c *Core) Effects() []Effect { return nil }
+func (c *Core) Effects() []Effect {
+	e := c.effects
+	c.effects = nil
+	return e
+}
+
+func (c *Core) emit(e Effect) { c.effects = append(c.effects, e) }
+
+func (c *Core) send(to string, m Message) { c.emit(Send{to, m}) }
+
+func (c *Core) note(k NoteKind, p *peer, key string, n uint64, text string) {
+	note := Note{Kind: k, Key: key, Count: n, Text: text}
+	if p != nil {
+		note.Member = p.Member
+	}
+	c.emit(note)
+}
+
+func (c *Core) reject(from, reason string) {
+	c.emit(Note{Kind: NoteRejected, Member: Member{Instance: from}, Text: reason})
+}
 
 // Next returns when Tick is to be stepped, unless another event comes before:
 // Never, or a time that may have passed.
-func (c *Core) Next() time.Duration { return Never }
+func (c *Core) Next() time.Duration { return c.wakeAt }
 
 // View returns the view as last published.
-func (c *Core) View() *View { return nil }
+func (c *Core) View() *View { return c.view }
 
-// Late reports whether the core was to run so long ago that this process must
-// have stood still. The shell asks before it answers for the view, or lets a turn
-// come: where it is true it steps a Tick first, which makes the status Detached
-// until what came meanwhile is merged. It allocates nothing.
-func (c *Core) Late(now time.Duration) bool { return false }
-
-// Assign gives the update data of key its number. It is called in the order in
-// which updates are queued for sending. A copy of data is kept, to be sent again
-// to who missed it.
-func (c *Core) Assign(key string, data []byte) (incarnation uint32, number uint64) { return 0, 0 }
-
-// Sent says that every update of key up to number has been handed to the driver,
-// or was dropped after those before it had been. The others are told these
-// numbers.
-func (c *Core) Sent(now time.Duration, key string, number uint64) (wake bool) { return false }
-
-// Receive takes in that an update of origin arrived, and says what is to become
-// of it. After Deliver the shell queues it and calls Queued.
-func (c *Core) Receive(now time.Duration, origin, key []byte, incarnation uint32, number uint64) (v Verdict, r Ref, wake bool) {
-	return Refused, Ref{}, false
+// job registers what is to be done when an effect ends, and when it begins.
+func (c *Core) job(begun func(), done func(Event)) Job {
+	c.lastJob++
+	c.jobs[c.lastJob] = done
+	if begun != nil {
+		c.begun[c.lastJob] = begun
+	}
+	return c.lastJob
 }
 
-// Queued says whether there was room for a received update in its state's queue.
-// What there was no room for is missing, and is asked for later.
-func (c *Core) Queued(now time.Duration, r Ref, ok bool) (wake bool) { return false }
-
-// UpdateMerged says that the Merge of a queued update has returned. After an
-// error the update is not held for merged.
-func (c *Core) UpdateMerged(now time.Duration, r Ref, err error) (wake bool) { return false }
+func (c *Core) finish(j Job, e Event) {
+	done := c.jobs[j]
+	delete(c.jobs, j)
+	delete(c.begun, j)
+	if done != nil {
+		done(e)
+	}
+}
 
 // Begin says that the job of a Marshal effect begins in its state's queue: what
 // was merged until now will be in its result.
-func (c *Core) Begin(j Job) {}
+func (c *Core) Begin(j Job) {
+	if begun := c.begun[j]; begun != nil {
+		delete(c.begun, j)
+		begun()
+	}
+}
 
-// Head returns what a full state of this node says beside the states themselves.
-// It is called before they are marshalled, with their keys. The shell fills in
-// the digests it knows.
-func (c *Core) Head(keys []string) *Head { return nil }
+// publish makes the view anew.
+func (c *Core) publish() {
+	c.changed = false
+	v := &View{
+		Members: append(make([]Member, 0, c.roster.count[live]+1), c.cfg.Self),
+		Since:   c.since, Ready: c.ready, Isolated: c.isolated, Err: c.linkErr,
+		Unready: c.unready(), Disputed: c.disputed(),
+	}
+	if c.link == attached {
+		v.Status, v.Err = Attached, nil
+	}
+	conflict := false
+	for _, p := range c.roster.all {
+		if p.life == live {
+			v.Members = append(v.Members, p.Member)
+			conflict = conflict || p.Name == c.cfg.Self.Name && !p.foreign()
+		}
+	}
+	slices.SortFunc(v.Members, compareMembers)
+	v.Position = slices.IndexFunc(v.Members, func(m Member) bool { return m.Instance == c.cfg.Self.Instance })
+	if conflict {
+		v.Err = cmp.Or(v.Err, ErrNameConflict)
+	}
+	old := c.view
+	if old != nil {
+		if sameView(old, v) {
+			return
+		}
+		v.Epoch = old.Epoch
+		if conflict && old.Err != ErrNameConflict && v.Err == ErrNameConflict {
+			c.note(NoteConflict, nil, "", 0, c.cfg.Self.Name)
+		}
+	}
+	v.Epoch++
+	c.view = v
+	c.emit(Publish{v})
+}
+
+func sameView(a, b *View) bool {
+	return a.Status == b.Status && a.Ready == b.Ready && a.Isolated == b.Isolated && a.Err == b.Err && a.Since == b.Since &&
+		slices.Equal(a.Unready, b.Unready) && slices.Equal(a.Disputed, b.Disputed) && slices.EqualFunc(a.Members, b.Members, equalMembers)
+}

@@ -19,6 +19,7 @@ type (
 		Hello       bool          // asks for a List
 		Leaving     bool          // it is about to leave; sticky
 		Worth       Worth         // what an exchange with it is worth
+		KeySet      uint64        // a hash of the keys of its states
 		View        ViewDigest
 		Numbers     []Last     // its own last numbers: of keys that changed lately, and of some others in turn
 		Departed    []Departed // the last numbers of members that have just gone
@@ -75,7 +76,6 @@ type (
 	// Answer answers the pulls of one or more askers, in one or more frames.
 	Answer struct {
 		For    []Asker
-		Worth  Worth
 		Items  []AnswerItem
 		Differ bool     // the roots differ: the asker is to send a digest a state
 		End    bool     // nothing comes after this one, in the order of sending
@@ -138,6 +138,7 @@ type ListMember struct {
 	Count       uint64 // of its last heartbeat
 	Interval    time.Duration
 	Worth       Worth
+	KeySet      uint64
 }
 
 // Want are the numbers of one key that are asked for.
@@ -182,6 +183,7 @@ type Asker struct {
 type AnswerItem struct {
 	Key       string
 	Outcome   Outcome
+	Worth     Worth // of this state at the answerer
 	HasDigest bool
 	Digest    uint64
 	Data      []byte
@@ -204,7 +206,6 @@ const (
 // a native exchange what Answer is to a Pull. Foreign peers skip it.
 type Head struct {
 	Instance string
-	Worth    Worth
 	View     ViewDigest
 	Items    []AnswerItem // without data
 }

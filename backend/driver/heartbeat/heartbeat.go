@@ -1,0 +1,142 @@
+// Package heartbeat is the arithmetic of a membership that is made of
+// heartbeats: when a node beats, when it must conclude that nobody hears it, and
+// when another one counts as failed. Its types are values without locks, clocks
+// or I/O; they are used under whatever lock guards the rest of a roster.
+//
+// Two ideas carry it. A node that publishes to a bus hears itself, so its own
+// echo shows that the bus delivers. And a peer's silence is measured in the
+// time for which this node heard itself: a node that is deaf so drops nobody, and
+// an outage of the bus ages nobody.
+//
+// Time is the time since any fixed moment on the node's own monotonic clock.
+package heartbeat
+
+import "time"
+
+const (
+	// Missed is how many of its own intervals a peer may be silent.
+	Missed = 4
+	// StretchAbove is the number of members from where on intervals stretch.
+	StretchAbove = 10
+	// MaxInterval is the longest interval of a peer that is believed.
+	MaxInterval = time.Minute
+	// Settled is how many heartbeats make a peer count for the stretching of
+	// intervals: names that somebody invents once must not slow detection down.
+	Settled = 3
+)
+
+// Interval returns the time between heartbeats in a cluster of n members. Above
+// StretchAbove it grows with n, so that what each node hears does not.
+func Interval(base time.Duration, n int) time.Duration {
+	return min(base*time.Duration(max(n, StretchAbove))/StretchAbove, max(base, MaxInterval))
+}
+
+// Pulse is a node's own heartbeats and their echoes. The zero value is one that
+// has not beaten yet.
+type Pulse struct {
+	count   uint64
+	sent    [64]time.Duration // of the latest counts, by count
+	echoed  uint64            // the highest count heard again, or given up
+	heardAt time.Duration
+	agedAt  time.Duration
+}
+
+// Beat returns the count of the next heartbeat, which leaves now.
+func (p *Pulse) Beat(now time.Duration) uint64 {
+	p.count++
+	p.sent[p.count%uint64(len(p.sent))] = now
+	return p.count
+}
+
+// Count returns the count of the last heartbeat.
+func (p *Pulse) Count() uint64 { return p.count }
+
+// Reset begins to count anew, as for a new incarnation.
+func (p *Pulse) Reset() { p.count, p.echoed = 0, 0 }
+
+// Restart forgets the heartbeats under way: their echoes say nothing of a link
+// that is up since now.
+func (p *Pulse) Restart(now time.Duration) { p.echoed, p.heardAt = p.count, now }
+
+// Echo takes in that the heartbeat with this count was heard again, and returns
+// how long it took. It reports false for one that was not sent, or not since the
+// last Restart, or was heard before.
+func (p *Pulse) Echo(now time.Duration, count uint64) (took time.Duration, ok bool) {
+	if count <= p.echoed || count > p.count {
+		return 0, false
+	}
+	p.echoed, p.heardAt = count, now
+	if p.count-count < uint64(len(p.sent)) {
+		took = now - p.sent[count%uint64(len(p.sent))]
+	}
+	return took, true
+}
+
+// Ages reports whether an echo that was just heard lets the peers grow older by
+// an interval. A stalled link hands over many echoes at once: they are one.
+func (p *Pulse) Ages(now, interval time.Duration) bool {
+	if p.agedAt != 0 && now-p.agedAt <= interval/2 {
+		return false
+	}
+	p.agedAt = now
+	return true
+}
+
+// DeafAt returns when this node must conclude that the bus does not deliver,
+// unless it hears itself before.
+func (p *Pulse) DeafAt(interval time.Duration) time.Duration { return p.heardAt + Missed*interval }
+
+// StoodStill takes in that the process did not run for late until now: what it
+// did not hear in that time says nothing of the link.
+func (p *Pulse) StoodStill(now, late time.Duration) {
+	p.heardAt = min(p.heardAt+late, now)
+	p.agedAt = now
+}
+
+// Peer is what is heard of another node. The zero value is one that was not
+// heard yet.
+type Peer struct {
+	interval time.Duration // between its heartbeats
+	silent   time.Duration // for which this node heard itself since it last heard the peer
+	beats    uint8         // heard, up to Settled
+	excused  bool          // since it was last heard
+}
+
+// Announced takes in what somebody else says of the peer: it is there, and beats
+// that often. The peer itself has said nothing.
+func (p *Peer) Announced(interval, base time.Duration) {
+	p.interval = min(max(interval, base), max(base, MaxInterval))
+}
+
+// Beat takes in a heartbeat of the peer, which tells the time until its next.
+func (p *Peer) Beat(interval, base time.Duration) {
+	p.Announced(interval, base)
+	p.beats = min(p.beats+1, Settled)
+	p.Heard()
+}
+
+// Heard takes in any other sign of life of the peer.
+func (p *Peer) Heard() { p.silent, p.excused = 0, false }
+
+// Settled reports whether the peer was heard often enough to count for the
+// stretching of intervals.
+func (p *Peer) Settled() bool { return p.beats >= Settled }
+
+// Age adds the time for which this node heard itself. It reports whether the
+// peer has been silent for too long.
+func (p *Peer) Age(by time.Duration) (failed bool) {
+	p.silent += by
+	return p.silent > Missed*p.interval
+}
+
+// Excuse forgives the peer a silence of up to allowance: after an outage it need
+// not be back as soon as this node is. It is forgiven once, until it is heard
+// again.
+func (p *Peer) Excuse(allowance time.Duration) {
+	if !p.excused {
+		p.silent, p.excused = min(p.silent, -allowance), true
+	}
+}
+
+// Interval returns the time between the peer's heartbeats, as it says.
+func (p *Peer) Interval() time.Duration { return p.interval }

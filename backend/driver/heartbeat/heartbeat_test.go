@@ -1,0 +1,139 @@
+package heartbeat
+
+import (
+	"testing"
+	"time"
+)
+
+const ms = time.Millisecond
+
+func TestInterval(t *testing.T) {
+	for _, c := range []struct {
+		base time.Duration
+		n    int
+		want time.Duration
+	}{
+		{500 * ms, 1, 500 * ms},
+		{500 * ms, 10, 500 * ms},
+		{500 * ms, 11, 550 * ms},
+		{500 * ms, 300, 15 * time.Second},
+		{500 * ms, 1000, 50 * time.Second},
+		{500 * ms, 5000, MaxInterval},
+		{2 * time.Minute, 3, 2 * time.Minute},
+	} {
+		if got := Interval(c.base, c.n); got != c.want {
+			t.Errorf("Interval(%v, %d) = %v, want %v", c.base, c.n, got, c.want)
+		}
+	}
+}
+
+func TestEchoes(t *testing.T) {
+	var p Pulse
+	p.Restart(0)
+	first := p.Beat(10 * ms)
+	second := p.Beat(510 * ms)
+	if took, ok := p.Echo(515*ms, second); !ok || took != 5*ms {
+		t.Errorf("the second echo took %v, %v", took, ok)
+	}
+	for what, count := range map[string]uint64{"an older one": first, "the same again": second, "one never sent": second + 1} {
+		if _, ok := p.Echo(600*ms, count); ok {
+			t.Errorf("%s counts as heard", what)
+		}
+	}
+	if at := p.DeafAt(500 * ms); at != 2515*ms {
+		t.Errorf("deaf at %v, want four intervals after the last echo", at)
+	}
+	third := p.Beat(time.Second)
+	p.Restart(1100 * ms)
+	if _, ok := p.Echo(1200*ms, third); ok {
+		t.Error("an echo of before the link was up counts")
+	}
+	if at := p.DeafAt(500 * ms); at != 3100*ms {
+		t.Errorf("deaf at %v, want four intervals after the link was up", at)
+	}
+}
+
+func TestEchoesAtOnceAgeOnce(t *testing.T) {
+	var p Pulse
+	for i, c := range []struct {
+		now  time.Duration
+		want bool
+	}{{500 * ms, true}, {510 * ms, false}, {750 * ms, false}, {751 * ms, true}, {1300 * ms, true}} {
+		if got := p.Ages(c.now, 500*ms); got != c.want {
+			t.Errorf("%d: at %v: %v", i, c.now, got)
+		}
+	}
+}
+
+func TestStandingStillIsNotDeafness(t *testing.T) {
+	var p Pulse
+	p.Restart(time.Second)
+	p.StoodStill(21*time.Second, 19*time.Second)
+	if at := p.DeafAt(500 * ms); at != 22*time.Second {
+		t.Errorf("deaf at %v, want 22s", at)
+	}
+	p.StoodStill(22*time.Second, time.Hour)
+	if at := p.DeafAt(500 * ms); at != 24*time.Second {
+		t.Errorf("deaf at %v: heard in the future", at)
+	}
+}
+
+func TestSilence(t *testing.T) {
+	age := func(p *Peer, n int) (failed bool) {
+		for range n {
+			failed = p.Age(500 * ms)
+		}
+		return failed
+	}
+	t.Run("fails after four intervals of its own", func(t *testing.T) {
+		var p Peer
+		p.Beat(time.Second, 500*ms)
+		if age(&p, 8) || !age(&p, 1) {
+			t.Error("not at the ninth half second")
+		}
+	})
+	t.Run("an interval below the base is not believed", func(t *testing.T) {
+		var p Peer
+		p.Beat(time.Nanosecond, 500*ms)
+		if age(&p, 4) || !age(&p, 1) {
+			t.Error("not after four bases")
+		}
+	})
+	t.Run("nor one above the limit", func(t *testing.T) {
+		var p Peer
+		p.Beat(time.Hour, 500*ms)
+		if p.Interval() != MaxInterval {
+			t.Error(p.Interval())
+		}
+	})
+	t.Run("is excused once", func(t *testing.T) {
+		var p Peer
+		p.Beat(500*ms, 500*ms)
+		p.Excuse(10 * time.Second)
+		if age(&p, 10) {
+			t.Error("the allowance does not count")
+		}
+		p.Excuse(10 * time.Second) // attached again, and still not heard
+		if age(&p, 14) || !age(&p, 1) {
+			t.Error("not after the allowance and four intervals")
+		}
+		p.Heard()
+		p.Excuse(10 * time.Second)
+		if age(&p, 24) {
+			t.Error("hearing it does not restore the allowance")
+		}
+	})
+	t.Run("settles after three", func(t *testing.T) {
+		var p Peer
+		p.Announced(500*ms, 500*ms)
+		for i := range 3 {
+			if p.Settled() {
+				t.Error("settled after", i)
+			}
+			p.Beat(500*ms, 500*ms)
+		}
+		if !p.Settled() {
+			t.Error("not settled")
+		}
+	})
+}

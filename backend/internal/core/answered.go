@@ -1,0 +1,398 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// answered is this node's side of the exchanges that others ask for.
+type answered struct {
+	waiting []request // one of each asker
+	at      time.Duration
+	under   []*answering
+	starts  bucket
+	bytes   bucket // of all that this node sends because somebody asked
+	pushes  bucket // that it merges
+}
+
+type request struct {
+	peer *peer
+	pull *Pull
+}
+
+// answering is one answer under way, to one asker or to several that asked the
+// same.
+type answering struct {
+	asker  []Asker
+	keys   []*answerKey
+	busyAt time.Duration // when a state that has not answered is busy
+	root   *Pull         // the digests of all states are still to be compared as one
+	ended  bool
+	sent   []string
+	ready  []AnswerItem // small answers, that travel with the end
+}
+
+type answerKey struct {
+	key     string
+	state   *state
+	item    PullItem
+	numbers []Numbers
+	done    bool
+	digest  uint64
+	digests bool // it has one
+}
+
+func (a *answered) init() {
+	a.at = Never
+	a.starts = newBucket(answersPerSecond, answersBurst)
+	a.bytes = newBucket(bytesPerSecond, bytesBurst)
+	a.pushes = newBucket(answersPerSecond, answersBurst)
+}
+
+// onPull takes in that a member asks.
+func (a *answered) onPull(c *Core, p *peer, m *Pull) {
+	if m.To != c.cfg.Self.Instance || p == nil || !p.present() {
+		if m.To == "" || m.To == c.cfg.Self.Instance {
+			c.note(NoteRejected, p, "", 1, "pull")
+		}
+		return
+	}
+	p.heardAt = c.now
+	p.beat.Heard()
+	i := slices.IndexFunc(a.waiting, func(r request) bool { return r.peer == p })
+	switch {
+	case i >= 0:
+		a.waiting[i].pull = m
+	case len(a.waiting) >= maxAskers:
+		c.note(NoteLimited, p, "", 1, "askers")
+		return
+	default:
+		a.waiting = append(a.waiting, request{p, m})
+	}
+	wait := time.Duration(0)
+	if !c.transport.Unicast && !m.small() {
+		wait = shareWindow
+	}
+	a.at = min(a.at, c.now+wait)
+}
+
+// small reports whether a pull is likely answered with a few bytes: one that
+// compares all states by one digest.
+func (m *Pull) small() bool { return m.HasRoot }
+
+// tick answers who waits, and tells of states that are busy.
+func (a *answered) tick(c *Core) {
+	if c.now >= a.at {
+		a.at = Never
+		a.serve(c)
+	}
+	for _, an := range slices.Clone(a.under) {
+		if !an.ended && c.now >= an.busyAt {
+			a.end(c, an)
+		}
+	}
+}
+
+func (a *answered) next(*Core) time.Duration {
+	at := a.at
+	for _, an := range a.under {
+		if !an.ended {
+			at = min(at, an.busyAt)
+		}
+	}
+	return at
+}
+
+// serve begins to answer who waits. Those that ask the same are answered as one.
+func (a *answered) serve(c *Core) {
+	waiting := a.waiting
+	a.waiting = nil
+	for len(waiting) > 0 {
+		first := waiting[0]
+		var group, others []request
+		for _, r := range waiting {
+			if r.peer == first.peer || !c.transport.Unicast && sameDigests(r.pull, first.pull) {
+				group = append(group, r)
+			} else {
+				others = append(others, r)
+			}
+		}
+		if len(a.open()) >= maxAnswers {
+			a.waiting = waiting // served when one of them ends
+			return
+		}
+		waiting = others
+		a.begin(c, group)
+	}
+}
+
+// open returns the answers that have not ended.
+func (a *answered) open() (open []*answering) {
+	for _, an := range a.under {
+		if !an.ended {
+			open = append(open, an)
+		}
+	}
+	return open
+}
+
+func sameDigests(a, b *Pull) bool {
+	return a.HasRoot == b.HasRoot && a.Root == b.Root && a.Keys == b.Keys &&
+		slices.EqualFunc(a.Items, b.Items, func(x, y PullItem) bool {
+			return x.Key == y.Key && x.HasDigest == y.HasDigest && x.Digest == y.Digest && x.All == y.All
+		})
+}
+
+// begin begins one answer.
+func (a *answered) begin(c *Core, group []request) {
+	an := &answering{busyAt: c.now + busyAfter}
+	for _, r := range group {
+		an.asker = append(an.asker, Asker{r.peer.Instance, r.pull.ID})
+	}
+	pull := group[0].pull
+	if !a.starts.take(c.now, 1) || a.bytes.next(c.now) > c.now {
+		c.note(NoteLimited, group[0].peer, "", 1, "answers")
+		for _, it := range pull.Items {
+			an.ready = append(an.ready, AnswerItem{Key: it.Key, Outcome: Later})
+		}
+		a.finish(c, an)
+		return
+	}
+	a.under = append(a.under, an)
+	items := map[string]PullItem{}
+	for _, r := range group {
+		for _, it := range r.pull.Items {
+			if old, ok := items[it.Key]; ok { // several ask: what one of them lacks is told to all
+				it.Holes = append(slices.Clone(old.Holes), it.Holes...)
+				it.All = it.All || old.All
+			}
+			items[it.Key] = it
+		}
+	}
+	if pull.HasRoot {
+		an.root = pull
+		for _, st := range c.keys {
+			it := items[st.key]
+			it.Key = st.key
+			an.keys = append(an.keys, &answerKey{key: st.key, state: st, item: it})
+		}
+	} else {
+		seen := map[string]bool{}
+		for _, it := range pull.Items {
+			if !seen[it.Key] {
+				seen[it.Key] = true
+				an.keys = append(an.keys, &answerKey{key: it.Key, state: c.states[it.Key], item: items[it.Key]})
+			}
+		}
+	}
+	for _, k := range an.keys {
+		if k.state == nil {
+			k.done = true
+			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Lacking})
+			continue
+		}
+		if k.state.marshals >= maxMarshals { // it hangs
+			k.done = true
+			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Busy})
+			continue
+		}
+		a.marshal(c, an, k)
+	}
+	a.sweep(c, an)
+}
+
+// marshal has the state of one key marshalled, or only its digest told.
+func (a *answered) marshal(c *Core, an *answering, k *answerKey) {
+	e := Marshal{Key: k.key, OnlyDigest: an.root != nil}
+	if k.item.HasDigest {
+		e.Unless = []uint64{k.item.Digest}
+	}
+	begun := func() { k.numbers = c.numbersFor(k.state, k.item) }
+	k.state.marshals++
+	e.Job = c.job(begun, func(ev Event) { a.marshalled(c, an, k, ev) })
+	c.emit(e)
+}
+
+// numbersFor returns the numbers that an answer tells for a state: those asked
+// about that it holds, or all.
+func (c *Core) numbersFor(st *state, it PullItem) (numbers []Numbers) {
+	if it.All {
+		for _, s := range st.streams {
+			if r := s.claims(); len(r) > 0 && s.peer.wasMember() && s.incarnation == s.peer.incarnation {
+				numbers = append(numbers, Numbers{s.peer.Instance, s.incarnation, r[:min(len(r), maxWantRanges)]})
+			}
+		}
+		if st.sent > 0 {
+			numbers = append(numbers, Numbers{c.cfg.Self.Instance, c.incarnation, Ranges{{1, st.sent}}})
+		}
+		return numbers
+	}
+	for _, h := range it.Holes {
+		if !h.Ranges.valid() {
+			continue
+		}
+		var have Ranges
+		if h.Origin == c.cfg.Self.Instance {
+			if h.Incarnation == c.incarnation {
+				have = h.Ranges.Up(st.sent)
+			}
+		} else if p := c.roster.get(h.Origin); p != nil {
+			s := p.streams[st.key]
+			if h.Incarnation != p.incarnation {
+				s = p.former[st.key]
+			}
+			if s != nil && s.incarnation == h.Incarnation {
+				have = s.claims().And(h.Ranges)
+			}
+		}
+		if len(have) > 0 {
+			numbers = append(numbers, Numbers{h.Origin, h.Incarnation, have})
+		}
+	}
+	return numbers
+}
+
+// marshalled takes in that a state was marshalled for an answer.
+func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
+	k.state.marshals--
+	m, ok := e.(Marshalled)
+	if !ok || k.done {
+		return
+	}
+	k.done = true
+	if an.root != nil {
+		k.digest, k.digests = m.Digest, m.HasDigest && m.Err == nil
+		if !slices.ContainsFunc(an.keys, func(k *answerKey) bool { return !k.done }) {
+			a.compareRoots(c, an)
+		}
+		return
+	}
+	it := AnswerItem{Key: k.key, Worth: c.worthOf(k.state), HasDigest: m.HasDigest, Digest: m.Digest, Numbers: k.numbers}
+	switch {
+	case k.state.gone:
+		it = AnswerItem{Key: k.key, Outcome: Lacking}
+	case m.Err != nil:
+		it = AnswerItem{Key: k.key, Outcome: Busy}
+	case m.HasDigest && k.item.HasDigest && m.Digest == k.item.Digest:
+		it.Outcome = Equal
+	case a.bytes.next(c.now) > c.now:
+		it = AnswerItem{Key: k.key, Outcome: Later}
+		c.note(NoteLimited, nil, k.key, 1, "bytes")
+	default:
+		it.Outcome, it.Data = Data, m.Data
+		a.bytes.spend(c.now, len(m.Data))
+		c.note(NoteAnswered, c.roster.get(an.asker[0].Instance), k.key, uint64(len(m.Data)), "")
+		an.sent = append(an.sent, k.key)
+		c.send(an.to(c), &Answer{For: an.asker, Items: []AnswerItem{it}})
+		a.sweep(c, an)
+		return
+	}
+	if an.ended { // it was said to be busy: this follows
+		c.send(an.to(c), &Answer{For: an.asker, Items: []AnswerItem{it}})
+	} else {
+		an.ready = append(an.ready, it)
+	}
+	a.sweep(c, an)
+}
+
+// to is whom the answer is sent to.
+func (an *answering) to(c *Core) string {
+	if len(an.asker) == 1 && c.transport.Unicast {
+		return an.asker[0].Instance
+	}
+	if len(an.asker) == 1 {
+		return an.asker[0].Instance
+	}
+	return ""
+}
+
+// compareRoots compares the digests of all states as one.
+func (a *answered) compareRoots(c *Core, an *answering) {
+	root, n := rootOf(func(yield func(string, uint64)) {
+		for _, k := range an.keys {
+			if k.digests {
+				yield(k.key, k.digest)
+			}
+		}
+	})
+	equal := root == an.root.Root && n == an.root.Keys
+	m := &Answer{For: an.asker, End: true, Differ: !equal}
+	if equal {
+		worth := Whole
+		for _, k := range an.keys {
+			worth = min(worth, c.worthOf(k.state))
+			if len(k.numbers) > 0 {
+				m.Items = append(m.Items, AnswerItem{Key: k.key, Outcome: Equal, Worth: c.worthOf(k.state), Numbers: k.numbers})
+			}
+		}
+		m.Items = append(m.Items, AnswerItem{Outcome: Equal, Worth: worth})
+	}
+	an.ended = true
+	a.drop(c, an)
+	c.send(an.to(c), m)
+}
+
+// sweep ends the answer once all states have answered.
+func (a *answered) sweep(c *Core, an *answering) {
+	if slices.ContainsFunc(an.keys, func(k *answerKey) bool { return !k.done }) {
+		return
+	}
+	if !an.ended {
+		a.finish(c, an)
+	}
+	a.drop(c, an)
+}
+
+// end tells which states are busy. Their answers follow, if they come.
+func (a *answered) end(c *Core, an *answering) {
+	if an.root != nil { // not worth to wait for: the asker sends a digest a state
+		an.ended = true
+		for _, k := range an.keys {
+			k.done = true
+		}
+		a.drop(c, an)
+		c.send(an.to(c), &Answer{For: an.asker, End: true, Differ: true})
+		return
+	}
+	for _, k := range an.keys {
+		if !k.done {
+			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Busy})
+		}
+	}
+	a.finish(c, an)
+}
+
+// finish sends the end of an answer.
+func (a *answered) finish(c *Core, an *answering) {
+	an.ended = true
+	c.send(an.to(c), &Answer{For: an.asker, Items: an.ready, End: true, Sent: an.sent})
+	an.ready = nil
+	a.wakeWaiting(c)
+}
+
+func (a *answered) drop(c *Core, an *answering) {
+	a.under = slices.DeleteFunc(a.under, func(o *answering) bool { return o == an })
+	a.wakeWaiting(c)
+}
+
+// wakeWaiting has those served who wait for an answer to end.
+func (a *answered) wakeWaiting(c *Core) {
+	if len(a.waiting) > 0 {
+		a.at = min(a.at, c.now)
+	}
+}
+
+// Head returns what a full state of this node says beside the states themselves.
+// It is called before they are marshalled, with their keys. The shell fills in
+// the digests it knows.
+func (c *Core) Head(keys []string) *Head {
+	h := &Head{Instance: c.cfg.Self.Instance, View: c.self.digest}
+	for _, key := range keys {
+		if st := c.states[key]; st != nil {
+			h.Items = append(h.Items, AnswerItem{
+				Key: key, Outcome: Data, Worth: c.worthOf(st), Numbers: c.numbersFor(st, PullItem{Key: key, All: true}),
+			})
+		}
+	}
+	return h
+}

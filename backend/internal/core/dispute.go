@@ -1,0 +1,250 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// ownView is the digest of who has been steady, this node included.
+type ownView struct {
+	digest ViewDigest
+	at     time.Duration // when somebody may become steady
+}
+
+// dispute is a disagreement with one peer's view.
+type dispute struct {
+	since   time.Duration // when its digest began to differ; 0: it does not
+	asked   time.Duration // when its list was asked for
+	pause   time.Duration
+	named   bool
+	without []string // instances that its view lacks and this one has
+	more    []string // and the other way round
+}
+
+// lacksSelf reports whether the peer's view lacks this node.
+func (d *dispute) lacksSelf(self string) bool { return d.named && slices.Contains(d.without, self) }
+
+// steadyFor is how long a member must have been in the view to count for its
+// digest: views that are only not at rest do not differ.
+func (c *Core) steadyFor(p *peer) time.Duration {
+	return steadyBeats * max(p.beat.Interval(), c.cfg.Heartbeat)
+}
+
+func (c *Core) steadySoon(p *peer) { c.self.at = min(c.self.at, c.now+c.steadyFor(p)) }
+
+func (c *Core) notSteady(p *peer) {
+	if p.steady {
+		p.steady = false
+		c.self.digest.Hash ^= hashOf(p.Instance)
+		c.self.digest.Count--
+	}
+}
+
+// viewDigest returns the digest of this node's view.
+func (c *Core) viewDigest() ViewDigest {
+	return ViewDigest{c.self.digest.Hash ^ hashOf(c.cfg.Self.Instance), c.self.digest.Count + 1}
+}
+
+// seeView takes in the digest of a peer's view.
+func (c *Core) seeView(p *peer, d ViewDigest) {
+	if d.Count == 0 || p.life != live {
+		return
+	}
+	p.view = d
+	if d == c.viewDigest() {
+		c.agree(p)
+		return
+	}
+	if p.dispute.since == 0 {
+		p.dispute.since = c.now
+		c.self.at = min(c.self.at, c.now+c.patience(p))
+	}
+}
+
+// patience is for how long views may differ before that means something.
+func (c *Core) patience(p *peer) time.Duration { return disputeAfter * c.steadyFor(p) }
+
+// agree ends a disagreement.
+func (c *Core) agree(p *peer) {
+	named := p.dispute.named
+	p.dispute = dispute{}
+	if named {
+		c.changed = true
+		c.note(NoteAgreed, p, "", 1, "")
+		c.heardByMost()
+	}
+}
+
+// tickDisputes lets members become steady, and names disagreements that outlast
+// the budgets.
+func (c *Core) tickDisputes() {
+	if c.now < c.self.at {
+		return
+	}
+	c.self.at = Never
+	for _, p := range c.roster.all {
+		if p.life != live || p.foreign() {
+			continue
+		}
+		if !p.steady {
+			if at := p.since + c.steadyFor(p); c.now >= at {
+				p.steady = true
+				c.self.digest.Hash ^= hashOf(p.Instance)
+				c.self.digest.Count++
+			} else {
+				c.self.at = min(c.self.at, at)
+			}
+		}
+	}
+	if c.link != attached && c.link != catchingUp && c.linkErr != ErrUnlisted {
+		return
+	}
+	for _, p := range c.roster.all {
+		if p.life != live || p.dispute.since == 0 {
+			continue
+		}
+		if p.view == c.viewDigest() {
+			c.agree(p)
+			continue
+		}
+		if at := p.dispute.since + c.patience(p); c.now < at {
+			c.self.at = min(c.self.at, at)
+			continue
+		}
+		c.compareViews(p)
+	}
+}
+
+// compareViews finds out in whom two views differ: by the digests alone where
+// that is one member, else by asking for the other's list.
+func (c *Core) compareViews(p *peer) {
+	d := &p.dispute
+	mine := c.viewDigest()
+	diff := mine.Hash ^ p.view.Hash
+	if mine.Count == p.view.Count+1 {
+		if id, ok := c.steadyWith(diff); ok {
+			c.differ(p, []string{id}, nil)
+			return
+		}
+	}
+	if d.pause == 0 {
+		d.pause = firstPause
+	}
+	if c.now < d.asked+d.pause && d.asked > 0 {
+		c.self.at = min(c.self.at, d.asked+d.pause)
+		return
+	}
+	for _, q := range c.roster.all { // one list a view that differs
+		if q != p && q.life == live && q.view == p.view && q.dispute.asked > 0 && c.now < q.dispute.asked+q.dispute.pause {
+			c.self.at = min(c.self.at, q.dispute.asked+q.dispute.pause)
+			return
+		}
+	}
+	d.asked, d.pause = c.now, min(2*d.pause, maxPause)
+	c.self.at = min(c.self.at, c.now+d.pause)
+	c.send(p.Instance, &ListRequest{To: p.Instance})
+}
+
+// steadyWith returns the steady member whose hash that is, this node included.
+func (c *Core) steadyWith(hash uint64) (instance string, ok bool) {
+	if hash == hashOf(c.cfg.Self.Instance) {
+		return c.cfg.Self.Instance, true
+	}
+	for _, p := range c.roster.all {
+		if p.steady && hashOf(p.Instance) == hash {
+			return p.Instance, true
+		}
+	}
+	return "", false
+}
+
+// seeList takes in the list of a peer whose view differs.
+func (c *Core) seeList(p *peer, l *List, listsSelf bool) {
+	if p.dispute.since == 0 || c.now < p.dispute.since+c.patience(p) {
+		return
+	}
+	theirs := map[string]bool{p.Instance: true}
+	for _, m := range l.Members {
+		theirs[m.Member.Instance] = true
+	}
+	var without, more []string
+	if !listsSelf {
+		without = append(without, c.cfg.Self.Instance)
+	}
+	for _, q := range c.roster.all {
+		switch {
+		case q.steady && !theirs[q.Instance]:
+			without = append(without, q.Instance)
+		case q.life == live:
+			delete(theirs, q.Instance)
+		}
+	}
+	for _, m := range l.Members {
+		if id := m.Member.Instance; theirs[id] && id != c.cfg.Self.Instance && id != p.Instance && validMember(m.Member) {
+			more = append(more, m.Member.Name)
+		}
+	}
+	c.differ(p, without, more)
+}
+
+// differ names a disagreement.
+func (c *Core) differ(p *peer, without, more []string) {
+	d := &p.dispute
+	if len(without)+len(more) == 0 || d.named && slices.Equal(d.without, without) && slices.Equal(d.more, more) {
+		return
+	}
+	d.named, d.without, d.more = true, without, more
+	c.changed = true
+	for _, text := range c.disputesWith(p) {
+		c.note(NoteDisputed, p, "", 1, text)
+	}
+	c.heardByMost()
+}
+
+// heardByMost makes a node Detached while more than half of the others lack it.
+func (c *Core) heardByMost() {
+	lack, others := 0, 0
+	for _, p := range c.roster.all {
+		if p.life == live && !p.foreign() {
+			others++
+			if p.dispute.lacksSelf(c.cfg.Self.Instance) {
+				lack++
+			}
+		}
+	}
+	switch {
+	case 2*lack > others && c.link == attached:
+		c.note(NoteDetached, nil, "", uint64(lack), ErrUnlisted.Error())
+		c.setLink(unlisted, ErrUnlisted)
+		if lack > 1 {
+			c.emit(Reopen{ErrUnlisted})
+		}
+	case 2*lack <= others && c.link == unlisted:
+		c.startCatchUp(0)
+	}
+}
+
+// disputed describes all disagreements, for people.
+func (c *Core) disputed() (texts []string) {
+	for _, p := range c.roster.all {
+		if p.life == live && p.dispute.named {
+			texts = append(texts, c.disputesWith(p)...)
+		}
+	}
+	slices.Sort(texts)
+	return texts[:min(len(texts), maxNamed)]
+}
+
+func (c *Core) disputesWith(p *peer) (texts []string) {
+	for _, id := range p.dispute.without {
+		if id == c.cfg.Self.Instance {
+			texts = append(texts, p.Name+" does not hear this node")
+		} else if q := c.roster.get(id); q != nil {
+			texts = append(texts, p.Name+" does not hear "+q.Name)
+		}
+	}
+	for _, name := range p.dispute.more {
+		texts = append(texts, "this node does not hear "+name+", which "+p.Name+" hears")
+	}
+	return texts[:min(len(texts), maxNamed)]
+}

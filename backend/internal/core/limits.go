@@ -1,0 +1,87 @@
+package core
+
+import "time"
+
+// The budgets and bounds of the protocol. docs/protocol.md states them, and a
+// test holds the two together.
+const (
+	// Numbers.
+	maxNumber    = 1 << 62                // the highest number that is believed
+	maxRaise     = 1 << 16                // how far a claimed incarnation may be above what its instance used
+	reorderDelay = 250 * time.Millisecond // for which a missing update may still be on its way
+
+	// Sending again.
+	keptBytes      = 256 << 10              // of the last updates of one key
+	keptTotal      = 16 << 20               // of all keys of a node
+	originAsks     = 3                      // of an origin, before others are asked
+	originPatience = 500 * time.Millisecond // after the first; it doubles
+	resendWindow   = 250 * time.Millisecond // within which one resend on a bus serves all who ask
+	maxWants       = 64                     // keys in one Missing
+	maxWantRanges  = 16                     // ranges of one key in a Missing, a Pull or an Answer
+
+	// Searching.
+	maxAsked   = 8               // members asked in one round
+	maxRounds  = 6               // of a search
+	maxSearch  = 2 * time.Minute // for which a hole is searched
+	firstPause = time.Second     // between two rounds; it doubles
+	maxPause   = 30 * time.Second
+	busyPause  = time.Second            // before a key whose own state is busy is tried again
+	joinPause  = 250 * time.Millisecond // before a member that appeared is compared with
+
+	// Exchanging.
+	startsPerSecond  = 4
+	startsBurst      = 16
+	maxPulls         = 4                      // under way at once
+	digestPatience   = 500 * time.Millisecond // for the own states to tell their digests
+	answerPatience   = 2 * time.Second        // without any sign of an answer
+	piecesPatience   = 500 * time.Millisecond // for pieces that the end of an answer has overtaken
+	latePatience     = time.Minute            // for the answer of a state that was busy
+	rootAbove        = 4                      // keys, from where on one digest stands for all
+	answersPerSecond = 16
+	answersBurst     = 64
+	bytesPerSecond   = 32 << 20 // answered, pushed and sent again
+	bytesBurst       = 64 << 20
+	maxAskers        = 256                   // that wait for an answer
+	maxMarshals      = 4                     // of one state that others asked for
+	maxAnswers       = 16                    // under way at once
+	busyAfter        = time.Second           // before a state that is asked for counts as busy
+	shareWindow      = 50 * time.Millisecond // within which one answer on a bus serves all who ask
+
+	// Readiness.
+	coldStart = 3 * time.Second // after which joining members settle on each other
+	maxNamed  = 16              // states that a view names
+
+	// Members.
+	maxMembers      = 4096
+	maxDeparted     = 1024
+	maxStrangers    = 256
+	departedFor     = 10 * time.Minute // for which the departed are known, at least
+	strangerFor     = time.Minute
+	maxStreams      = 1 << 20 // numbers are kept of: members times keys
+	maxStrangerKeys = 16      // of one stranger
+	maxRetired      = 4096    // keys that were removed, whose numbers are known
+	maxForeign      = 64      // keys that are not registered here and whose updates were missed
+	foreignFor      = 5 * time.Second
+	voidAfter       = 6                      // increasing heartbeats that were not believed
+	tellDeparted    = 3                      // heartbeats that tell the last numbers of a member that went
+	listDelay       = 20 * time.Millisecond  // before a hello is answered
+	standIn         = 250 * time.Millisecond // before the next one answers it
+	maxStandIns     = 4
+	rumourFor       = 5 * time.Second // after a hello, for which a list is believed
+	linger          = 500 * time.Millisecond
+	raiseEvery      = 5 * time.Second
+	raiseBurst      = 3
+
+	// Heartbeats.
+	tellChanged = 16                     // keys that changed, in one heartbeat
+	tellIdle    = 4                      // others, in turn
+	tellTimes   = 3                      // heartbeats that tell of a change
+	markDelay   = 250 * time.Millisecond // without an update, before a mark tells the last numbers
+
+	// Standing still and catching up.
+	catchUpLimit = 3 * time.Second
+
+	// Views.
+	disputeAfter = 2 // detection times, before a disagreement is named
+	steadyBeats  = 6 // intervals, after which a member counts for the digest of a view
+)

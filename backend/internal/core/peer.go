@@ -1,0 +1,183 @@
+package core
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
+)
+
+// life is how far a peer's life is.
+type life uint8
+
+const (
+	stranger life = iota // only updates of it were heard, or a claim about it
+	live                 // in the view
+	leaving              // it said that it is about to leave: out of the view, and still there to be asked
+	left                 // it said goodbye
+	failed               // it fell silent, or vanished from the transport's list
+)
+
+func (l life) String() string {
+	return [...]string{"stranger", "live", "leaving", "left", "failed"}[l]
+}
+
+// peer is another node, from the first that is heard of it until it is
+// forgotten.
+type peer struct {
+	Member
+	life        life
+	incarnation uint32
+	count       uint64 // of its last heartbeat that was believed
+	beat        heartbeat.Peer
+	heardAt     time.Duration // when it last said something new
+	since       time.Duration // when its life took this turn
+
+	worth  Worth
+	known  bool   // what it is worth
+	keySet uint64 // a hash of the keys that it has
+	view   ViewDigest
+	lacks  map[string]bool // keys that it said it lacks
+
+	numbered bool          // by a heartbeat: the incarnation is its own word
+	ignored  int           // increasing heartbeats that were not believed
+	ignoredN uint64        // the highest count of those
+	goodbye  time.Duration // when it said so, while the list still held it
+	unlisted time.Duration // until when it is kept though the list lacks it
+	excused  bool          // that was granted, and not restored since
+
+	streams map[string]*stream // by key, of this incarnation
+	former  map[string]*stream // of the one before
+	tell    int                // heartbeats that are still to tell its last numbers
+
+	steady  bool // counts for the digest of the view
+	dispute dispute
+}
+
+// foreign reports whether the peer speaks another protocol.
+func (p *peer) foreign() bool { return p.Instance == "" }
+
+// present reports whether the peer is there to be asked.
+func (p *peer) present() bool { return (p.life == live || p.life == leaving) && !p.foreign() }
+
+// departed reports whether the peer was a member and is one no more.
+func (p *peer) departed() bool { return p.life == left || p.life == failed }
+
+// wasMember reports whether the peer is or was a member: only then is what it
+// lacks searched for.
+func (p *peer) wasMember() bool { return p.life != stranger }
+
+func compareMembers(a, b Member) int {
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Instance, b.Instance))
+}
+
+func equalMembers(a, b Member) bool {
+	return a.Name == b.Name && a.Instance == b.Instance && a.Addr == b.Addr && maps.Equal(a.Meta, b.Meta)
+}
+
+// The limits of what a member may say of itself. The portable layer holds its own
+// configuration to the same.
+const (
+	maxNameBytes     = 128
+	maxInstanceBytes = 64
+	maxAddrBytes     = 256
+	maxMetaBytes     = 512
+	maxKeyBytes      = 255
+)
+
+// validMember reports whether m may enter a view.
+func validMember(m Member) bool {
+	size := 0
+	for k, v := range m.Meta {
+		size += len(k) + len(v)
+		if k == "" || !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return false
+		}
+	}
+	return validName(m.Name) && m.Instance != "" && len(m.Instance) <= maxInstanceBytes && utf8.ValidString(m.Instance) &&
+		len(m.Addr) <= maxAddrBytes && utf8.ValidString(m.Addr) && size <= maxMetaBytes
+}
+
+func validName(name string) bool {
+	if name == "" || len(name) > maxNameBytes {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._-:", r))
+	})
+}
+
+func hashOf(s string) uint64 { return xxhash.Sum64String(s) }
+
+// roster is the peers that are known, in any turn of their lives.
+type roster struct {
+	byID  map[string]*peer
+	all   []*peer // in the order in which they became known
+	count [failed + 1]int
+}
+
+// peerID is the key of a member: a foreign one has no instance, and no name of
+// ours begins with a slash.
+func peerID(m Member) string { return cmp.Or(m.Instance, "/"+m.Name) }
+
+func (r *roster) get(id string) *peer { return r.byID[id] }
+
+// add makes a peer known.
+func (r *roster) add(m Member) *peer {
+	p := &peer{Member: m, streams: map[string]*stream{}}
+	r.byID[peerID(m)] = p
+	r.all = append(r.all, p)
+	r.count[stranger]++
+	return p
+}
+
+// turn moves a peer on in its life.
+func (r *roster) turn(p *peer, to life, now time.Duration) {
+	r.count[p.life]--
+	r.count[to]++
+	p.life, p.since = to, now
+}
+
+func (r *roster) remove(p *peer) {
+	r.count[p.life]--
+	delete(r.byID, peerID(p.Member))
+	r.all = slices.DeleteFunc(r.all, func(q *peer) bool { return p == q })
+}
+
+// full reports whether there is no room for one more in that turn of life.
+func (r *roster) full(l life) bool {
+	switch l {
+	case stranger:
+		return r.count[stranger] >= maxStrangers
+	case live:
+		return r.count[live]+r.count[leaving] >= maxMembers
+	default:
+		return r.count[left]+r.count[failed] >= maxDeparted
+	}
+}
+
+// oldest returns the one that has been in one of these turns of life the longest.
+func (r *roster) oldest(lives ...life) (oldest *peer) {
+	for _, p := range r.all {
+		if slices.Contains(lives, p.life) && (oldest == nil || p.since < oldest.since) {
+			oldest = p
+		}
+	}
+	return oldest
+}
+
+// settled counts the peers that were heard often enough to stretch intervals.
+func (r *roster) settled() (n int) {
+	for _, p := range r.all {
+		if p.life == live && p.beat.Settled() {
+			n++
+		}
+	}
+	return n
+}

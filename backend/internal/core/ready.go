@@ -1,0 +1,267 @@
+package core
+
+import (
+	"strings"
+	"time"
+)
+
+// isReady reports whether the state's first exchange is over, for good.
+func (c *Core) isReady(st *state) bool { return st.ready == Synced || st.ready == Alone }
+
+// worth is what an exchange with this node is worth.
+func (c *Core) worth() Worth {
+	w := Whole
+	if c.link != attached {
+		w = Repairing
+	}
+	for _, st := range c.keys {
+		w = min(w, c.worthOf(st))
+	}
+	return w
+}
+
+// worthOf is what this node's answer for one state is worth.
+func (c *Core) worthOf(st *state) Worth {
+	switch {
+	case !c.isReady(st):
+		return Joining
+	case st.compare || c.link != attached:
+		return Repairing
+	default:
+		return Whole
+	}
+}
+
+// becomeReady takes in that the state is ready.
+func (c *Core) becomeReady(st *state, how Readiness) {
+	if st.gone || st.ready == how || st.ready == Synced || how == TimedOut && st.ready != Settling {
+		return
+	}
+	was := st.ready
+	st.ready, st.lacking = how, false
+	c.emit(StateReady{st.key, how})
+	c.changed = c.changed || was == TimedOut
+	if c.isReady(st) {
+		for _, s := range st.streams { // what the first exchange did not bring
+			c.holes.note(s, c.now+reorderDelay)
+		}
+	}
+	c.settle()
+}
+
+// answeredBy takes in that the state was merged from an answer of that worth, or
+// found equal.
+func (c *Core) answeredBy(st *state, w Worth) {
+	if st.lacking {
+		st.lacking = false
+	}
+	if c.link != attached && c.link != catchingUp {
+		return
+	}
+	switch w {
+	case Whole:
+		c.becomeReady(st, Synced)
+	case Joining:
+		if !c.isReady(st) {
+			st.cold = true
+			c.coldReady(st)
+		}
+	}
+}
+
+// coldReady lets a state be ready that was merged from a joining member, when all
+// start at once: a while after the attachment, and while no ready member is
+// visible that could have it.
+func (c *Core) coldReady(st *state) {
+	if !st.cold || c.isReady(st) || c.now < c.coldAt() {
+		return
+	}
+	for _, p := range c.roster.all {
+		if p.life == live && !p.foreign() && p.known && p.worth != Joining && !p.lacks[st.key] {
+			return
+		}
+	}
+	c.becomeReady(st, Synced)
+}
+
+// readyNow looks whether a state that was just added has nobody to wait for.
+func (c *Core) readyNow(st *state) {
+	if c.link == attached && !c.anyLive() && c.now >= c.aloneAt() {
+		c.becomeReady(st, Alone)
+		c.settleSearch(st)
+	}
+}
+
+func (c *Core) anyLive() bool { return c.roster.count[live] > 0 }
+
+// aloneAt is when a node that has heard of nobody is alone.
+func (c *Core) aloneAt() (at time.Duration) {
+	if c.attachedAt == Never {
+		return Never
+	}
+	if c.transport.Native && c.hasList { // which names all
+		return c.attachedAt
+	}
+	return c.attachedAt + c.cfg.Heartbeat
+}
+
+// aloneNow takes in that the transport itself says that there is nobody else.
+func (c *Core) aloneNow() {
+	for _, st := range c.keys {
+		c.becomeReady(st, Alone)
+		c.settleSearch(st)
+	}
+	c.settle()
+}
+
+// joinedPeer takes in that a member appeared.
+func (c *Core) joinedPeer(p *peer) {
+	for _, st := range c.keys {
+		switch {
+		case st.ready == Alone && !p.known, st.lacking:
+			st.compare = true
+			c.want(st, "joined")
+		case !c.isReady(st):
+			c.searchSoon(st, c.now)
+		}
+	}
+	if p.known && p.worth == Whole {
+		c.joined = append(c.joined, p)
+		if c.joinedAt == Never {
+			c.joinedAt = c.now + joinPause
+		}
+	}
+	c.settle()
+}
+
+// searchReady has states that are not ready looked for once more: a member has
+// become ready, or is gone.
+func (c *Core) searchReady() {
+	for _, st := range c.keys {
+		if !c.isReady(st) {
+			c.coldReady(st)
+			c.searchSoon(st, c.now)
+		}
+	}
+}
+
+// compareJoined compares the states with one of those that appeared and were
+// ready already: two parts of a cluster have met. The others follow in turn.
+func (c *Core) compareJoined() {
+	c.joinedAt = Never
+	joined := c.joined
+	c.joined = nil
+	if c.closing || c.link != attached || len(joined) == 0 {
+		return
+	}
+	pick := joined[0]
+	for i, p := range joined {
+		if c.transport.Unicast && c.rand.IntN(i+1) == 0 || !c.transport.Unicast && compareMembers(p.Member, pick.Member) < 0 {
+			pick = p
+		}
+	}
+	c.asked.compare(c, pick, "joined")
+}
+
+// tickReady lets the limits pass.
+func (c *Core) tickReady() {
+	if c.ready == Settling || c.link == attached {
+		for _, st := range c.keys {
+			switch {
+			case st.ready != Settling:
+			case c.link == attached && !c.anyLive() && c.now >= c.aloneAt():
+				c.becomeReady(st, Alone)
+				c.settleSearch(st)
+			case c.now >= st.limitAt:
+				c.becomeReady(st, TimedOut)
+			case st.cold:
+				c.coldReady(st)
+			}
+		}
+	}
+	c.settle()
+}
+
+func (c *Core) nextReady() (at time.Duration) {
+	at = Never
+	if len(c.keys) == 0 && c.ready == Settling {
+		at = min(c.startLimit(), c.aloneAt())
+	}
+	for _, st := range c.keys {
+		if st.ready == Settling {
+			at = min(at, st.limitAt)
+			if c.link == attached && !c.anyLive() {
+				at = min(at, c.aloneAt())
+			}
+			if st.cold {
+				at = min(at, c.coldAt())
+			}
+		}
+	}
+	if at <= c.now && at != Never {
+		return c.now + c.cfg.Heartbeat
+	}
+	return at
+}
+
+func (c *Core) startLimit() time.Duration { return c.began + c.cfg.Settle }
+
+// settle makes the readiness of the node out of that of its states. Once it is
+// not Settling it stays so.
+func (c *Core) settle() {
+	r := c.overall()
+	if r == c.ready || r == Settling || c.ready == Synced {
+		return
+	}
+	first := c.ready == Settling
+	c.ready, c.changed = r, true
+	switch {
+	case r == TimedOut:
+		c.note(NoteTimedOut, nil, "", uint64(len(c.unready())), strings.Join(c.unready(), ", "))
+	case first:
+		c.note(NoteReady, nil, "", 0, r.String())
+	}
+}
+
+func (c *Core) overall() Readiness {
+	if len(c.keys) == 0 {
+		switch {
+		case c.link == attached && c.anyLive():
+			return Synced
+		case c.link == attached && c.now >= c.aloneAt():
+			return Alone
+		case c.now >= c.startLimit():
+			return TimedOut
+		}
+		return Settling
+	}
+	all := Alone
+	for _, st := range c.keys {
+		switch st.ready {
+		case Settling:
+			return Settling
+		case TimedOut:
+			all = TimedOut
+		case Synced:
+			if all != TimedOut {
+				all = Synced
+			}
+		}
+	}
+	return all
+}
+
+// unready names the states whose limit has passed and that are not ready yet.
+func (c *Core) unready() (keys []string) {
+	for _, st := range c.keys {
+		if st.ready == TimedOut && len(keys) < maxNamed {
+			keys = append(keys, st.key)
+		}
+	}
+	return keys
+}
+
+// String returns the readiness in lower case, as logs and metrics show it.
+func (r Readiness) String() string {
+	return [...]string{"settling", "synced", "alone", "timed_out"}[r]
+}

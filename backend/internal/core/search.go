@@ -1,0 +1,256 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// search asks one member after another for one state, in rounds. It begins when
+// the state needs something (to be ready, to be compared, or what its origin
+// could not give) and ends when it needs nothing, or after some rounds.
+type search struct {
+	open    bool
+	reason  string
+	began   time.Duration
+	at      time.Duration // when the next member is asked
+	tried   []*peer       // in this round
+	replies int           // in this round
+	unsure  bool          // in this round somebody could not say: it was busy, or silent
+	rounds  int           // that were answered
+	passes  int           // all rounds
+}
+
+// begin opens the search, if it is not open.
+func (s *search) begin(now time.Duration, reason string) {
+	if s.open {
+		return
+	}
+	*s = search{open: true, reason: reason, began: now, at: now}
+}
+
+// turn ends a round. It reports whether the search has gone on for long enough.
+func (s *search) turn(now, jitter time.Duration) (over bool) {
+	if s.replies > 0 {
+		s.rounds++
+	}
+	pause := min(firstPause<<min(s.passes, 10), maxPause)
+	s.passes++
+	s.at = now + pause - pause/8 + jitter%(pause/4)
+	s.tried, s.replies, s.unsure = s.tried[:0], 0, false
+	return s.rounds >= maxRounds || now-s.began >= maxSearch
+}
+
+// want has a member asked for the state.
+func (c *Core) want(st *state, reason string) {
+	st.search.begin(c.now, reason)
+	c.asked.at = min(c.asked.at, st.search.at)
+}
+
+// searchSoon goes on with what the state needs, without waiting for the pause
+// between rounds: something has changed.
+func (c *Core) searchSoon(st *state, at time.Duration) {
+	if !c.needs(st) {
+		return
+	}
+	if st.search.open {
+		st.search.at = min(st.search.at, at)
+	} else {
+		st.search.begin(c.now, "join")
+		st.search.at = at
+	}
+	c.asked.at = min(c.asked.at, st.search.at)
+}
+
+// needs reports whether the state needs an exchange.
+func (c *Core) needs(st *state) bool {
+	return !st.gone && (!c.isReady(st) || st.compare || slices.ContainsFunc(st.streams, func(s *stream) bool { return len(s.given) > 0 }))
+}
+
+// compareAll has every state compared with any other member.
+func (c *Core) compareAll(reason string) {
+	for _, st := range c.keys {
+		if st.ready == Settling {
+			continue // its first exchange is to come anyway
+		}
+		st.compare = true
+		st.search = search{}
+		c.want(st, reason)
+	}
+}
+
+// candidate returns whom to ask for the state next. wait is set where there is
+// somebody to ask later on.
+func (c *Core) candidate(st *state) (best *peer, wait time.Duration) {
+	wait = Never
+	if len(st.search.tried) >= maxAsked {
+		return nil, wait
+	}
+	bestRank, alike := 100, 0
+	onlyReady := !c.isReady(st) && !st.compare
+	for _, p := range c.roster.all {
+		if !p.present() || p.lacks[st.key] || slices.Contains(st.search.tried, p) {
+			continue
+		}
+		if c.asked.with(p) != nil {
+			continue // what is under way with it wakes the search when it ends
+		}
+		rank := c.rank(p)
+		if onlyReady && p.known && p.worth == Joining && c.now < c.coldAt() {
+			wait = min(wait, c.coldAt())
+			continue
+		}
+		switch {
+		case rank < bestRank:
+			best, bestRank, alike = p, rank, 1
+		case rank > bestRank:
+		case !c.transport.Unicast: // all ask the same one, which answers all at once
+			if compareMembers(p.Member, best.Member) < 0 {
+				best = p
+			}
+		default:
+			if alike++; c.rand.IntN(alike) == 0 {
+				best = p
+			}
+		}
+	}
+	return best, wait
+}
+
+// rank orders members by what an exchange with them is worth, the best first.
+func (c *Core) rank(p *peer) int {
+	rank := 2
+	if p.known {
+		rank = map[Worth]int{Whole: 0, Repairing: 4, Joining: 6}[p.worth]
+	}
+	if p.keySet != c.keySet {
+		rank++
+	}
+	if p.life == leaving {
+		rank += 8
+	}
+	return rank
+}
+
+// coldAt is when joining members begin to settle on each other.
+func (c *Core) coldAt() time.Duration {
+	if c.attachedAt == Never {
+		return Never
+	}
+	return c.attachedAt + coldStart
+}
+
+// outcome is what came of asking one member for one state.
+type outcome uint8
+
+const (
+	answeredHere outcome = iota // equal, or merged
+	lacked                      // it has no such state
+	refused                     // its data could not be merged
+	unclear                     // busy, or its budget was spent
+	noReply
+)
+
+// asking takes in what came of asking a member for a state.
+func (c *Core) asking(st *state, p *peer, o outcome) {
+	switch o {
+	case lacked:
+		if p.lacks == nil {
+			p.lacks = map[string]bool{}
+		}
+		p.lacks[st.key] = true
+	case answeredHere:
+		st.compare = false
+	case refused: // whoever is asked, it would be refused again
+		st.compare = false
+		c.giveUpGiven(st)
+	}
+	s := &st.search
+	if s.open && !st.gone {
+		if !slices.Contains(s.tried, p) {
+			s.tried = append(s.tried, p)
+		}
+		switch o {
+		case unclear:
+			s.replies++
+			s.unsure = true
+		case noReply:
+			s.unsure = true
+		default:
+			s.replies++
+		}
+		s.at = c.now
+		c.settleSearch(st)
+	}
+	c.asked.at = c.now
+	c.caughtUp()
+}
+
+// settleSearch ends the search if the state needs nothing more.
+func (c *Core) settleSearch(st *state) {
+	if st.search.open && !c.needs(st) {
+		st.search = search{at: Never}
+	}
+}
+
+// giveUpGiven counts as lost what the origins could not give.
+func (c *Core) giveUpGiven(st *state) {
+	for _, s := range st.streams {
+		if len(s.given) > 0 {
+			c.giveUp(s, slices.Clone(s.given))
+		}
+	}
+}
+
+// roundOver ends a round: everybody who was to be asked for the state was.
+func (c *Core) roundOver(st *state) {
+	s := &st.search
+	if !c.anyPeer() { // nobody is there: whoever comes is compared with
+		st.compare = false
+		c.giveUpGiven(st)
+		s.at, s.tried = Never, nil
+		c.settleSearch(st)
+		c.caughtUp()
+		return
+	}
+	if len(s.tried) == 0 && s.replies == 0 && c.allLack(st) {
+		s.replies = 1 // all have said before that they lack it
+	}
+	definite := s.replies > 0 && !s.unsure
+	if definite {
+		st.compare = false
+		c.giveUpGiven(st)
+		if !c.isReady(st) && c.allLack(st) {
+			c.becomeReady(st, Synced)
+			st.lacking = true
+		}
+	}
+	c.coldReady(st)
+	if s.turn(c.now, time.Duration(c.rand.Int64N(int64(maxPause)))) {
+		st.compare = false
+		c.giveUpGiven(st)
+	}
+	c.settleSearch(st)
+	c.caughtUp()
+}
+
+// anyPeer reports whether another node of ours is there to be asked.
+func (c *Core) anyPeer() bool {
+	return slices.ContainsFunc(c.roster.all, (*peer).present)
+}
+
+// allLack reports whether all members lack the state: each has said so, or has
+// the same keys as one that said so.
+func (c *Core) allLack(st *state) bool {
+	sets := map[uint64]bool{}
+	for _, p := range c.roster.all {
+		if p.life == live && !p.foreign() && p.lacks[st.key] && p.keySet != 0 {
+			sets[p.keySet] = true
+		}
+	}
+	for _, p := range c.roster.all {
+		if p.life == live && !p.foreign() && !p.lacks[st.key] && !sets[p.keySet] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,114 @@
+package core
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// state is a registered state: what this node has said for its key, what it has
+// received, and how far its exchange is.
+type state struct {
+	key     string
+	queue   int // how many updates may wait; 0: any number
+	addedAt time.Duration
+	gone    bool
+
+	assigned uint64 // of this node's own numbers
+	sent     uint64
+	kept     kept
+	tell     int // heartbeats that are still to tell of a change
+	served   window
+	queuedUp bool // in Core.changes
+
+	streams []*stream // of every origin, in the order in which they were first heard
+	pending int       // updates in the queue
+	merged  uint64    // updates whose Merge has returned
+	backlog uint64    // what merged must reach before this node has caught up
+	version uint64    // grows with whatever may change the state
+
+	overflows int // in a row, for the back-off
+	fullAt    time.Duration
+
+	ready     Readiness
+	limitAt   time.Duration // for readiness
+	lacking   bool          // ready, since all lack it
+	cold      bool          // merged from a joining member
+	compare   bool          // a comparison with any other is open
+	search    search
+	pull      *pull // the exchange under way
+	digesting bool  // a digest that it was asked for is to come
+	marshals  int   // that others have asked for and that are to come
+	news      bool  // it holds something that the others may not, to be compared soon
+
+	digest   uint64 // the last known
+	digestOf uint64 // the version that had it
+	digested bool
+}
+
+// window is what was done for all just now.
+type window struct {
+	until   time.Duration
+	numbers Ranges
+}
+
+// isFree reports whether an exchange of the state can begin: none is under way,
+// it is not busy, and its queue is at most half full.
+func (st *state) isFree() bool {
+	return st.pull == nil && !st.digesting && (st.queue == 0 || st.pending <= st.queue/2)
+}
+
+func (c *Core) onStateAdded(e StateAdded) {
+	if c.states[e.Key] != nil || e.Key == "" || len(e.Key) > maxKeyBytes {
+		return
+	}
+	st := &state{key: e.Key, queue: e.Queue, addedAt: c.now, limitAt: c.now + c.cfg.Settle}
+	if old, ok := c.retired[e.Key]; ok { // given numbers belong to the incarnation
+		st.assigned, st.sent = old.assigned, old.sent
+		delete(c.retired, e.Key)
+	}
+	st.search.at = Never
+	c.states[e.Key] = st
+	i, _ := slices.BinarySearchFunc(c.keys, e.Key, func(st *state, key string) int { return strings.Compare(st.key, key) })
+	c.keys = slices.Insert(c.keys, i, st)
+	c.keySet ^= hashOf(e.Key)
+	c.changed = true
+	c.recallForeign(st)
+	c.want(st, "add_state")
+	c.readyNow(st)
+}
+
+func (c *Core) onStateRemoved(key string) {
+	st := c.states[key]
+	if st == nil {
+		return
+	}
+	delete(c.states, key)
+	c.keys = slices.DeleteFunc(c.keys, func(k *state) bool { return k == st })
+	c.changes = slices.DeleteFunc(c.changes, func(k *state) bool { return k == st })
+	c.keySet ^= hashOf(key)
+	c.keptAll -= st.kept.clear()
+	for _, s := range slices.Clone(st.streams) {
+		c.dropStream(s)
+	}
+	st.gone, st.compare = true, false
+	if st.assigned > 0 {
+		c.retire(st)
+	}
+	c.changed = true
+	c.caughtUp()
+	c.settle()
+}
+
+// retire remembers the numbers that were given for a key: they belong to the
+// incarnation.
+func (c *Core) retire(st *state) {
+	if len(c.retired) >= maxRetired {
+		clear(c.retired)
+		c.raise(c.incarnation, "too many keys were removed to know the numbers of all")
+	}
+	c.retired[st.key] = numbersOf{st.assigned, st.sent}
+}
+
+// numbersOf are this node's own numbers for a key without a state.
+type numbersOf struct{ assigned, sent uint64 }

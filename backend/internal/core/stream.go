@@ -1,0 +1,183 @@
+package core
+
+import "time"
+
+// stream is what is known of the numbers of one origin, in one incarnation, for
+// one key. Every number up to top is in exactly one of arrived or pending (or
+// both of them and accounted), accounted, lost and missing.
+type stream struct {
+	peer        *peer
+	incarnation uint32
+	state       *state
+	top         uint64 // the highest that the origin is known to have used
+
+	arrived   Ranges // that very update was merged
+	pending   Ranges // it waits in the state's queue
+	accounted Ranges // a merged exchange had it
+	lost      Ranges // given up; a comparison may still bring it
+	missing   Ranges // none of these
+	given     Ranges // of missing: what its origin cannot give, and others are asked for
+
+	hole   hole
+	listed bool // in holes.open
+	gone   bool // the state was removed
+}
+
+// has reports whether that very update arrived.
+func (s *stream) has(n uint64) bool {
+	return n <= s.top && (s.arrived.Has(n) || s.pending.Has(n))
+}
+
+// raise takes in that the origin has used all numbers up to n. It reports
+// whether any are missing that were not before.
+func (s *stream) raise(n uint64) bool {
+	if n <= s.top {
+		return false
+	}
+	first := s.top + 1
+	s.top = n
+	before := s.missing.Count()
+	s.missing.Add(first, n)
+	s.missing.RemoveAll(s.accounted)
+	s.accounted.Remove(n+1, maxNumber) // nobody else's word counts above the origin's own
+	return s.missing.Count() > before
+}
+
+// lower takes in, from the origin itself, that it has used no number above n.
+func (s *stream) lower(n uint64) {
+	if n >= s.top {
+		return
+	}
+	for _, set := range []*Ranges{&s.missing, &s.given, &s.lost, &s.accounted} {
+		set.Remove(n+1, maxNumber)
+	}
+	s.top = n
+	if k := len(s.arrived); k > 0 {
+		s.top = max(s.top, s.arrived[k-1].Last)
+	}
+	if k := len(s.pending); k > 0 {
+		s.top = max(s.top, s.pending[k-1].Last)
+	}
+}
+
+// queued takes in that the update n waits for its Merge.
+func (s *stream) queued(n uint64) (opened bool) {
+	if n == s.top+1 && len(s.accounted) == 0 { // in order, the usual case
+		s.top = n
+		s.pending.Add(n, n)
+		return false
+	}
+	opened = n > s.top+1 && s.raise(n-1)
+	s.top = max(s.top, n)
+	s.pending.Add(n, n)
+	s.missing.Remove(n, n)
+	s.given.Remove(n, n)
+	s.lost.Remove(n, n)
+	return opened
+}
+
+// dropped takes in that there was no room for the update n.
+func (s *stream) dropped(n uint64) (opened bool) {
+	before := s.missing.Count()
+	s.raise(n)
+	if !s.accounted.Has(n) {
+		s.lost.Remove(n, n)
+		s.missing.Add(n, n)
+	}
+	return s.missing.Count() > before
+}
+
+// merged takes in that the Merge of the update n has returned.
+func (s *stream) merged(n uint64, ok bool) {
+	if p := s.pending; len(p) == 1 && p[0].First == n && p[0].Last > n { // in order, the usual case
+		p[0].First++
+	} else {
+		s.pending.Remove(n, n)
+	}
+	if ok {
+		s.arrived.Add(n, n)
+	} else if !s.accounted.Has(n) {
+		s.lost.Add(n, n)
+	}
+	s.bound()
+}
+
+// account takes in that a merged exchange had these numbers.
+func (s *stream) account(numbers Ranges) {
+	for _, r := range numbers {
+		s.accounted.Add(r.First, r.Last)
+		s.missing.Remove(r.First, r.Last)
+		s.given.Remove(r.First, r.Last)
+		s.lost.Remove(r.First, r.Last)
+	}
+	s.bound()
+}
+
+// giveUp counts numbers as lost, and returns how many.
+func (s *stream) giveUp(numbers Ranges) (n uint64) {
+	for _, r := range s.missing.And(numbers) {
+		n += r.Last - r.First + 1
+		s.lost.Add(r.First, r.Last)
+		s.missing.Remove(r.First, r.Last)
+		s.given.Remove(r.First, r.Last)
+	}
+	s.bound()
+	return n
+}
+
+// reopen has what was lost searched once more.
+func (s *stream) reopen() {
+	s.missing.AddAll(s.lost)
+	s.lost = nil
+}
+
+// bound keeps the sets from growing without end. What is forgotten is claimed no
+// more, and merged again when it comes again.
+func (s *stream) bound() {
+	s.lost.AddAll(s.arrived.shed())
+	s.lost.AddAll(s.accounted.shed())
+	s.lost.AddAll(s.missing.shed())
+	if len(s.lost) > maxRanges {
+		s.lost = Ranges{{s.lost[0].First, s.lost[len(s.lost)-1].Last}}
+		for _, set := range []Ranges{s.arrived, s.pending, s.accounted, s.missing} {
+			s.lost.RemoveAll(set)
+		}
+		s.lost.shed()
+	}
+}
+
+// claims returns the numbers that this node's state holds for certain, never
+// above what the origin itself was heard to use.
+func (s *stream) claims() Ranges {
+	held := append(Ranges(nil), s.arrived...)
+	held.AddAll(s.accounted)
+	return held.Up(s.top)
+}
+
+// hole is the life of what is missing in a stream: it may still be on its way,
+// then its origin is asked, then others.
+type hole struct {
+	at   time.Duration // when something is to be done next
+	asks int           // of the origin, without an answer
+}
+
+// holes are the streams with something missing.
+type holes struct {
+	open []*stream
+	at   time.Duration // not before then is there anything to do
+}
+
+// note lists the stream if something is missing in it that its origin is to be
+// asked for, from at on.
+func (h *holes) note(s *stream, at time.Duration) {
+	if len(s.missing) == 0 || s.gone {
+		return
+	}
+	if !s.listed {
+		s.listed = true
+		h.open = append(h.open, s)
+		s.hole = hole{at: at}
+	}
+	s.hole.at = min(s.hole.at, at)
+	h.at = min(h.at, s.hole.at)
+}
