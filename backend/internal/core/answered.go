@@ -86,8 +86,8 @@ func (a *answered) tick(c *Core) {
 		a.at = Never
 		a.serve(c)
 	}
-	for _, an := range slices.Clone(a.under) {
-		if !an.ended && c.now >= an.busyAt {
+	for _, an := range a.open() {
+		if c.now >= an.busyAt {
 			a.end(c, an)
 		}
 	}
@@ -262,7 +262,7 @@ func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
 	k.done = true
 	if an.root != nil {
 		k.digest, k.digests = m.Digest, m.HasDigest && m.Err == nil
-		if !slices.ContainsFunc(an.keys, func(k *answerKey) bool { return !k.done }) {
+		if an.done() {
 			a.compareRoots(c, an)
 		}
 		return
@@ -283,23 +283,22 @@ func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
 		a.bytes.spend(c.now, len(m.Data))
 		c.note(NoteAnswered, c.roster.get(an.asker[0].Instance), k.key, uint64(len(m.Data)), "")
 		an.sent = append(an.sent, k.key)
-		c.send(an.to(c), &Answer{For: an.asker, Items: []AnswerItem{it}})
-		a.sweep(c, an)
-		return
 	}
-	if an.ended { // it was said to be busy: this follows
-		c.send(an.to(c), &Answer{For: an.asker, Items: []AnswerItem{it}})
+	if !an.ended && (it.Outcome != Data || an.done()) {
+		an.ready = append(an.ready, it) // it travels with the end
 	} else {
-		an.ready = append(an.ready, it)
+		c.send(an.to(), &Answer{For: an.asker, Items: []AnswerItem{it}})
 	}
 	a.sweep(c, an)
 }
 
+// done reports whether all states have answered.
+func (an *answering) done() bool {
+	return !slices.ContainsFunc(an.keys, func(k *answerKey) bool { return !k.done })
+}
+
 // to is whom the answer is sent to.
-func (an *answering) to(c *Core) string {
-	if len(an.asker) == 1 && c.transport.Unicast {
-		return an.asker[0].Instance
-	}
+func (an *answering) to() string {
 	if len(an.asker) == 1 {
 		return an.asker[0].Instance
 	}
@@ -329,12 +328,12 @@ func (a *answered) compareRoots(c *Core, an *answering) {
 	}
 	an.ended = true
 	a.drop(c, an)
-	c.send(an.to(c), m)
+	c.send(an.to(), m)
 }
 
 // sweep ends the answer once all states have answered.
 func (a *answered) sweep(c *Core, an *answering) {
-	if slices.ContainsFunc(an.keys, func(k *answerKey) bool { return !k.done }) {
+	if !an.done() {
 		return
 	}
 	if !an.ended {
@@ -351,7 +350,7 @@ func (a *answered) end(c *Core, an *answering) {
 			k.done = true
 		}
 		a.drop(c, an)
-		c.send(an.to(c), &Answer{For: an.asker, End: true, Differ: true})
+		c.send(an.to(), &Answer{For: an.asker, End: true, Differ: true})
 		return
 	}
 	for _, k := range an.keys {
@@ -365,7 +364,7 @@ func (a *answered) end(c *Core, an *answering) {
 // finish sends the end of an answer.
 func (a *answered) finish(c *Core, an *answering) {
 	an.ended = true
-	c.send(an.to(c), &Answer{For: an.asker, Items: an.ready, End: true, Sent: an.sent})
+	c.send(an.to(), &Answer{For: an.asker, Items: an.ready, End: true, Sent: an.sent})
 	an.ready = nil
 	a.wakeWaiting(c)
 }

@@ -85,7 +85,7 @@ func (a *asked) start(c *Core, p *peer, keys []*state, reason string) bool {
 	pl := &pull{id: a.lastID, peer: p, reason: reason, deadline: c.now + digestPatience}
 	a.pulls = append(a.pulls, pl)
 	for _, st := range keys {
-		k := &pullKey{state: st, version: st.version, all: !c.isReady(st)}
+		k := &pullKey{state: st, version: st.version, all: !c.isReady(st) || st.stale}
 		pl.keys = append(pl.keys, k)
 		st.pull, st.news, st.digesting = pl, false, true
 	}
@@ -292,7 +292,7 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 		return
 	}
 	quiet := st.version == k.version // nothing else has changed it meanwhile
-	won := quiet && k.hasDigest && m.HasDigest && m.Digest != k.digest && c.isReady(st)
+	won := quiet && k.hasDigest && m.HasDigest && m.Digest != k.digest && c.isReady(st) && (pl.reason == "joined" || pl.reason == "periodic")
 	st.version++
 	if m.HasDigest {
 		st.digest, st.digestOf, st.digested = m.Digest, st.version, true
@@ -399,6 +399,10 @@ func (a *asked) giveUp(c *Core, pl *pull) {
 			a.over(c, pl, k, noReply)
 		}
 	}
+	if pl.reason == "joined" && pl.peer.life == live { // it may not have known this node yet
+		c.joined = append(c.joined, pl.peer)
+		c.joinedAt = min(c.joinedAt, c.now+busyPause)
+	}
 	a.at = c.now
 }
 
@@ -446,18 +450,28 @@ func (c *Core) free(also func(*state) bool) (keys []*state) {
 	return keys
 }
 
-// tick does what is due.
-func (a *asked) tick(c *Core) {
-	for _, pl := range slices.Clone(a.pulls) {
-		switch {
-		case c.now < pl.deadline:
-		case !pl.sent:
-			a.send(c, pl)
-		default:
-			a.giveUp(c, pl)
+// due returns the exchanges whose time is over.
+func (a *asked) due(now time.Duration) (due []*pull) {
+	for _, pl := range a.pulls {
+		if now >= pl.deadline {
+			due = append(due, pl)
 		}
 	}
-	a.late = slices.DeleteFunc(a.late, func(pl *pull) bool { return c.now >= pl.deadline })
+	return due
+}
+
+// tick does what is due.
+func (a *asked) tick(c *Core) {
+	for _, pl := range a.due(c.now) {
+		if pl.sent {
+			a.giveUp(c, pl)
+		} else {
+			a.send(c, pl)
+		}
+	}
+	if len(a.late) > 0 {
+		a.late = slices.DeleteFunc(a.late, func(pl *pull) bool { return c.now >= pl.deadline })
+	}
 	if c.now >= a.syncAt {
 		a.syncAt = c.now + c.syncPause()
 		if c.link == attached && !c.closing {
@@ -558,7 +572,8 @@ func (a *asked) search(c *Core) {
 		if p == nil {
 			due = due[1:]
 			switch {
-			case a.anyWith(c, st): // asked next, when the exchange with it is over
+			case a.anyWith(c, st): // it is looked at when that exchange is over
+				continue
 			case wait != Never && len(st.search.tried) == 0:
 				st.search.at = wait
 			default:
@@ -702,7 +717,7 @@ func (c *Core) onExchanged(e Exchanged) {
 			c.account(&pullKey{state: st, all: true}, it.Numbers)
 			st.version++
 			if p != nil {
-				st.compare = false
+				st.compare, st.stale = false, false
 			}
 			c.answeredBy(st, it.Worth)
 			c.settleSearch(st)

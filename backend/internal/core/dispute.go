@@ -7,8 +7,9 @@ import (
 
 // ownView is the digest of who has been steady, this node included.
 type ownView struct {
-	digest ViewDigest
-	at     time.Duration // when somebody may become steady
+	digest    ViewDigest
+	changedAt time.Duration
+	at        time.Duration // when somebody may become steady
 }
 
 // dispute is a disagreement with one peer's view.
@@ -34,7 +35,7 @@ func (c *Core) steadySoon(p *peer) { c.self.at = min(c.self.at, c.now+c.steadyFo
 
 func (c *Core) notSteady(p *peer) {
 	if p.steady {
-		p.steady = false
+		p.steady, c.self.changedAt = false, c.now
 		c.self.digest.Hash ^= hashOf(p.Instance)
 		c.self.digest.Count--
 	}
@@ -57,12 +58,20 @@ func (c *Core) seeView(p *peer, d ViewDigest) {
 	}
 	if p.dispute.since == 0 {
 		p.dispute.since = c.now
-		c.self.at = min(c.self.at, c.now+c.patience(p))
+	}
+	if c.outlasts(p) && c.link != down && c.link != unheard {
+		c.compareViews(p)
 	}
 }
 
 // patience is for how long views may differ before that means something.
 func (c *Core) patience(p *peer) time.Duration { return disputeAfter * c.steadyFor(p) }
+
+// outlasts reports whether the disagreement has lasted for longer than views
+// that are only not at rest can differ.
+func (c *Core) outlasts(p *peer) bool {
+	return p.dispute.since > 0 && c.now >= max(p.dispute.since, c.self.changedAt)+c.patience(p)
+}
 
 // agree ends a disagreement.
 func (c *Core) agree(p *peer) {
@@ -75,43 +84,23 @@ func (c *Core) agree(p *peer) {
 	}
 }
 
-// tickDisputes lets members become steady, and names disagreements that outlast
-// the budgets.
+// tickDisputes lets members become steady.
 func (c *Core) tickDisputes() {
 	if c.now < c.self.at {
 		return
 	}
 	c.self.at = Never
 	for _, p := range c.roster.all {
-		if p.life != live || p.foreign() {
+		if p.life != live || p.foreign() || p.steady {
 			continue
 		}
-		if !p.steady {
-			if at := p.since + c.steadyFor(p); c.now >= at {
-				p.steady = true
-				c.self.digest.Hash ^= hashOf(p.Instance)
-				c.self.digest.Count++
-			} else {
-				c.self.at = min(c.self.at, at)
-			}
-		}
-	}
-	if c.link != attached && c.link != catchingUp && c.linkErr != ErrUnlisted {
-		return
-	}
-	for _, p := range c.roster.all {
-		if p.life != live || p.dispute.since == 0 {
-			continue
-		}
-		if p.view == c.viewDigest() {
-			c.agree(p)
-			continue
-		}
-		if at := p.dispute.since + c.patience(p); c.now < at {
+		if at := p.since + c.steadyFor(p); c.now < at {
 			c.self.at = min(c.self.at, at)
 			continue
 		}
-		c.compareViews(p)
+		p.steady, c.self.changedAt = true, c.now
+		c.self.digest.Hash ^= hashOf(p.Instance)
+		c.self.digest.Count++
 	}
 }
 
@@ -122,7 +111,7 @@ func (c *Core) compareViews(p *peer) {
 	mine := c.viewDigest()
 	diff := mine.Hash ^ p.view.Hash
 	if mine.Count == p.view.Count+1 {
-		if id, ok := c.steadyWith(diff); ok {
+		if id, ok := c.steadyWith(diff); ok && id != p.Instance {
 			c.differ(p, []string{id}, nil)
 			return
 		}
@@ -130,18 +119,15 @@ func (c *Core) compareViews(p *peer) {
 	if d.pause == 0 {
 		d.pause = firstPause
 	}
-	if c.now < d.asked+d.pause && d.asked > 0 {
-		c.self.at = min(c.self.at, d.asked+d.pause)
+	if d.asked > 0 && c.now < d.asked+d.pause {
 		return
 	}
 	for _, q := range c.roster.all { // one list a view that differs
 		if q != p && q.life == live && q.view == p.view && q.dispute.asked > 0 && c.now < q.dispute.asked+q.dispute.pause {
-			c.self.at = min(c.self.at, q.dispute.asked+q.dispute.pause)
 			return
 		}
 	}
 	d.asked, d.pause = c.now, min(2*d.pause, maxPause)
-	c.self.at = min(c.self.at, c.now+d.pause)
 	c.send(p.Instance, &ListRequest{To: p.Instance})
 }
 
@@ -160,7 +146,7 @@ func (c *Core) steadyWith(hash uint64) (instance string, ok bool) {
 
 // seeList takes in the list of a peer whose view differs.
 func (c *Core) seeList(p *peer, l *List, listsSelf bool) {
-	if p.dispute.since == 0 || c.now < p.dispute.since+c.patience(p) {
+	if !c.outlasts(p) {
 		return
 	}
 	theirs := map[string]bool{p.Instance: true}
@@ -203,6 +189,9 @@ func (c *Core) differ(p *peer, without, more []string) {
 
 // heardByMost makes a node Detached while more than half of the others lack it.
 func (c *Core) heardByMost() {
+	if c.transport.Native {
+		return // its list alone decides who is present
+	}
 	lack, others := 0, 0
 	for _, p := range c.roster.all {
 		if p.life == live && !p.foreign() {

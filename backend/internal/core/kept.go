@@ -31,7 +31,7 @@ func (k *kept) add(number uint64, data []byte) (grown int) {
 		for k.size+len(data) > len(k.ring) && len(k.ring) < keptBytes {
 			k.grow()
 		}
-		k.addRing(number, data)
+		grown = k.addRing(number, data)
 	}
 	return grown + len(k.ring) - before
 }
@@ -42,10 +42,9 @@ func (k *kept) addAlone(number uint64, data []byte) (grown int) {
 	var buf []byte
 	for k.head < len(k.entries) && k.size+len(data) > keptBytes {
 		if e := k.entries[k.head]; e.alone != nil {
-			grown -= cap(e.alone)
 			buf = e.alone
 		}
-		k.drop()
+		grown -= k.drop()
 	}
 	buf = append(buf[:0], data...)
 	k.push(keptEntry{number: number, alone: buf})
@@ -53,20 +52,21 @@ func (k *kept) addAlone(number uint64, data []byte) (grown int) {
 	return grown + cap(buf)
 }
 
-func (k *kept) addRing(number uint64, data []byte) {
+func (k *kept) addRing(number uint64, data []byte) (grown int) {
 	if k.tail+len(data) > len(k.ring) {
 		for k.oldestAbove(k.tail) { // what lies there would be skipped
-			k.drop()
+			grown -= k.drop()
 		}
 		k.tail = 0
 	}
 	for k.size+len(data) > keptBytes || k.oldestWithin(k.tail, k.tail+len(data)) {
-		k.drop()
+		grown -= k.drop()
 	}
 	copy(k.ring[k.tail:], data)
 	k.push(keptEntry{number: number, at: k.tail, n: len(data)})
 	k.tail += len(data)
 	k.size += len(data)
+	return grown
 }
 
 // oldest returns the first entry in the ring.
@@ -97,12 +97,14 @@ func (k *kept) push(e keptEntry) {
 	k.entries = append(k.entries, e)
 }
 
-// drop lets go of the oldest.
-func (k *kept) drop() {
+// drop lets go of the oldest, and returns how much memory that gives back.
+func (k *kept) drop() (freed int) {
 	e := &k.entries[k.head]
+	freed = cap(e.alone)
 	k.size -= e.n + len(e.alone)
 	*e = keptEntry{}
 	k.head++
+	return freed
 }
 
 func (k *kept) grow() {

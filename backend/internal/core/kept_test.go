@@ -12,7 +12,7 @@ func TestKeptIsTheNewest(t *testing.T) {
 		var k kept
 		said := map[uint64][]byte{}
 		memory := 0
-		for n := uint64(1); n <= 1000; n++ {
+		for n := uint64(1); n <= 300; n++ {
 			b := make([]byte, rnd.IntN(largest))
 			for i := 0; i < len(b); i += 64 {
 				b[i] = byte(rnd.Uint32())

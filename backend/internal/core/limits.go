@@ -64,6 +64,7 @@ const (
 	foreignFor      = 5 * time.Second
 	voidAfter       = 6                      // increasing heartbeats that were not believed
 	tellDeparted    = 3                      // heartbeats that tell the last numbers of a member that went
+	helloTimes      = 3                      // heartbeats that ask for a list, until one comes
 	listDelay       = 20 * time.Millisecond  // before a hello is answered
 	standIn         = 250 * time.Millisecond // before the next one answers it
 	maxStandIns     = 4

@@ -67,7 +67,7 @@ func (c *Core) onLinkUp(t Transport) {
 	if !again {
 		c.pulse.Restart(c.now)
 	}
-	c.hello = 3
+	c.sayHello()
 	switch {
 	case t.Native && !again:
 		c.heard()
@@ -87,7 +87,14 @@ func (c *Core) onLinkDown(err error) {
 		c.note(NoteDetached, nil, "", 0, err.Error())
 	}
 	c.setLink(down, err)
-	c.hello = 3
+}
+
+// sayHello has the next heartbeats ask who is there.
+func (c *Core) sayHello() {
+	c.hello = helloTimes
+	if c.transport.Native {
+		c.hello = 1
+	}
 }
 
 // heard takes in that this node is heard: the link is sound.
@@ -160,7 +167,7 @@ func (c *Core) caughtUp() {
 // merged what waited when it was over.
 func (c *Core) catchUpOpen() (n int) {
 	for _, st := range c.keys {
-		if st.compare || st.merged < st.backlog {
+		if st.stale || st.merged < st.backlog {
 			n++
 		}
 	}
@@ -195,7 +202,7 @@ func (c *Core) stoodStill() {
 		return
 	}
 	echo := uint64(0)
-	c.hello = 3
+	c.sayHello()
 	c.beatNow()
 	if !c.transport.Native {
 		echo = c.pulse.Count()
@@ -207,9 +214,6 @@ func (c *Core) stoodStill() {
 // membership they are rare marks.
 func (c *Core) beatPause() time.Duration {
 	if c.transport.Native {
-		if c.hello > 0 && !c.closing {
-			return heartbeat.Missed * c.cfg.Heartbeat
-		}
 		return c.syncPause()
 	}
 	return c.interval

@@ -21,7 +21,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 	if !c.believe(p, h.Incarnation, h.Count, h.Leaving) {
 		return
 	}
-	wasWhole := p.known && p.worth == Whole
+	wasWhole, wasKnown, wasLive := p.known && p.worth == Whole, p.known, p.life == live
 	p.count, p.ignored, p.numbered = h.Count, 0, true
 	p.heardAt = c.now
 	c.learnWorth(p, h.Worth, h.KeySet)
@@ -48,6 +48,9 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		c.seeView(p, h.View)
 		if !wasWhole && h.Worth == Whole {
 			c.searchReady()
+		}
+		if h.Worth == Whole && (!wasKnown || !wasLive) {
+			c.meetWhole(p)
 		}
 	}
 	if h.Hello {
@@ -80,8 +83,12 @@ func (c *Core) ignore(p *peer, count uint64) {
 	if count <= p.ignoredN && p.ignored > 0 {
 		return
 	}
-	p.ignored++
 	p.ignoredN = count
+	if p.ignored > 0 && c.now-p.ignoredAt < c.cfg.Heartbeat/2 {
+		return // a backlog comes all at once
+	}
+	p.ignored++
+	p.ignoredAt = c.now
 	quiet := max(p.heardAt, p.since)
 	if p.ignored < voidAfter || c.now-quiet < 4*c.cfg.Heartbeat || !c.voids.take(c.now, 1) {
 		return
@@ -169,7 +176,7 @@ func (c *Core) appear(p *peer) {
 		c.holes.note(s, c.now+reorderDelay)
 	}
 	if !p.foreign() {
-		c.joinedPeer(p)
+		c.joinedPeer()
 	}
 }
 
@@ -304,9 +311,14 @@ func (c *Core) raise(above uint32, why string) {
 		st.assigned = st.kept.renumber()
 		st.sent = st.assigned
 		c.tellSoon(st)
-		c.sendAgain("", st, Ranges{{1, st.assigned}})
 	}
+	clear(c.retired)
 	c.beatNow()
+	for _, st := range c.keys {
+		if st.assigned > 0 {
+			c.sendAgain("", st, Ranges{{1, st.assigned}})
+		}
+	}
 }
 
 // onOwnMessage takes in a message in this node's own name: an echo, or a lie.
@@ -365,6 +377,9 @@ func (c *Core) sendList(to string) {
 		if p.life == live && !p.foreign() {
 			l.Members = append(l.Members, ListMember{p.Member, p.incarnation, p.count, p.beat.Interval(), p.worth, p.keySet})
 		}
+	}
+	if to == "" && len(l.Members) > 1 {
+		c.hello = 0 // it knows who is there
 	}
 	c.send(to, l)
 }

@@ -45,12 +45,13 @@ type peer struct {
 	view   ViewDigest
 	lacks  map[string]bool // keys that it said it lacks
 
-	numbered bool          // by a heartbeat: the incarnation is its own word
-	ignored  int           // increasing heartbeats that were not believed
-	ignoredN uint64        // the highest count of those
-	goodbye  time.Duration // when it said so, while the list still held it
-	unlisted time.Duration // until when it is kept though the list lacks it
-	excused  bool          // that was granted, and not restored since
+	numbered  bool   // by a heartbeat: the incarnation is its own word
+	ignored   int    // increasing heartbeats that were not believed
+	ignoredN  uint64 // the highest count of those
+	ignoredAt time.Duration
+	goodbye   time.Duration // when it said so, while the list still held it
+	unlisted  time.Duration // until when it is kept though the list lacks it
+	excused   bool          // that was granted, and not restored since
 
 	streams map[string]*stream // by key, of this incarnation
 	former  map[string]*stream // of the one before

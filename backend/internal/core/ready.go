@@ -25,7 +25,7 @@ func (c *Core) worthOf(st *state) Worth {
 	switch {
 	case !c.isReady(st):
 		return Joining
-	case st.compare || c.link != attached:
+	case st.stale || c.link != attached:
 		return Repairing
 	default:
 		return Whole
@@ -115,23 +115,23 @@ func (c *Core) aloneNow() {
 }
 
 // joinedPeer takes in that a member appeared.
-func (c *Core) joinedPeer(p *peer) {
+func (c *Core) joinedPeer() {
 	for _, st := range c.keys {
-		switch {
-		case st.ready == Alone && !p.known, st.lacking:
-			st.compare = true
-			c.want(st, "joined")
-		case !c.isReady(st):
+		if !c.isReady(st) {
 			c.searchSoon(st, c.now)
 		}
 	}
-	if p.known && p.worth == Whole {
-		c.joined = append(c.joined, p)
-		if c.joinedAt == Never {
-			c.joinedAt = c.now + joinPause
-		}
-	}
 	c.settle()
+}
+
+// meetWhole takes in that a member is ready already when it is first heard of, or
+// heard of again: two parts of a cluster meet, if this node is ready too.
+func (c *Core) meetWhole(p *peer) {
+	if c.worth() != Whole {
+		return
+	}
+	c.joined = append(c.joined, p)
+	c.joinedAt = min(c.joinedAt, c.now+joinPause)
 }
 
 // searchReady has states that are not ready looked for once more: a member has

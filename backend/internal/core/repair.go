@@ -183,12 +183,13 @@ func (c *Core) Queued(now time.Duration, r Ref, ok bool) (wake bool) {
 	if s == nil || s.gone {
 		return false
 	}
+	before := s.missing.Count()
 	if ok {
 		s.state.pending++
 		if !s.queued(r.number) {
 			return false
 		}
-		return c.opened(now, s, reorderDelay)
+		return c.opened(now, s, s.missing.Count()-before, reorderDelay)
 	}
 	st := s.state
 	if now-st.fullAt > time.Minute {
@@ -198,17 +199,21 @@ func (c *Core) Queued(now time.Duration, r Ref, ok bool) (wake bool) {
 	s.dropped(r.number)
 	pause := min(reorderDelay<<min(st.overflows, 10), maxPause)
 	st.overflows++
-	return c.opened(now, s, pause)
+	wake = c.opened(now, s, s.missing.Count()-before, pause)
+	s.hole.at = now + pause // no sooner, whatever was asked before
+	return wake
 }
 
-// opened notes that something is missing in a stream.
-func (c *Core) opened(now time.Duration, s *stream, pause time.Duration) (wake bool) {
+// opened notes that n numbers are missing in a stream that were not before.
+func (c *Core) opened(now time.Duration, s *stream, n uint64, pause time.Duration) (wake bool) {
 	c.begin(now)
 	if !s.peer.wasMember() {
 		return false
 	}
 	c.holes.note(s, now+pause)
-	c.note(NoteGap, s.peer, s.state.key, s.missing.Count(), "")
+	if n > 0 {
+		c.note(NoteGap, s.peer, s.state.key, n, "")
+	}
 	if c.holes.at < c.wakeAt {
 		c.wakeAt = c.holes.at
 	}
@@ -249,8 +254,9 @@ func (c *Core) announced(p *peer, incarnation uint32, l Last) {
 			return
 		}
 	}
+	before := s.missing.Count()
 	if s.raise(l.Number) {
-		c.opened(c.now, s, reorderDelay)
+		c.opened(c.now, s, s.missing.Count()-before, reorderDelay)
 	}
 }
 

@@ -72,7 +72,7 @@ func (c *Core) compareAll(reason string) {
 		if st.ready == Settling {
 			continue // its first exchange is to come anyway
 		}
-		st.compare = true
+		st.compare, st.stale = true, true
 		st.search = search{}
 		c.want(st, reason)
 	}
@@ -159,9 +159,9 @@ func (c *Core) asking(st *state, p *peer, o outcome) {
 		}
 		p.lacks[st.key] = true
 	case answeredHere:
-		st.compare = false
+		st.compare, st.stale = false, false
 	case refused: // whoever is asked, it would be refused again
-		st.compare = false
+		st.compare, st.stale = false, false
 		c.giveUpGiven(st)
 	}
 	s := &st.search
@@ -205,7 +205,7 @@ func (c *Core) giveUpGiven(st *state) {
 func (c *Core) roundOver(st *state) {
 	s := &st.search
 	if !c.anyPeer() { // nobody is there: whoever comes is compared with
-		st.compare = false
+		st.compare, st.stale = false, false
 		c.giveUpGiven(st)
 		s.at, s.tried = Never, nil
 		c.settleSearch(st)
@@ -217,7 +217,7 @@ func (c *Core) roundOver(st *state) {
 	}
 	definite := s.replies > 0 && !s.unsure
 	if definite {
-		st.compare = false
+		st.compare, st.stale = false, false
 		c.giveUpGiven(st)
 		if !c.isReady(st) && c.allLack(st) {
 			c.becomeReady(st, Synced)
@@ -226,7 +226,7 @@ func (c *Core) roundOver(st *state) {
 	}
 	c.coldReady(st)
 	if s.turn(c.now, time.Duration(c.rand.Int64N(int64(maxPause)))) {
-		st.compare = false
+		st.compare, st.stale = false, false
 		c.giveUpGiven(st)
 	}
 	c.settleSearch(st)

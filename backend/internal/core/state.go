@@ -35,6 +35,7 @@ type state struct {
 	lacking   bool          // ready, since all lack it
 	cold      bool          // merged from a joining member
 	compare   bool          // a comparison with any other is open
+	stale     bool          // that comparison is to show what came while this node was away
 	search    search
 	pull      *pull // the exchange under way
 	digesting bool  // a digest that it was asked for is to come
@@ -91,7 +92,7 @@ func (c *Core) onStateRemoved(key string) {
 	for _, s := range slices.Clone(st.streams) {
 		c.dropStream(s)
 	}
-	st.gone, st.compare = true, false
+	st.gone, st.compare, st.stale = true, false, false
 	if st.assigned > 0 {
 		c.retire(st)
 	}
