@@ -164,6 +164,13 @@ func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silenc
 	if err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
+	if file := a.snapshot("alerts"); file != "" {
+		memory := newMemory(file, a.alerts, logger)
+		if err := memory.recall(time.Duration(conf.Global.ResolveTimeout)); err != nil {
+			return err
+		}
+		a.tasks.Go(func() { memory.run(a.stop) })
+	}
 	a.reload = &reloader{
 		alerts: a.alerts, silencer: silencer, groups: groups, log: log, opts: &a.opts, metrics: metrics,
 		dispatcherMetrics: dispatch.NewDispatcherMetrics(false, a.registry, a.opts.flags),

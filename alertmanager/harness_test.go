@@ -46,7 +46,7 @@ type sink struct {
 }
 
 // delivery is one alert in one notification, and who sent it.
-type delivery struct{ alert, from string }
+type delivery struct{ alert, from, status string }
 
 func newSink(t *testing.T) *sink {
 	t.Helper()
@@ -60,7 +60,10 @@ func newSink(t *testing.T) *sink {
 func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		ExternalURL string
-		Alerts      []struct{ Labels map[string]string }
+		Alerts      []struct {
+			Status string
+			Labels map[string]string
+		}
 	}
 	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -69,7 +72,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range m.Alerts {
-		s.deliveries = append(s.deliveries, delivery{a.Labels["alertname"], m.ExternalURL})
+		s.deliveries = append(s.deliveries, delivery{a.Labels["alertname"], m.ExternalURL, a.Status})
 	}
 }
 
@@ -83,6 +86,18 @@ func (s *sink) from(alert string) (senders []string) {
 		}
 	}
 	return senders
+}
+
+// statuses lists what the alert was said to be, once for each delivery.
+func (s *sink) statuses(alert string) (all []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.deliveries {
+		if d.alert == alert {
+			all = append(all, d.status)
+		}
+	}
+	return all
 }
 
 // waitFor waits for the first delivery of the alert.
