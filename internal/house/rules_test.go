@@ -77,7 +77,7 @@ func TestNoTestingOutsideTests(t *testing.T) {
 		}
 		for _, path := range s.imports(t) {
 			suite := path == module+"/conformance" || strings.HasPrefix(path, module+"/conformance/")
-			if s.dir == "cmd/clusterchannel" { // which runs the suite as a command
+			if s.dir == "cmd/command" { // which runs the suite as a command
 				suite = false
 			}
 			if path == "testing" || strings.HasPrefix(path, "testing/") || suite {

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	_ "github.com/clusterchannel/clusterchannel/backends/memory" // to try the command without a server
 	"github.com/clusterchannel/clusterchannel/conformance"
 	"github.com/clusterchannel/clusterchannel/conformance/remote"
 	"github.com/clusterchannel/clusterchannel/conformance/report"

@@ -1,0 +1,76 @@
+// Package command is the command clusterchannel as a library. A program of five
+// lines has all of it, for the backends that it imports:
+//
+//	package main
+//
+//	import (
+//		_ "example.com/mqtt"
+//
+//		"github.com/clusterchannel/clusterchannel/cmd/command"
+//	)
+//
+//	func main() { command.Main() }
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line.
+type cli struct {
+	Alertmanager alertmanagerCmd `cmd:"" help:"Run one highly available Alertmanager, with flags named as Alertmanager's."`
+	Conformance  conformanceCmd  `cmd:"" help:"Run the conformance suite against a server that is up, and print a report."`
+	Config       configCmd       `cmd:"" help:"Look at a configuration without using it."`
+	Demo         demoCmd         `cmd:"" help:"Show three nodes that deliver an alert once, lose one of them, and go on."`
+	Doctor       doctorCmd       `cmd:"" help:"Say where, between configuration and delivery, something is wrong, and how to fix it."`
+	Health       healthCmd       `cmd:"" help:"Ask a node whether it is healthy or ready; the exit status is the answer."`
+}
+
+// Main runs the command line of the process, os.Args, with every backend that is
+// registered, and exits: with 0 when all is well, with 1 when it is not, and with 2
+// when the command line cannot be used. SIGINT and SIGTERM end what runs. It is
+// called once, by main.
+func Main() {
+	name := filepath.Base(os.Args[0])
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	parser := kong.Must(&c,
+		kong.Name(name),
+		kong.Description("A service becomes highly available by one config key."),
+		kong.UsageOnError(),
+		kong.Exit(func(code int) {
+			if code != 0 {
+				code = 2 // a command line that cannot be used
+			}
+			os.Exit(code)
+		}),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	k, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	if err := k.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, name+": "+err.Error())
+		stop()
+		os.Exit(exitCode(err))
+	}
+}
+
+// usageError is a mistake on the command line that only a command can find.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
+}
