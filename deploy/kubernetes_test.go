@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
 	_ "github.com/clusterchannel/clusterchannel/backends/all"
 )
 

@@ -66,7 +66,7 @@ func (r checkReport) has(t *testing.T, key, value, from string) {
 	t.Errorf("there is no %s in %+v", key, r.Settings)
 }
 
-const seedOnKubernetes = "../../backend/grafanaini/testdata/kubernetes.ini"
+const seedOnKubernetes = "../../alertmanager/grafanaini/testdata/kubernetes.ini"
 
 func TestConfigCheckKubernetes(t *testing.T) {
 	t.Setenv("POD_IP", "10.1.2.3")

@@ -20,8 +20,8 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/clusterchannel/clusterchannel/alertmanager"
+	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
 	"github.com/clusterchannel/clusterchannel/persist"
 	"github.com/clusterchannel/clusterchannel/scheduler"
 	"github.com/clusterchannel/clusterchannel/status"

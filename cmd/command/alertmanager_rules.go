@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
 	"github.com/clusterchannel/clusterchannel/scheduler"
 )
 

@@ -11,9 +11,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 

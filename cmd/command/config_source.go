@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
 )
 
 var sectionHead = regexp.MustCompile(`(?m)^[ \t]*\[[^\[\]]+\][ \t]*\r?$`)

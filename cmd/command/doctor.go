@@ -11,10 +11,10 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/doctor"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
+	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
 )
 
 // sources are what the ini files of these tests refer to.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // value is what the layers say of one key.
@@ -30,12 +31,9 @@ type value struct {
 
 func (v value) given() bool { return v.source != Default }
 
-// secretText stands for a secret where it would be shown.
-const secretText = "<secret>"
-
 func (v value) shown() string {
 	if v.secret && v.text != "" {
-		return secretText
+		return params.Redacted
 	}
 	return v.text
 }

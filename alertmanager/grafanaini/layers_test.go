@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/clusterchannel/clusterchannel/backend/grafanaini"
+	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
 )
 
 func TestSeed(t *testing.T) {

@@ -50,7 +50,7 @@ type Settings struct {
 type Value struct {
 	Key    string
 	Param  string // what it sets: a parameter of the backend, or one of backend.Keys; may be empty
-	Text   string // "<secret>" in place of one
+	Text   string // params.Redacted in place of a secret
 	Secret bool
 	Source Source
 	Line   int    // in the file; 0 where it is not from there or not known
