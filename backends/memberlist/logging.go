@@ -6,32 +6,21 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver/loglimit"
 )
 
-// newLogger returns the logger for memberlist's own lines. Of each kind of line
-// a few are logged in a while, for anybody can provoke them who reaches the
-// port.
+// newLogger returns the logger for memberlist's own lines. They are limited:
+// anybody who reaches the port can provoke them.
 func newLogger(to *slog.Logger) *log.Logger {
-	return log.New(&logWriter{to: to, kinds: map[string]*kind{}}, "", 0)
+	return log.New(&logWriter{to: to, kinds: loglimit.Limiter{Burst: 5, Every: 10 * time.Second}}, "", 0)
 }
-
-const (
-	logWindow = 10 * time.Second
-	logBurst  = 5   // lines of a kind in a window
-	logKinds  = 100 // kinds told apart in a window
-)
 
 type logWriter struct {
-	to *slog.Logger
-
-	mu    sync.Mutex
-	since time.Time // when the window began
-	kinds map[string]*kind
+	to    *slog.Logger
+	kinds loglimit.Limiter
 }
-
-type kind struct{ lines, suppressed int }
 
 // levels are memberlist's marks. What it calls an error is often a stranger's.
 var levels = map[string]slog.Level{
@@ -53,7 +42,7 @@ func (w *logWriter) Write(line []byte) (int, error) {
 		return len(line), nil
 	}
 	text = strings.TrimPrefix(text, "memberlist: ")
-	switch suppressed, ok := w.admit(variable.ReplaceAllString(text, "")); {
+	switch suppressed, ok := w.kinds.Allow(variable.ReplaceAllString(text, "")); {
 	case !ok:
 	case suppressed > 0:
 		w.to.Log(context.Background(), level, text, "suppressed", suppressed)
@@ -61,38 +50,4 @@ func (w *logWriter) Write(line []byte) (int, error) {
 		w.to.Log(context.Background(), level, text)
 	}
 	return len(line), nil
-}
-
-// admit tells whether a line may be logged, and how many of its kind were not in
-// the window before.
-func (w *logWriter) admit(name string) (suppressed int, ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if now := time.Now(); now.Sub(w.since) > logWindow {
-		w.since = now
-		for name, k := range w.kinds {
-			if k.suppressed == 0 {
-				delete(w.kinds, name)
-			}
-			k.lines = 0
-		}
-		if len(w.kinds) >= logKinds {
-			clear(w.kinds)
-		}
-	}
-	k := w.kinds[name]
-	if k == nil {
-		if len(w.kinds) >= logKinds {
-			return 0, false
-		}
-		k = &kind{}
-		w.kinds[name] = k
-	}
-	k.lines++
-	if k.lines > logBurst {
-		k.suppressed++
-		return 0, false
-	}
-	suppressed, k.suppressed = k.suppressed, 0
-	return suppressed, true
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver/loglimit"
 )
 
 // go-redis has one logger for the whole process. It is set once, before main
@@ -17,23 +18,14 @@ import (
 func init() { goredis.SetLogger(&library) }
 
 // library passes go-redis's lines on to the driver that was opened last: they do
-// not tell whose they are.
-var library libraryLog
-
-// repeatAfter is how long a line keeps others of its kind away: in an outage
-// go-redis writes the same one at each attempt.
-const repeatAfter = 10 * time.Second
+// not say whose they are. A line keeps others of its kind away for a while, since
+// in an outage go-redis writes the same one at each attempt.
+var library = libraryLog{lines: loglimit.Limiter{Every: 10 * time.Second}}
 
 type libraryLog struct {
-	mu   sync.Mutex
-	open []*slog.Logger     // of the drivers that are open
-	last map[line]time.Time // of late
-}
-
-// line is a kind of line in one log.
-type line struct {
-	log    *slog.Logger
-	format string
+	mu    sync.Mutex
+	open  []*slog.Logger // of the drivers that are open
+	lines loglimit.Limiter
 }
 
 // attach passes lines on to l until detach is called.
@@ -52,27 +44,18 @@ func (g *libraryLog) attach(l *slog.Logger) (detach func()) {
 
 // Printf implements go-redis's logger.
 func (g *libraryLog) Printf(ctx context.Context, format string, args ...any) {
-	if to := g.target(format); to != nil {
+	to := g.newest()
+	if _, ok := g.lines.Allow(fmt.Sprintf("%p %s", to, format)); ok {
 		to.InfoContext(ctx, fmt.Sprintf(format, args...), "library", "go-redis")
 	}
 }
 
-// target returns who is to log a line now, or nil.
-func (g *libraryLog) target(format string) *slog.Logger {
+// newest returns the log of the driver that was opened last.
+func (g *libraryLog) newest() *slog.Logger {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	to := slog.Default()
 	if n := len(g.open); n > 0 {
-		to = g.open[n-1]
+		return g.open[n-1]
 	}
-	now, of := time.Now(), line{to, format}
-	maps.DeleteFunc(g.last, func(_ line, at time.Time) bool { return now.Sub(at) >= repeatAfter })
-	if _, ok := g.last[of]; ok {
-		return nil
-	}
-	if g.last == nil {
-		g.last = map[line]time.Time{}
-	}
-	g.last[of] = now
-	return to
+	return slog.Default()
 }
