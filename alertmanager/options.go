@@ -1,7 +1,7 @@
 package alertmanager
 
 import (
-	"fmt"
+	"cmp"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/alertmanager/featurecontrol"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // Options say how to run one instance. ConfigFile is required; the zero value
@@ -74,30 +75,21 @@ type Options struct {
 
 func (o *Options) complete() error {
 	if o.ConfigFile == "" {
-		return fmt.Errorf("%w: config file: none is given", backend.ErrConfig)
+		return params.Bad("config file", "none is given")
 	}
-	for _, d := range []struct {
-		key   string
-		value *time.Duration
-		def   time.Duration
-	}{
-		{"peer timeout", &o.PeerTimeout, 15 * time.Second},
-		{"retention", &o.Retention, 120 * time.Hour},
-		{"maintenance interval", &o.MaintenanceInterval, 15 * time.Minute},
-		{"alerts gc interval", &o.AlertGCInterval, 30 * time.Minute},
-	} {
-		if *d.value < 0 {
-			return fmt.Errorf("%w: %s: %v is negative (0 means the default, %v)", backend.ErrConfig, d.key, *d.value, d.def)
-		}
-		if *d.value == 0 {
-			*d.value = d.def
-		}
+	if err := cmp.Or(
+		params.OrDefault("peer timeout", &o.PeerTimeout, 15*time.Second),
+		params.OrDefault("retention", &o.Retention, 120*time.Hour),
+		params.OrDefault("maintenance interval", &o.MaintenanceInterval, 15*time.Minute),
+		params.OrDefault("alerts gc interval", &o.AlertGCInterval, 30*time.Minute),
+	); err != nil {
+		return err
 	}
 	if o.ExternalURL == nil {
 		o.ExternalURL = &url.URL{Scheme: "http", Host: "localhost:9093"}
 	}
 	if s := o.ExternalURL.Scheme; s != "http" && s != "https" {
-		return fmt.Errorf("%w: external url: scheme %q is none of http, https", backend.ErrConfig, s)
+		return params.Bad("external url", "scheme %q is none of http, https", s)
 	}
 	if o.RoutePrefix == "" {
 		o.RoutePrefix = o.ExternalURL.Path

@@ -16,7 +16,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // database is a pool of connections and the dialect that is spoken over them.
@@ -46,7 +46,7 @@ func connect(dsn string) (*database, error) {
 }
 
 func bad(format string, args ...any) error {
-	return fmt.Errorf("persist: %w: dsn: %w", backend.ErrConfig, fmt.Errorf(format, args...))
+	return fmt.Errorf("persist: %w", params.Bad("dsn", format, args...))
 }
 
 func connectPostgres(dsn string) (*database, error) {

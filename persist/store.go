@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // Options say where states are kept. DSN is required.
@@ -64,14 +66,11 @@ const backoffMax = time.Minute
 // Open prepares a Store. It dials nothing: a database that is away is no error.
 // An unusable option is an error that wraps backend.ErrConfig.
 func Open(o Options) (*Store, error) {
-	if o.Interval == 0 {
-		o.Interval = 30 * time.Second
-	}
-	if o.Timeout == 0 {
-		o.Timeout = 10 * time.Second
-	}
-	if o.Interval < 0 || o.Timeout < 0 {
-		return nil, fmt.Errorf("persist: %w: interval %v and timeout %v must not be negative", backend.ErrConfig, o.Interval, o.Timeout)
+	if err := cmp.Or(
+		params.OrDefault("interval", &o.Interval, 30*time.Second),
+		params.OrDefault("timeout", &o.Timeout, 10*time.Second),
+	); err != nil {
+		return nil, fmt.Errorf("persist: %w", err)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // SendFunc hands alerts to a receiver. An alert that is over ends in the past;
@@ -80,32 +82,18 @@ type Options struct {
 
 func (o *Options) complete() error {
 	if o.Send == nil {
-		return fmt.Errorf("%w: send: no receiver is given", backend.ErrConfig)
+		return params.Bad("send", "no receiver is given")
 	}
-	for _, d := range []struct {
-		key   string
-		value *time.Duration
-		def   time.Duration
-	}{
-		{"evaluation timeout", &o.EvaluationTimeout, 30 * time.Second},
-		{"interval", &o.Interval, time.Minute},
-		{"min interval", &o.MinInterval, 0},
-		{"resend delay", &o.ResendDelay, time.Minute},
-	} {
-		if *d.value < 0 {
-			return fmt.Errorf("%w: %s: %v is negative (0 means the default, %v)", backend.ErrConfig, d.key, *d.value, d.def)
-		}
-		if *d.value == 0 {
-			*d.value = d.def
-		}
+	if err := cmp.Or(
+		params.OrDefault("evaluation timeout", &o.EvaluationTimeout, 30*time.Second),
+		params.OrDefault("interval", &o.Interval, time.Minute),
+		params.OrDefault("min interval", &o.MinInterval, 0),
+		params.OrDefault("resend delay", &o.ResendDelay, time.Minute),
+		params.OrDefault("history size", &o.HistorySize, 1000),
+	); err != nil {
+		return err
 	}
 	o.Interval = max(o.Interval, o.MinInterval)
-	if o.HistorySize < 0 {
-		return fmt.Errorf("%w: history size: %d is negative (0 means the default, 1000)", backend.ErrConfig, o.HistorySize)
-	}
-	if o.HistorySize == 0 {
-		o.HistorySize = 1000
-	}
 	if o.Name == "" && o.Cluster != nil {
 		o.Name = o.Cluster.View().Self().Name
 	}
@@ -126,7 +114,7 @@ func (o *Options) complete() error {
 
 func checkQueryURL(raw string) error {
 	if raw == "" {
-		return fmt.Errorf("%w: query url: none is given; it is the base of a Prometheus-compatible API, such as http://localhost:9090", backend.ErrConfig)
+		return params.Bad("query url", "none is given; it is the base of a Prometheus-compatible API, such as http://localhost:9090")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -134,7 +122,7 @@ func checkQueryURL(raw string) error {
 		if errors.As(err, &parse) {
 			err = parse.Err // without the text, which may hold a password
 		}
-		return fmt.Errorf("%w: query url: %w", backend.ErrConfig, err)
+		return params.Bad("query url", "%w", err)
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return fmt.Errorf("%w: query url %q: it begins with http:// or https:// and a host", backend.ErrConfig, u.Redacted())

@@ -10,13 +10,12 @@ package clienttls
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // Params are the keys of TLS. Files are in PEM, and read again for each
@@ -50,7 +49,7 @@ func (p Params) CheckTLS(raw map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		given := raw[key] != "" && (key != "tls_skip_verify" || p.TLSSkipVerify)
 		if !p.TLS && given && strings.HasPrefix(key, "tls_") {
-			return bad(key, "is given, but tls is false, so nothing would be encrypted; set tls to true, or leave it out")
+			return params.Bad(key, "is given, but tls is false, so nothing would be encrypted; set tls to true, or leave it out")
 		}
 	}
 	_, err := p.TLSConfig("")
@@ -71,20 +70,20 @@ func (p Params) TLSConfig(oldest string) (*tls.Config, error) {
 	if p.TLSCAFile != "" {
 		pem, err := os.ReadFile(p.TLSCAFile)
 		if err != nil {
-			return nil, bad("tls_ca_file", "%w", err)
+			return nil, params.Bad("tls_ca_file", "%w", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, bad("tls_ca_file", "%s holds no certificate in PEM", p.TLSCAFile)
+			return nil, params.Bad("tls_ca_file", "%s holds no certificate in PEM", p.TLSCAFile)
 		}
 	}
 	switch {
 	case p.TLSCertFile == "" && p.TLSKeyFile == "":
 		return c, nil
 	case p.TLSCertFile == "":
-		return nil, bad("tls_cert_file", "is empty, though tls_key_file is given; both or neither are wanted")
+		return nil, params.Bad("tls_cert_file", "is empty, though tls_key_file is given; both or neither are wanted")
 	case p.TLSKeyFile == "":
-		return nil, bad("tls_key_file", "is empty, though tls_cert_file is given; both or neither are wanted")
+		return nil, params.Bad("tls_key_file", "is empty, though tls_cert_file is given; both or neither are wanted")
 	}
 	c.GetClientCertificate = p.pair
 	_, err := p.pair(nil)
@@ -105,11 +104,7 @@ func (p Params) TLSConfigFor(host, oldest string) (*tls.Config, error) {
 func (p Params) pair(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(p.TLSCertFile, p.TLSKeyFile)
 	if err != nil {
-		return nil, bad("tls_cert_file", "cannot be used with tls_key_file: %w", err)
+		return nil, params.Bad("tls_cert_file", "cannot be used with tls_key_file: %w", err)
 	}
 	return &pair, nil
-}
-
-func bad(key, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
 }
