@@ -46,19 +46,21 @@ func newBoard(deliver func([]snapshot)) *board {
 
 // Merge implements backend.State. What cannot be decoded whole changes nothing.
 func (b *board) Merge(data []byte) error {
+	fresh, err := b.take(data)
+	b.deliver(fresh)
+	return err
+}
+
+// take pins what is news, and returns it.
+func (b *board) take(data []byte) (fresh []snapshot, err error) {
 	now := time.Now()
 	said, err := decode(data, now)
-	if err != nil {
-		return err
-	}
-	var fresh []snapshot
 	for _, s := range said {
 		if b.accept(s, now) {
 			fresh = append(fresh, s)
 		}
 	}
-	b.deliver(fresh)
-	return nil
+	return fresh, err
 }
 
 // accept pins s where it is the latest, and tells whether it was.
@@ -86,6 +88,18 @@ func (b *board) accept(s snapshot, now time.Time) bool {
 	}
 	p.snapshot = s
 	return true
+}
+
+// restore pins what was saved. It is not heard from anybody.
+func (b *board) restore(data []byte) error {
+	fresh, err := b.take(data)
+	b.mu.Lock()
+	for _, p := range b.groups {
+		clear(p.writers)
+	}
+	b.mu.Unlock()
+	b.deliver(fresh)
+	return err
 }
 
 // heard tells whether the member has spoken of the group lately.

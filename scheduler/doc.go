@@ -2,7 +2,7 @@
 // rule-file format and hands the alerts to the node's own receiver. Prometheus's
 // package rules does the evaluation (for, keep_firing_for, templates, intervals);
 // the expressions are sent as instant queries to any Prometheus-compatible HTTP
-// API. There is no storage: recording rules are refused, and the series ALERTS
+// API. There is no storage: recording rules are skipped, and the series ALERTS
 // is that of the queried server. The package was weighed against own code: it adds
 // some 3 MB to a program that has Alertmanager's packages, and evaluates a rule
 // file exactly as Prometheus does.
@@ -33,6 +33,11 @@
 //
 // The path of a rule file as matched and the name of the group identify it: the
 // paths should be the same on all nodes.
+//
+// # Restarts
+//
+// With [Options].StateFile a node saves how its rules stand, every ten seconds and
+// at the end, and goes on from there when it starts again.
 //
 // # State history
 //

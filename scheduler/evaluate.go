@@ -26,13 +26,16 @@ type duty struct {
 func (s *Scheduler) iterate(ctx context.Context, g *rules.Group, at time.Time) {
 	key := rules.GroupKey(g.File(), g.Name())
 	var view backend.View
-	if s.board != nil {
+	if s.channel != nil {
 		view = s.opts.Cluster.View()
 		if !s.mine(key, g.Interval(), view) {
 			s.setDuty(key, duty{})
 			return
 		}
-		s.goOn(g, key, at, view.Self().Instance)
+	}
+	self := s.self(view)
+	if s.board != nil {
+		s.goOn(g, key, at, self)
 	} else {
 		s.setDuty(key, duty{evaluates: true})
 	}
@@ -43,9 +46,23 @@ func (s *Scheduler) iterate(ctx context.Context, g *rules.Group, at time.Time) {
 		s.metrics.slow.WithLabelValues(key).Inc()
 	}
 	s.note(g, at, before, states(g))
-	if s.board != nil {
+	switch {
+	case s.channel != nil:
 		s.publish(g, key, view)
+	case s.board != nil:
+		said := s.board.next(key, self, s.alerts(g))
+		s.board.accept(said, time.Now())
+		s.setDuty(key, duty{evaluates: true, revision: said.Revision})
 	}
+}
+
+// self is whom the board takes this node for. Where every node evaluates, it has a
+// board of its own.
+func (s *Scheduler) self(v backend.View) string {
+	if s.channel == nil {
+		return "this node"
+	}
+	return v.Self().Instance
 }
 
 func (s *Scheduler) duty(key string) duty {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,10 +19,14 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// CheckFiles tells whether patterns can be an Options.RuleFiles, before anything
-// else is begun. Its error names file and line.
-func CheckFiles(patterns []string) error {
-	_, _, err := load(patterns, slog.New(slog.DiscardHandler))
+// CheckFiles reports whether patterns can be an Options.RuleFiles, with these
+// Options.Features, before anything is begun. Its error names file and line.
+func CheckFiles(patterns []string, features string) error {
+	options, err := parse(features)
+	if err != nil {
+		return err
+	}
+	_, _, err = load(patterns, options, slog.New(slog.DiscardHandler))
 	return err
 }
 
@@ -41,8 +46,8 @@ func (l loaded) Load(file string, _ bool, _ model.ValidationScheme) (*rulefmt.Ru
 func (l loaded) Parse(expr string) (parser.Expr, error) { return l.ParseExpr(expr) }
 
 // load reads the files that match, and lists them.
-func load(patterns []string, logger *slog.Logger) (loaded, []string, error) {
-	l := loaded{parser.NewParser(parser.Options{}), map[string]*rulefmt.RuleGroups{}}
+func load(patterns []string, options parser.Options, logger *slog.Logger) (loaded, []string, error) {
+	l := loaded{parser.NewParser(options), map[string]*rulefmt.RuleGroups{}}
 	paths, err := match(patterns, logger)
 	if err != nil {
 		return l, nil, err
@@ -56,7 +61,39 @@ func load(patterns []string, logger *slog.Logger) (loaded, []string, error) {
 	if len(failed) > 0 {
 		return l, nil, fmt.Errorf("%w: rule file: %w", backend.ErrConfig, errors.Join(failed...))
 	}
+	l.skipRecording(logger)
 	return l, paths, nil
+}
+
+// skipRecording takes the recording rules out, and the groups that have no other
+// ones. There is no storage; and the server that is queried records them already
+// where it has the same files, or the alerting rules beside them would find
+// nothing.
+func (l loaded) skipRecording(logger *slog.Logger) {
+	skipped := map[string]bool{}
+	for _, groups := range l.files {
+		groups.Groups = slices.DeleteFunc(groups.Groups, func(g rulefmt.RuleGroup) bool {
+			return len(g.Rules) > 0 && len(alerting(g, skipped)) == 0
+		})
+		for i, g := range groups.Groups {
+			groups.Groups[i].Rules = alerting(g, skipped)
+		}
+	}
+	if len(skipped) > 0 {
+		logger.Info("recording rules are skipped: they are left to the server that is queried", "rules", slices.Sorted(maps.Keys(skipped)))
+	}
+}
+
+// alerting lists the group's alerting rules, and notes the others.
+func alerting(g rulefmt.RuleGroup, others map[string]bool) (rules []rulefmt.Rule) {
+	for _, r := range g.Rules {
+		if r.Record == "" {
+			rules = append(rules, r)
+		} else {
+			others[r.Record] = true
+		}
+	}
+	return rules
 }
 
 // slow raises the intervals that are below least.
@@ -110,14 +147,11 @@ func read(path string, p parser.Parser, logger *slog.Logger) (*rulefmt.RuleGroup
 	return groups, errs
 }
 
-// refused finds what package rulefmt would let through, or not say the line of.
-// It leaves alone what is no YAML.
+// refused finds groups of one name, which package rulefmt does not say the line
+// of. It leaves alone what is no YAML.
 func refused(content []byte) (errs []error) {
 	var file struct {
-		Groups []struct {
-			Name  yaml.Node
-			Rules []struct{ Record yaml.Node }
-		}
+		Groups []struct{ Name yaml.Node }
 	}
 	if yaml.Unmarshal(content, &file) != nil {
 		return nil
@@ -128,12 +162,6 @@ func refused(content []byte) (errs []error) {
 			errs = append(errs, fmt.Errorf("%d:%d: group %q is the second of this name, after line %d", g.Name.Line, g.Name.Column, g.Name.Value, line))
 		}
 		lines[g.Name.Value] = g.Name.Line
-		for _, r := range g.Rules {
-			if r.Record.Line != 0 {
-				errs = append(errs, fmt.Errorf("%d:%d: %q is a recording rule, and there is no storage to record to; leave it to the server that is queried",
-					r.Record.Line, r.Record.Column, r.Record.Value))
-			}
-		}
 	}
 	return errs
 }

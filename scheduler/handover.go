@@ -12,7 +12,7 @@ import (
 )
 
 // goOn has the group's rules go on from what the node that evaluated it last has
-// said, so that neither for nor keep_firing_for begins again.
+// said, or this one before a restart, so that neither for nor keep_firing_for begins again.
 func (s *Scheduler) goOn(g *rules.Group, key string, at time.Time, self string) {
 	d := s.duty(key)
 	if !d.evaluates {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/params"
@@ -69,6 +70,16 @@ type Options struct {
 	// receiver again. Default 1m.
 	ResendDelay time.Duration
 
+	// Features are those of Prometheus that let expressions have more, separated by
+	// commas, as its flag --enable-feature takes them: promql-experimental-functions
+	// and others that begin with promql. The server that is queried must have them.
+	Features string
+
+	// StateFile is a file in a directory that exists, for how the rules stand: with
+	// it, alerts go on after a restart, and neither for nor keep_firing_for begins
+	// again. Empty means that nothing is saved.
+	StateFile string
+
 	// HistorySize is how many transitions are kept. Default 1000.
 	HistorySize int
 
@@ -78,9 +89,15 @@ type Options struct {
 	// Registerer receives the metrics; nil means none. No two Schedulers may share
 	// one.
 	Registerer prometheus.Registerer
+
+	parsing parser.Options // Features, read
 }
 
 func (o *Options) complete() error {
+	var err error
+	if o.parsing, err = parse(o.Features); err != nil {
+		return err
+	}
 	if o.Send == nil {
 		return params.Bad("send", "no receiver is given")
 	}

@@ -30,8 +30,9 @@ type Scheduler struct {
 	metrics *metrics
 	history *history
 
-	board   *board // nil where every node evaluates
-	channel backend.Channel
+	board   *board          // nil where nothing is remembered
+	channel backend.Channel // nil where every node evaluates
+	file    *stateFile      // nil where nothing is saved
 
 	ctx     context.Context // of all evaluations
 	cancel  context.CancelFunc
@@ -72,8 +73,17 @@ func New(opts Options) (_ *Scheduler, err error) {
 			s.Close()
 		}
 	}()
-	if opts.SingleEvaluation && opts.Cluster != nil {
+	single := opts.SingleEvaluation && opts.Cluster != nil
+	if single || opts.StateFile != "" {
 		s.board = newBoard(s.deliver)
+	}
+	if opts.StateFile != "" {
+		if s.file, err = openStateFile(opts.StateFile, s.board, opts.Logger); err != nil {
+			return nil, err
+		}
+		s.run.Go(func() { s.file.run(s.ctx.Done()) })
+	}
+	if single {
 		if s.channel, err = opts.Cluster.AddState(stateKey, s.board, nil); err != nil {
 			return nil, fmt.Errorf("replicate %q: %w", stateKey, err)
 		}
@@ -120,7 +130,7 @@ func (s *Scheduler) Reload() (err error) {
 			s.opts.Logger.Error("the rules were not loaded; the former ones stay", "err", err)
 		}
 	}()
-	read, paths, err := load(s.opts.RuleFiles, s.opts.Logger)
+	read, paths, err := load(s.opts.RuleFiles, s.opts.parsing, s.opts.Logger)
 	if err != nil {
 		return err
 	}
@@ -210,7 +220,10 @@ func (s *Scheduler) Close() {
 		s.cancel()
 		if s.manager != nil {
 			s.manager.Stop()
-			s.run.Wait()
+		}
+		s.run.Wait()
+		if s.file != nil {
+			s.file.save()
 		}
 		if s.channel != nil {
 			s.channel.Remove()

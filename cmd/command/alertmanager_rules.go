@@ -35,7 +35,7 @@ func (f *rulesFlags) options(logger *slog.Logger) (scheduler.Options, error) {
 	if len(f.File) > 0 && f.QueryURL == "" {
 		return scheduler.Options{}, usageError{fmt.Errorf("%w: --rules.file needs --rules.query-url, the base of a Prometheus-compatible API such as http://localhost:9090", backend.ErrConfig)}
 	}
-	if err := scheduler.CheckFiles(f.File); err != nil {
+	if err := scheduler.CheckFiles(f.File, ""); err != nil {
 		return scheduler.Options{}, fmt.Errorf("--rules.file: %w", err)
 	}
 	client, err := scheduler.NewHTTPClient(f.HTTPConfig)

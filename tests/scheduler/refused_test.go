@@ -1,7 +1,9 @@
 package scheduler_test
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -22,7 +24,8 @@ func TestFilesThatAreRefused(t *testing.T) {
 		"template":   {"groups:\n- name: x\n  rules:\n  - {alert: A, expr: up, annotations: {s: '{{ .Nope'}}\n", "annotation \"s\""},
 		"twice":      {"groups:\n- name: x\n- name: x\n", ": 3:"},
 		"duration":   {"groups:\n- name: x\n  interval: soon\n", "soon"},
-		"recording":  {"groups:\n- name: x\n  rules:\n  - {record: r, expr: up}\n", ": 4:14: \"r\" is a recording rule"},
+		"recording":  {"groups:\n- name: x\n  rules:\n  - {record: r, expr: 'sum('}\n", ": 4:"},
+		"feature":    {"groups:\n- name: x\n  rules:\n  - {alert: A, expr: 'limitk(1, up)'}\n", "limitk"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -31,7 +34,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 			if !errors.Is(err, backend.ErrConfig) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error: %v; want the path and %q", err, c.want)
 			}
-			if check := scheduler.CheckFiles([]string{path}); check == nil || check.Error() != err.Error() {
+			if check := scheduler.CheckFiles([]string{path}, ""); check == nil || check.Error() != err.Error() {
 				t.Errorf("the check says: %v", check)
 			}
 		})
@@ -41,6 +44,8 @@ func TestFilesThatAreRefused(t *testing.T) {
 func TestOptionsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	rules := []string{file(t, "r.yml", rule("A", "up", ""))}
+	const later = `{"version":2,"groups":[]}`
+	foreign := fmt.Sprintf("clusterchannel rules 1 %x\n%s", sha256.Sum256([]byte(later)), later)
 	send := (&node{}).receive
 	taken := prometheus.NewRegistry()
 	start(t, nil, "x", scheduler.Options{}).Close()
@@ -54,6 +59,9 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"query url: none is given":     {Send: send, RuleFiles: rules},
 		"begins with http":             {Send: send, RuleFiles: rules, QueryURL: "localhost:9090"},
 		"invalid port":                 {Send: send, RuleFiles: rules, QueryURL: "http://u:hidden@h:p"},
+		"features: \"remote-write\"":   {Send: send, Features: "promql-experimental-functions,remote-write"},
+		"state file: ":                 {Send: send, StateFile: file(t, "rules", "nflog")},
+		"version 2 is not 1":           {Send: send, StateFile: file(t, "rules", foreign)},
 		"min interval: -1s is":         {Send: send, MinInterval: -time.Second},
 		"interval: -1s is negative":    {Send: send, Interval: -time.Second},
 		"evaluation timeout: -1s is":   {Send: send, EvaluationTimeout: -time.Second},
