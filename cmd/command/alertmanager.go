@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -127,6 +128,9 @@ func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
 	}
 	defer app.Close()
 	rules.Cluster, rules.Send, rules.Registerer = opts.Cluster, app.Receive, registry
+	if c.StoragePath != "" {
+		rules.StateFile = filepath.Join(c.StoragePath, "rules")
+	}
 	if generator, err = scheduler.New(rules); err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}

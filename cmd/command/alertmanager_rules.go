@@ -19,6 +19,7 @@ type rulesFlags struct {
 	SingleEvaluation  bool          `name:"single-evaluation" help:"Have each group evaluated by one instance of the cluster; the same on all of them."`
 	EvaluationTimeout time.Duration `name:"evaluation-timeout" default:"30s" help:"Limit of a query."`
 	Interval          time.Duration `name:"interval" default:"1m" help:"Interval of the groups that name none."`
+	Features          string        `name:"enable-feature" help:"Prometheus's features of PromQL, separated by commas, such as promql-experimental-functions."`
 	MinInterval       time.Duration `name:"min-interval" help:"What the interval of a group that names a shorter one becomes; default: none."`
 }
 
@@ -35,7 +36,7 @@ func (f *rulesFlags) options(logger *slog.Logger) (scheduler.Options, error) {
 	if len(f.File) > 0 && f.QueryURL == "" {
 		return scheduler.Options{}, usageError{fmt.Errorf("%w: --rules.file needs --rules.query-url, the base of a Prometheus-compatible API such as http://localhost:9090", backend.ErrConfig)}
 	}
-	if err := scheduler.CheckFiles(f.File, ""); err != nil {
+	if err := scheduler.CheckFiles(f.File, f.Features); err != nil {
 		return scheduler.Options{}, fmt.Errorf("--rules.file: %w", err)
 	}
 	client, err := scheduler.NewHTTPClient(f.HTTPConfig)
@@ -45,6 +46,6 @@ func (f *rulesFlags) options(logger *slog.Logger) (scheduler.Options, error) {
 	return scheduler.Options{
 		RuleFiles: f.File, QueryURL: f.QueryURL, HTTPClient: client,
 		ReceiveOnly: !f.Execute, SingleEvaluation: f.SingleEvaluation,
-		EvaluationTimeout: f.EvaluationTimeout, Interval: f.Interval, MinInterval: f.MinInterval, Logger: logger.With("component", "scheduler"),
+		EvaluationTimeout: f.EvaluationTimeout, Interval: f.Interval, MinInterval: f.MinInterval, Features: f.Features, Logger: logger.With("component", "scheduler"),
 	}, nil
 }
