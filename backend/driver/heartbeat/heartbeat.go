@@ -38,7 +38,8 @@ type Pulse struct {
 	sent    [64]time.Duration // of the latest counts, by count
 	echoed  uint64            // the highest count heard again, or given up
 	heardAt time.Duration
-	agedAt  time.Duration
+	sentAt  time.Duration    // of the heartbeat heard last
+	aged    [2]time.Duration // when the peers last grew older: of the heartbeat, and of its echo
 }
 
 // Beat returns the count of the next heartbeat, which leaves now.
@@ -66,20 +67,18 @@ func (p *Pulse) Echo(now time.Duration, count uint64) (took time.Duration, ok bo
 		return 0, false
 	}
 	p.echoed, p.heardAt = count, now
-	if p.count-count < uint64(len(p.sent)) {
-		took = now - p.sent[count%uint64(len(p.sent))]
-	}
-	return took, true
+	p.sentAt = p.sent[max(count, p.count-min(p.count, uint64(len(p.sent))-1))%uint64(len(p.sent))]
+	return now - p.sentAt, true
 }
 
-// Ages reports whether an echo that was just heard lets the peers grow older by
-// an interval. A stalled link hands over many echoes at once: they are one.
-func (p *Pulse) Ages(now, interval time.Duration) bool {
-	if p.agedAt != 0 && now-p.agedAt <= interval/2 {
-		return false
-	}
-	p.agedAt = now
-	return true
+// Ages returns by how much the echo that was just heard lets the peers grow older:
+// the time since the last one that did, by when the two were sent and by when they
+// were heard, and an interval at most. So extra heartbeats age nobody faster, and
+// a stalled link that hands over many echoes at once ages nobody.
+func (p *Pulse) Ages(now, interval time.Duration) time.Duration {
+	by := min(p.sentAt-p.aged[0], now-p.aged[1], interval)
+	p.aged = [2]time.Duration{p.sentAt, now}
+	return max(by, 0)
 }
 
 // DeafAt returns when this node must conclude that the bus does not deliver,
@@ -90,7 +89,7 @@ func (p *Pulse) DeafAt(interval time.Duration) time.Duration { return p.heardAt 
 // did not hear in that time says nothing of the link.
 func (p *Pulse) StoodStill(now, late time.Duration) {
 	p.heardAt = min(p.heardAt+late, now)
-	p.agedAt = now
+	p.aged[1] = now
 }
 
 // Peer is what is heard of another node. The zero value is one that was not

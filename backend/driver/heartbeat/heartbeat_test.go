@@ -53,14 +53,23 @@ func TestEchoes(t *testing.T) {
 	}
 }
 
-func TestEchoesAtOnceAgeOnce(t *testing.T) {
-	var p Pulse
-	for i, c := range []struct {
-		now  time.Duration
-		want bool
-	}{{500 * ms, true}, {510 * ms, false}, {750 * ms, false}, {751 * ms, true}, {1300 * ms, true}} {
-		if got := p.Ages(c.now, 500*ms); got != c.want {
-			t.Errorf("%d: at %v: %v", i, c.now, got)
+func TestAges(t *testing.T) {
+	type beat struct{ sent, heard, want time.Duration }
+	for name, beats := range map[string][]beat{
+		"an interval each":             {{500 * ms, 505 * ms, 500 * ms}, {1000 * ms, 1005 * ms, 500 * ms}},
+		"extra ones in between":        {{500 * ms, 505 * ms, 500 * ms}, {600 * ms, 605 * ms, 100 * ms}, {1000 * ms, 1005 * ms, 400 * ms}},
+		"many at once":                 {{500 * ms, 3000 * ms, 500 * ms}, {1000 * ms, 3000 * ms, 0}, {1500 * ms, 3001 * ms, ms}, {3500 * ms, 3505 * ms, 500 * ms}},
+		"an outage counts an interval": {{500 * ms, 505 * ms, 500 * ms}, {20000 * ms, 20005 * ms, 500 * ms}},
+	} {
+		var p Pulse
+		for i, b := range beats {
+			n := p.Beat(b.sent)
+			if _, ok := p.Echo(b.heard, n); !ok {
+				t.Fatal("not heard")
+			}
+			if got := p.Ages(b.heard, 500*ms); got != b.want {
+				t.Errorf("%s: the echo %d ages by %v, want %v", name, i, got, b.want)
+			}
 		}
 	}
 }

@@ -222,8 +222,8 @@ func (c *Core) numbersFor(st *state, it PullItem) (numbers []Numbers) {
 				numbers = append(numbers, Numbers{s.peer.Instance, s.incarnation, r[:min(len(r), maxWantRanges)]})
 			}
 		}
-		if st.sent > 0 {
-			numbers = append(numbers, Numbers{c.cfg.Self.Instance, c.incarnation, Ranges{{1, st.sent}}})
+		if held := st.held(c.now); held > 0 {
+			numbers = append(numbers, Numbers{c.cfg.Self.Instance, c.incarnation, Ranges{{1, held}}})
 		}
 		return numbers
 	}
@@ -234,7 +234,7 @@ func (c *Core) numbersFor(st *state, it PullItem) (numbers []Numbers) {
 		var have Ranges
 		if h.Origin == c.cfg.Self.Instance {
 			if h.Incarnation == c.incarnation {
-				have = h.Ranges.Up(st.sent)
+				have = h.Ranges.Up(st.held(c.now))
 			}
 		} else if p := c.roster.get(h.Origin); p != nil {
 			s := p.streams[st.key]
@@ -385,7 +385,7 @@ func (a *answered) wakeWaiting(c *Core) {
 // It is called before they are marshalled, with their keys. The shell fills in
 // the digests it knows.
 func (c *Core) Head(keys []string) *Head {
-	h := &Head{Instance: c.cfg.Self.Instance, View: c.self.digest}
+	h := &Head{Instance: c.cfg.Self.Instance, View: c.viewDigest()}
 	for _, key := range keys {
 		if st := c.states[key]; st != nil {
 			h.Items = append(h.Items, AnswerItem{

@@ -535,8 +535,8 @@ func (a *asked) nextInCycle(c *Core) *peer {
 				return p
 			}
 		}
-		for _, p := range c.roster.all {
-			if p.life == live && !p.foreign() {
+		for _, p := range c.roster.live {
+			if !p.foreign() {
 				a.cycle = append(a.cycle, p)
 			}
 		}
@@ -729,8 +729,8 @@ func (c *Core) onExchanged(e Exchanged) {
 // onlyForeign reports whether all members speak another protocol.
 func (c *Core) onlyForeign() bool {
 	n := 0
-	for _, p := range c.roster.all {
-		if p.life == live && !p.foreign() {
+	for _, p := range c.roster.live {
+		if !p.foreign() {
 			return false
 		}
 		if p.life == live {

@@ -38,6 +38,7 @@ func (c *Core) notSteady(p *peer) {
 		p.steady, c.self.changedAt = false, c.now
 		c.self.digest.Hash ^= hashOf(p.Instance)
 		c.self.digest.Count--
+		c.self.at = min(c.self.at, c.now)
 	}
 }
 
@@ -81,6 +82,9 @@ func (c *Core) agree(p *peer) {
 		c.changed = true
 		c.note(NoteAgreed, p, "", 1, "")
 		c.heardByMost()
+		if c.link != down { // it may not know yet
+			c.markAt = min(c.markAt, c.now+markDelay)
+		}
 	}
 }
 
@@ -101,6 +105,16 @@ func (c *Core) tickDisputes() {
 		p.steady, c.self.changedAt = true, c.now
 		c.self.digest.Hash ^= hashOf(p.Instance)
 		c.self.digest.Count++
+	}
+	c.agreeNow()
+}
+
+// agreeNow ends the disagreements that a change of this node's view has ended.
+func (c *Core) agreeNow() {
+	for _, p := range c.roster.live {
+		if p.dispute.since > 0 && p.view == c.viewDigest() {
+			c.agree(p)
+		}
 	}
 }
 
@@ -193,8 +207,8 @@ func (c *Core) heardByMost() {
 		return // its list alone decides who is present
 	}
 	lack, others := 0, 0
-	for _, p := range c.roster.all {
-		if p.life == live && !p.foreign() {
+	for _, p := range c.roster.live {
+		if !p.foreign() {
 			others++
 			if p.dispute.lacksSelf(c.cfg.Self.Instance) {
 				lack++
@@ -215,8 +229,8 @@ func (c *Core) heardByMost() {
 
 // disputed describes all disagreements, for people.
 func (c *Core) disputed() (texts []string) {
-	for _, p := range c.roster.all {
-		if p.life == live && p.dispute.named {
+	for _, p := range c.roster.live {
+		if p.dispute.named {
 			texts = append(texts, c.disputesWith(p)...)
 		}
 	}

@@ -36,10 +36,9 @@ var (
 // that came by the link until its own heartbeat was heard, and one comparison of
 // each state.
 type catchUp struct {
-	began  time.Duration
-	until  time.Duration // the limit
-	echo   uint64        // the heartbeat that is to be heard; 0: it was
-	states int           // whose comparison is open
+	began time.Duration
+	until time.Duration // the limit
+	echo  uint64        // the heartbeat that is to be heard; 0: it was
 }
 
 // setLink moves the link on.
@@ -118,6 +117,7 @@ func (c *Core) heard() {
 func (c *Core) attach() {
 	c.attachedAt = c.now
 	c.setLink(attached, nil)
+	c.readySoon()
 	c.wake()
 }
 
@@ -233,18 +233,22 @@ func (c *Core) onEcho(count uint64) {
 		c.catchUp.echo = 0
 		c.markBacklog()
 	}
-	if c.pulse.Ages(c.now, c.interval) {
-		c.age()
+	if by := c.pulse.Ages(c.now, c.interval); by > 0 {
+		c.age(by)
 	}
 	c.caughtUp()
 }
 
 // age adds to every peer's silence the time for which this node heard itself.
-func (c *Core) age() {
-	for _, p := range c.roster.all {
-		if p.life == live && p.beat.Age(c.interval) {
-			c.fail(p)
+func (c *Core) age(by time.Duration) {
+	var silent []*peer
+	for _, p := range c.roster.live {
+		if !p.foreign() && p.beat.Age(by) {
+			silent = append(silent, p)
 		}
+	}
+	for _, p := range silent {
+		c.fail(p)
 	}
 }
 
@@ -281,8 +285,8 @@ func (c *Core) nextLink() time.Duration {
 	if c.link == catchingUp {
 		at = min(at, c.catchUp.until)
 	}
-	if c.link != down && c.transport.Native { // so that a standstill shows
-		at = min(at, c.now+c.standstill())
+	if c.link != down { // so that a standstill shows
+		at = min(at, c.now+c.cfg.Heartbeat)
 	}
 	return at
 }

@@ -60,6 +60,7 @@ type Core struct {
 	keptAll int             // bytes
 	streams int
 	ready   Readiness
+	readyAt time.Duration // when a limit passes
 
 	holes    holes
 	asked    asked
@@ -207,7 +208,7 @@ func (c *Core) next() time.Duration {
 	if c.closed {
 		return Never
 	}
-	return min(c.nextLink(), c.nextMembers(), c.holes.at, c.nextReady(), c.asked.next(c), c.answered.next(c),
+	return min(c.nextLink(), c.nextMembers(), c.holes.at, c.readyAt, c.asked.next(c), c.answered.next(c),
 		c.self.at, c.nextBeat, c.markAt, c.lingerAt)
 }
 
@@ -273,23 +274,26 @@ func (c *Core) Begin(j Job) {
 // publish makes the view anew.
 func (c *Core) publish() {
 	c.changed = false
+	self := c.cfg.Self
 	v := &View{
-		Members: append(make([]Member, 0, c.roster.count[live]+1), c.cfg.Self),
+		Members: make([]Member, 0, len(c.roster.live)+1),
 		Since:   c.since, Ready: c.ready, Isolated: c.isolated, Err: c.linkErr,
 		Unready: c.unready(), Disputed: c.disputed(),
 	}
 	if c.link == attached {
 		v.Status, v.Err = Attached, nil
 	}
-	conflict := false
-	for _, p := range c.roster.all {
-		if p.life == live {
-			v.Members = append(v.Members, p.Member)
-			conflict = conflict || p.Name == c.cfg.Self.Name && !p.foreign()
+	v.Position, _ = c.roster.find(self)
+	for i, p := range c.roster.live {
+		if i == v.Position {
+			v.Members = append(v.Members, self)
 		}
+		v.Members = append(v.Members, p.Member)
 	}
-	slices.SortFunc(v.Members, compareMembers)
-	v.Position = slices.IndexFunc(v.Members, func(m Member) bool { return m.Instance == c.cfg.Self.Instance })
+	if v.Position == len(c.roster.live) {
+		v.Members = append(v.Members, self)
+	}
+	conflict := c.conflict(v.Position-1) || c.conflict(v.Position)
 	if conflict {
 		v.Err = cmp.Or(v.Err, ErrNameConflict)
 	}
@@ -306,6 +310,11 @@ func (c *Core) publish() {
 	v.Epoch++
 	c.view = v
 	c.emit(Publish{v})
+}
+
+// conflict reports whether the live peer at i has this node's name.
+func (c *Core) conflict(i int) bool {
+	return i >= 0 && i < len(c.roster.live) && c.roster.live[i].Name == c.cfg.Self.Name && !c.roster.live[i].foreign()
 }
 
 func sameView(a, b *View) bool {

@@ -139,7 +139,7 @@ func (c *Core) learnMember(p *peer, m Member) {
 		return
 	}
 	updated := p.life == live
-	p.Member = m
+	c.roster.describe(p, m)
 	if updated {
 		c.changed = true
 		c.note(NoteUpdated, p, "", 1, "")
@@ -309,7 +309,7 @@ func (c *Core) raise(above uint32, why string) {
 	c.note(NoteRaised, nil, "", uint64(c.incarnation), why)
 	for _, st := range c.keys {
 		st.assigned = st.kept.renumber()
-		st.sent = st.assigned
+		st.sent, st.earlier = st.assigned, [2]mark{}
 		c.tellSoon(st)
 	}
 	clear(c.retired)
@@ -354,8 +354,8 @@ func (c *Core) oweList(asker *peer) {
 		return
 	}
 	rank := 0
-	for _, p := range c.roster.all {
-		if p.life == live && p != asker && !p.foreign() && compareMembers(p.Member, c.cfg.Self) < 0 {
+	for _, p := range c.roster.live {
+		if p != asker && !p.foreign() && compareMembers(p.Member, c.cfg.Self) < 0 {
 			rank++
 		}
 	}
@@ -373,8 +373,8 @@ func (c *Core) sendList(to string) {
 	l := &List{To: to, Members: []ListMember{{
 		Member: c.cfg.Self, Incarnation: c.incarnation, Count: c.pulse.Count(), Interval: c.interval, Worth: c.worth(), KeySet: c.keySet,
 	}}}
-	for _, p := range c.roster.all {
-		if p.life == live && !p.foreign() {
+	for _, p := range c.roster.live {
+		if !p.foreign() {
 			l.Members = append(l.Members, ListMember{p.Member, p.incarnation, p.count, p.beat.Interval(), p.worth, p.keySet})
 		}
 	}
@@ -460,16 +460,24 @@ func (c *Core) onList(all []Member) {
 			p.since = c.now
 		}
 		listed[p] = true
-		p.unlisted, p.excused, p.goodbye = 0, false, 0
+		p.unlisted, p.excused = 0, false
 		if p.life != live {
 			p.Member = m
 			if p.life == left {
 				p.count = 0 // its node goes on with another driver
 			}
 			p.beat.Announced(c.cfg.Heartbeat, c.cfg.Heartbeat)
+			returned := p.departed()
 			c.appear(p)
+			if returned && c.link != down { // what was said meanwhile is told by a mark, and compared
+				c.markAt = min(c.markAt, c.now+markDelay)
+				if p.worth == Whole {
+					c.meetWhole(p)
+				}
+			}
 		} else if !equalMembers(p.Member, m) {
-			p.Member, c.changed = m, true
+			c.roster.describe(p, m)
+			c.changed = true
 			c.note(NoteUpdated, p, "", 1, "")
 		}
 	}

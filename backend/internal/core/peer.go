@@ -120,6 +120,7 @@ func hashOf(s string) uint64 { return xxhash.Sum64String(s) }
 type roster struct {
 	byID  map[string]*peer
 	all   []*peer // in the order in which they became known
+	live  []*peer // sorted by name, then instance
 	count [failed + 1]int
 }
 
@@ -142,7 +143,37 @@ func (r *roster) add(m Member) *peer {
 func (r *roster) turn(p *peer, to life, now time.Duration) {
 	r.count[p.life]--
 	r.count[to]++
+	switch {
+	case to == live && p.life != live:
+		i, _ := r.find(p.Member)
+		r.live = slices.Insert(r.live, i, p)
+	case to != live && p.life == live:
+		r.unlist(p)
+	}
 	p.life, p.since = to, now
+}
+
+// find returns where in the live ones a member is, or would be.
+func (r *roster) find(m Member) (i int, ok bool) {
+	return slices.BinarySearchFunc(r.live, m, func(p *peer, m Member) int { return compareMembers(p.Member, m) })
+}
+
+func (r *roster) unlist(p *peer) {
+	if i, ok := r.find(p.Member); ok {
+		r.live = slices.Delete(r.live, i, i+1)
+	}
+}
+
+// describe changes what is known of a peer as a member.
+func (r *roster) describe(p *peer, m Member) {
+	if p.life != live {
+		p.Member = m
+		return
+	}
+	r.unlist(p)
+	p.Member = m
+	i, _ := r.find(m)
+	r.live = slices.Insert(r.live, i, p)
 }
 
 func (r *roster) remove(p *peer) {
@@ -175,8 +206,8 @@ func (r *roster) oldest(lives ...life) (oldest *peer) {
 
 // settled counts the peers that were heard often enough to stretch intervals.
 func (r *roster) settled() (n int) {
-	for _, p := range r.all {
-		if p.life == live && p.beat.Settled() {
+	for _, p := range r.live {
+		if p.beat.Settled() {
 			n++
 		}
 	}

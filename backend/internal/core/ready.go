@@ -64,7 +64,7 @@ func (c *Core) answeredBy(st *state, w Worth) {
 	case Joining:
 		if !c.isReady(st) {
 			st.cold = true
-			c.coldReady(st)
+			c.readySoon()
 		}
 	}
 }
@@ -76,20 +76,12 @@ func (c *Core) coldReady(st *state) {
 	if !st.cold || c.isReady(st) || c.now < c.coldAt() {
 		return
 	}
-	for _, p := range c.roster.all {
-		if p.life == live && !p.foreign() && p.known && p.worth != Joining && !p.lacks[st.key] {
+	for _, p := range c.roster.live {
+		if !p.foreign() && p.known && p.worth != Joining && !p.lacks[st.key] {
 			return
 		}
 	}
 	c.becomeReady(st, Synced)
-}
-
-// readyNow looks whether a state that was just added has nobody to wait for.
-func (c *Core) readyNow(st *state) {
-	if c.link == attached && !c.anyLive() && c.now >= c.aloneAt() {
-		c.becomeReady(st, Alone)
-		c.settleSearch(st)
-	}
 }
 
 func (c *Core) anyLive() bool { return c.roster.count[live] > 0 }
@@ -121,7 +113,7 @@ func (c *Core) joinedPeer() {
 			c.searchSoon(st, c.now)
 		}
 	}
-	c.settle()
+	c.readySoon()
 }
 
 // meetWhole takes in that a member is ready already when it is first heard of, or
@@ -143,6 +135,7 @@ func (c *Core) searchReady() {
 			c.searchSoon(st, c.now)
 		}
 	}
+	c.readySoon()
 }
 
 // compareJoined compares the states with one of those that appeared and were
@@ -165,23 +158,29 @@ func (c *Core) compareJoined() {
 
 // tickReady lets the limits pass.
 func (c *Core) tickReady() {
-	if c.ready == Settling || c.link == attached {
-		for _, st := range c.keys {
-			switch {
-			case st.ready != Settling:
-			case c.link == attached && !c.anyLive() && c.now >= c.aloneAt():
-				c.becomeReady(st, Alone)
-				c.settleSearch(st)
-			case c.now >= st.limitAt:
-				c.becomeReady(st, TimedOut)
-			case st.cold:
-				c.coldReady(st)
-			}
+	if c.now < c.readyAt {
+		return
+	}
+	for _, st := range c.keys {
+		switch {
+		case st.ready != Settling:
+		case c.link == attached && !c.anyLive() && c.now >= c.aloneAt():
+			c.becomeReady(st, Alone)
+			c.settleSearch(st)
+		case c.now >= st.limitAt:
+			c.becomeReady(st, TimedOut)
+		default:
+			c.coldReady(st)
 		}
 	}
 	c.settle()
+	c.readyAt = c.nextReady()
 }
 
+// readySoon has the limits looked at.
+func (c *Core) readySoon() { c.readyAt = min(c.readyAt, c.now) }
+
+// nextReady returns when the next limit passes.
 func (c *Core) nextReady() (at time.Duration) {
 	at = Never
 	if len(c.keys) == 0 && c.ready == Settling {
@@ -198,7 +197,7 @@ func (c *Core) nextReady() (at time.Duration) {
 			}
 		}
 	}
-	if at <= c.now && at != Never {
+	if at <= c.now { // that alone was not enough
 		return c.now + c.cfg.Heartbeat
 	}
 	return at

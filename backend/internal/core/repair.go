@@ -49,7 +49,7 @@ func (c *Core) Sent(now time.Duration, key string, number uint64) (wake bool) {
 		return false
 	}
 	c.begin(now)
-	st.sent = min(number, st.assigned)
+	st.sentUp(c.now, min(number, st.assigned))
 	c.tellSoon(st)
 	at := c.now + markDelay
 	earlier := at < c.wakeAt

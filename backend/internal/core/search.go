@@ -242,13 +242,13 @@ func (c *Core) anyPeer() bool {
 // the same keys as one that said so.
 func (c *Core) allLack(st *state) bool {
 	sets := map[uint64]bool{}
-	for _, p := range c.roster.all {
-		if p.life == live && !p.foreign() && p.lacks[st.key] && p.keySet != 0 {
+	for _, p := range c.roster.live {
+		if !p.foreign() && p.lacks[st.key] && p.keySet != 0 {
 			sets[p.keySet] = true
 		}
 	}
-	for _, p := range c.roster.all {
-		if p.life == live && !p.foreign() && !p.lacks[st.key] && !sets[p.keySet] {
+	for _, p := range c.roster.live {
+		if !p.foreign() && !p.lacks[st.key] && !sets[p.keySet] {
 			return false
 		}
 	}

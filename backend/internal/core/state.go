@@ -16,6 +16,8 @@ type state struct {
 
 	assigned uint64 // of this node's own numbers
 	sent     uint64
+	sentAt   time.Duration
+	earlier  [2]mark // what had been sent some time ago
 	kept     kept
 	tell     int // heartbeats that are still to tell of a change
 	served   window
@@ -47,6 +49,33 @@ type state struct {
 	digested bool
 }
 
+// mark is a number, and when it was the last.
+type mark struct {
+	number uint64
+	at     time.Duration
+}
+
+// sentUp takes in that the numbers up to one have been sent.
+func (st *state) sentUp(now time.Duration, number uint64) {
+	if now-st.earlier[0].at >= holdDelay {
+		st.earlier = [2]mark{{st.sent, now}, st.earlier[0]}
+	}
+	st.sent, st.sentAt = number, now
+}
+
+// held returns the last of the numbers that this node may claim to hold itself:
+// one that broadcasts before its state holds the update gets a moment for it.
+func (st *state) held(now time.Duration) uint64 {
+	switch {
+	case now-st.sentAt >= holdDelay:
+		return st.sent
+	case now-st.earlier[0].at >= holdDelay:
+		return st.earlier[0].number
+	default:
+		return st.earlier[1].number
+	}
+}
+
 // window is what was done for all just now.
 type window struct {
 	until   time.Duration
@@ -76,7 +105,7 @@ func (c *Core) onStateAdded(e StateAdded) {
 	c.changed = true
 	c.recallForeign(st)
 	c.want(st, "add_state")
-	c.readyNow(st)
+	c.readySoon()
 }
 
 func (c *Core) onStateRemoved(key string) {
@@ -98,7 +127,7 @@ func (c *Core) onStateRemoved(key string) {
 	}
 	c.changed = true
 	c.caughtUp()
-	c.settle()
+	c.readySoon()
 }
 
 // retire remembers the numbers that were given for a key: they belong to the
