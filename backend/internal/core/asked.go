@@ -23,6 +23,7 @@ type asked struct {
 // pull is one exchange that this node asked for.
 type pull struct {
 	id       uint64
+	began    time.Duration
 	peer     *peer
 	reason   string
 	keys     []*pullKey
@@ -82,7 +83,7 @@ func (a *asked) start(c *Core, p *peer, keys []*state, reason string) bool {
 		return false
 	}
 	a.lastID++
-	pl := &pull{id: a.lastID, peer: p, reason: reason, deadline: c.now + digestPatience}
+	pl := &pull{id: a.lastID, began: c.now, peer: p, reason: reason, deadline: c.now + digestPatience}
 	a.pulls = append(a.pulls, pl)
 	for _, st := range keys {
 		k := &pullKey{state: st, version: st.version, all: !c.isReady(st) || st.stale}
@@ -352,6 +353,9 @@ func (a *asked) over(c *Core, pl *pull, k *pullKey, o outcome) {
 	}
 	k.stage = over
 	a.release(c, pl, k)
+	if k.state.stale && pl.began < k.state.staleAt {
+		return // it shows nothing of what came since
+	}
 	c.asking(k.state, pl.peer, o)
 }
 
@@ -424,11 +428,17 @@ func (a *asked) progress(c *Core, from string) {
 	}
 }
 
-// stoodStill gives what is under way its time once more.
-func (a *asked) stoodStill(c *Core) {
+// abandon ends what is under way, without an outcome: this node was away.
+func (a *asked) abandon(c *Core) {
 	for _, pl := range a.pulls {
-		pl.deadline = max(pl.deadline, c.now+answerPatience)
+		for _, k := range pl.keys {
+			if k.stage == waiting || k.stage == busyThere {
+				k.stage = over
+				a.release(c, pl, k)
+			}
+		}
 	}
+	a.pulls, a.late, a.at = nil, nil, c.now
 }
 
 // compare compares all states with one member.
@@ -710,7 +720,6 @@ func (c *Core) onExchanged(e Exchanged) {
 		case e.Head == nil:
 			if c.onlyForeign() { // there is nobody else to be merged from
 				c.becomeReady(st, Synced)
-				c.settleSearch(st)
 			}
 		case !slices.Contains(e.Keys, st.key) || it == nil:
 		default:

@@ -230,7 +230,8 @@ type (
 	}
 
 	// Reopen: the driver delivers nothing although it says that it is attached; it
-	// is to be closed and another one opened.
+	// is to be closed and another one opened. What it says until then is ignored by
+	// the shell.
 	Reopen struct{ Err error }
 
 	// Publish: the view has changed.

@@ -197,7 +197,7 @@ func (c *Core) stoodStill() {
 	late := c.now - c.wakeAt
 	c.pulse.StoodStill(c.now, late)
 	c.emit(Note{Kind: NoteStoodStill, Took: late})
-	c.asked.stoodStill(c)
+	c.asked.abandon(c)
 	if c.link != attached && c.link != catchingUp {
 		return
 	}

@@ -80,10 +80,11 @@ func (c *Core) believe(p *peer, incarnation uint32, count uint64, leaves bool) b
 // order. But one that goes on for longer than a silence is allowed to be is of a
 // node that lives, and that something false is believed of: it is told.
 func (c *Core) ignore(p *peer, count uint64) {
-	if count <= p.ignoredN && p.ignored > 0 {
+	before := p.ignoredN
+	p.ignoredN = count
+	if p.ignored > 0 && count <= before {
 		return
 	}
-	p.ignoredN = count
 	if p.ignored > 0 && c.now-p.ignoredAt < c.cfg.Heartbeat/2 {
 		return // a backlog comes all at once
 	}

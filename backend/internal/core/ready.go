@@ -38,23 +38,19 @@ func (c *Core) becomeReady(st *state, how Readiness) {
 		return
 	}
 	was := st.ready
-	st.ready, st.lacking = how, false
+	st.ready = how
 	c.emit(StateReady{st.key, how})
 	c.changed = c.changed || was == TimedOut
-	if c.isReady(st) {
-		for _, s := range st.streams { // what the first exchange did not bring
-			c.holes.note(s, c.now+reorderDelay)
-		}
+	for _, s := range st.streams { // what the first exchange did not bring
+		c.holes.note(s, c.now+reorderDelay)
 	}
+	c.settleSearch(st)
 	c.settle()
 }
 
 // answeredBy takes in that the state was merged from an answer of that worth, or
 // found equal.
 func (c *Core) answeredBy(st *state, w Worth) {
-	if st.lacking {
-		st.lacking = false
-	}
 	if c.link != attached && c.link != catchingUp {
 		return
 	}
@@ -101,7 +97,6 @@ func (c *Core) aloneAt() (at time.Duration) {
 func (c *Core) aloneNow() {
 	for _, st := range c.keys {
 		c.becomeReady(st, Alone)
-		c.settleSearch(st)
 	}
 	c.settle()
 }
@@ -166,7 +161,6 @@ func (c *Core) tickReady() {
 		case st.ready != Settling:
 		case c.link == attached && !c.anyLive() && c.now >= c.aloneAt():
 			c.becomeReady(st, Alone)
-			c.settleSearch(st)
 		case c.now >= st.limitAt:
 			c.becomeReady(st, TimedOut)
 		default:

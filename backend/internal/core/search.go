@@ -72,7 +72,7 @@ func (c *Core) compareAll(reason string) {
 		if st.ready == Settling {
 			continue // its first exchange is to come anyway
 		}
-		st.compare, st.stale = true, true
+		st.compare, st.stale, st.staleAt = true, true, c.now
 		st.search = search{}
 		c.want(st, reason)
 	}
@@ -221,7 +221,6 @@ func (c *Core) roundOver(st *state) {
 		c.giveUpGiven(st)
 		if !c.isReady(st) && c.allLack(st) {
 			c.becomeReady(st, Synced)
-			st.lacking = true
 		}
 	}
 	c.coldReady(st)

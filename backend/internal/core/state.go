@@ -34,10 +34,10 @@ type state struct {
 
 	ready     Readiness
 	limitAt   time.Duration // for readiness
-	lacking   bool          // ready, since all lack it
 	cold      bool          // merged from a joining member
 	compare   bool          // a comparison with any other is open
 	stale     bool          // that comparison is to show what came while this node was away
+	staleAt   time.Duration // since when: an exchange that began before does not show it
 	search    search
 	pull      *pull // the exchange under way
 	digesting bool  // a digest that it was asked for is to come
