@@ -42,11 +42,11 @@ const (
 	answersBurst     = 64
 	bytesPerSecond   = 32 << 20 // answered, pushed and sent again
 	bytesBurst       = 64 << 20
-	maxAskers        = 256                   // that wait for an answer
-	maxMarshals      = 4                     // of one state that others asked for
-	maxAnswers       = 16                    // under way at once
-	busyAfter        = time.Second           // before a state that is asked for counts as busy
-	shareWindow      = 50 * time.Millisecond // within which one answer on a bus serves all who ask
+	maxAskers        = 256                    // that wait for an answer
+	maxMarshals      = 4                      // of one state that others asked for
+	maxAnswers       = 16                     // under way at once
+	busyAfter        = 500 * time.Millisecond // before a state that is asked for counts as busy
+	shareWindow      = 50 * time.Millisecond  // within which one answer on a bus serves all who ask
 
 	// Readiness.
 	coldStart = 3 * time.Second // after which joining members settle on each other
