@@ -29,7 +29,9 @@ type answering struct {
 	root   *Pull         // the digests of all states are still to be compared as one
 	ended  bool
 	sent   []string
-	ready  []AnswerItem // small answers, that travel with the end
+	ready  []AnswerItem  // to be sent, as one frame
+	size   int           // bytes of data in it
+	sendAt time.Duration // at last, if nothing completes the frame before
 }
 
 type answerKey struct {
@@ -87,8 +89,11 @@ func (a *answered) tick(c *Core) {
 		a.serve(c)
 	}
 	for _, an := range a.open() {
-		if c.now >= an.busyAt {
+		switch {
+		case c.now >= an.busyAt:
 			a.end(c, an)
+		case c.now >= an.sendAt:
+			a.flush(c, an)
 		}
 	}
 }
@@ -97,7 +102,7 @@ func (a *answered) next(*Core) time.Duration {
 	at := a.at
 	for _, an := range a.under {
 		if !an.ended {
-			at = min(at, an.busyAt)
+			at = min(at, an.busyAt, an.sendAt)
 		}
 	}
 	return at
@@ -145,7 +150,7 @@ func sameDigests(a, b *Pull) bool {
 
 // begin begins one answer.
 func (a *answered) begin(c *Core, group []request) {
-	an := &answering{busyAt: c.now + busyAfter}
+	an := &answering{busyAt: c.now + busyAfter, sendAt: Never}
 	for _, r := range group {
 		an.asker = append(an.asker, Asker{r.peer.Instance, r.pull.ID})
 	}
@@ -284,12 +289,21 @@ func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
 		c.note(NoteAnswered, c.roster.get(an.asker[0].Instance), k.key, uint64(len(m.Data)), "")
 		an.sent = append(an.sent, k.key)
 	}
-	if !an.ended && (it.Outcome != Data || an.done()) {
-		an.ready = append(an.ready, it) // it travels with the end
-	} else {
-		c.send(an.to(), &Answer{For: an.asker, Items: []AnswerItem{it}})
+	an.ready = append(an.ready, it)
+	an.size += len(it.Data)
+	switch {
+	case an.ended, an.size >= answerBatch && !an.done(): // what was busy follows the end
+		a.flush(c, an)
+	case it.Outcome == Data:
+		an.sendAt = min(an.sendAt, c.now+answerPause)
 	}
 	a.sweep(c, an)
+}
+
+// flush sends what is ready of an answer.
+func (a *answered) flush(c *Core, an *answering) {
+	c.send(an.to(), &Answer{For: an.asker, Items: an.ready})
+	an.ready, an.size, an.sendAt = nil, 0, Never
 }
 
 // done reports whether all states have answered.
@@ -365,7 +379,7 @@ func (a *answered) end(c *Core, an *answering) {
 func (a *answered) finish(c *Core, an *answering) {
 	an.ended = true
 	c.send(an.to(), &Answer{For: an.asker, Items: an.ready, End: true, Sent: an.sent})
-	an.ready = nil
+	an.ready, an.size, an.sendAt = nil, 0, Never
 	a.wakeWaiting(c)
 }
 

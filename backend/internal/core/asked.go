@@ -32,6 +32,7 @@ type pull struct {
 	deadline time.Duration // for the next sign of an answer
 	ended    bool          // the answerer has sent all
 	expected []string      // keys whose data is on its way though the end came first
+	againAt  time.Duration // when a busy state may be asked for once more
 }
 
 // pullKey is one state in a pull.
@@ -66,6 +67,17 @@ func (a *asked) with(p *peer) *pull {
 		}
 	}
 	return nil
+}
+
+// againAt returns when a peer may be asked once more for a state that was busy
+// and whose answer may still come.
+func (a *asked) againAt(p *peer, st *state) (at time.Duration) {
+	for _, pl := range a.late {
+		if k := pl.key(st.key); pl.peer == p && k != nil && k.stage == busyThere {
+			at = max(at, pl.againAt)
+		}
+	}
+	return at
 }
 
 func (c *Core) syncPause() time.Duration {
@@ -379,7 +391,7 @@ func (a *asked) sweep(c *Core, pl *pull) {
 	}
 	a.remove(pl)
 	if busy && !slices.Contains(a.late, pl) {
-		pl.deadline = c.now + latePatience
+		pl.deadline, pl.againAt = c.now+latePatience, c.now+lateRetry
 		if len(a.late) >= maxAnswers {
 			a.late = a.late[1:]
 		}

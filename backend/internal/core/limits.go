@@ -38,10 +38,13 @@ const (
 	piecesPatience   = 500 * time.Millisecond // for pieces that the end of an answer has overtaken
 	latePatience     = time.Minute            // for the answer of a state that was busy
 	rootAbove        = 4                      // keys, from where on one digest stands for all
+	lateRetry        = 10 * time.Second       // before it is asked once more
 	answersPerSecond = 16
 	answersBurst     = 64
 	bytesPerSecond   = 32 << 20 // answered, pushed and sent again
 	bytesBurst       = 64 << 20
+	answerBatch      = 64 << 10               // bytes of small states in one frame of an answer
+	answerPause      = 5 * time.Millisecond   // for which such a frame waits for more
 	maxAskers        = 256                    // that wait for an answer
 	maxMarshals      = 4                      // of one state that others asked for
 	maxAnswers       = 16                     // under way at once
@@ -84,6 +87,8 @@ const (
 	catchUpLimit = 3 * time.Second
 
 	// Views.
-	disputeAfter = 2 // detection times, before a disagreement is named
-	steadyBeats  = 6 // intervals, after which a member counts for the digest of a view
+	publishAtOnce = 64                    // members up to which every change is published at once
+	publishPause  = 20 * time.Millisecond // between two views of a larger cluster
+	disputeAfter  = 2                     // detection times, before a disagreement is named
+	steadyBeats   = 6                     // intervals, after which a member counts for the digest of a view
 )

@@ -47,7 +47,7 @@ func (c *Core) setLink(to link, err error) {
 		return
 	}
 	was := c.link
-	c.link, c.linkErr, c.changed = to, err, true
+	c.link, c.linkErr, c.changed, c.publishAt = to, err, true, 0
 	switch {
 	case to == attached:
 		c.since, c.detachedAt, c.isolated = c.now, Never, false
@@ -70,6 +70,9 @@ func (c *Core) onLinkUp(t Transport) {
 	switch {
 	case t.Native && !again:
 		c.heard()
+		if c.hasList {
+			c.applyList()
+		}
 	case !again:
 		c.setLink(unheard, c.linkErr)
 	default: // subscribed anew: what was sent before is missed, and nothing is forgiven
@@ -108,6 +111,7 @@ func (c *Core) heard() {
 		p.beat.Excuse(c.cfg.Grace)
 		if c.transport.Native && p.life == live && !p.excused {
 			p.excused, p.unlisted = true, c.now+c.cfg.Grace
+			c.departAt = min(c.departAt, p.unlisted)
 		}
 	}
 	c.note(NoteReattached, nil, "", 0, "")

@@ -16,10 +16,11 @@ type Core struct {
 	began time.Duration
 	rand  *rand.Rand
 
-	effects []Effect
-	view    *View
-	changed bool          // the view may have
-	wakeAt  time.Duration // what Next said last
+	effects   []Effect
+	view      *View
+	changed   bool          // the view may have
+	publishAt time.Duration // not before; a large one is not made anew for each of many changes
+	wakeAt    time.Duration // what Next said last
 
 	link       link
 	linkErr    error
@@ -44,7 +45,8 @@ type Core struct {
 	voids       bucket
 
 	roster   roster
-	hasList  bool          // the transport has listed its members
+	list     []Member // the transport's own, of who is present
+	hasList  bool
 	departAt time.Duration // when the departed are looked through
 	self     ownView       // of who is steady
 	joined   []*peer       // that appeared ready, and are to be compared with
@@ -112,8 +114,12 @@ func (c *Core) begin(now time.Duration) { c.now = max(c.now, now) }
 
 // end finishes it.
 func (c *Core) end() {
-	if c.changed {
+	if c.changed && c.now >= c.publishAt {
 		c.publish()
+		c.publishAt = c.now
+		if len(c.roster.live) > publishAtOnce {
+			c.publishAt += publishPause
+		}
 	}
 	c.wakeAt = c.next()
 }
@@ -208,7 +214,11 @@ func (c *Core) next() time.Duration {
 	if c.closed {
 		return Never
 	}
-	return min(c.nextLink(), c.nextMembers(), c.holes.at, c.readyAt, c.asked.next(c), c.answered.next(c),
+	at := Never
+	if c.changed {
+		at = c.publishAt
+	}
+	return min(at, c.nextLink(), c.nextMembers(), c.holes.at, c.readyAt, c.asked.next(c), c.answered.next(c),
 		c.self.at, c.nextBeat, c.markAt, c.lingerAt)
 }
 

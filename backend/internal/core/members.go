@@ -30,7 +30,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		c.announced(p, p.incarnation, l)
 	}
 	for _, d := range h.Departed {
-		c.onDeparted(d)
+		c.onDeparted(p, d)
 	}
 	switch {
 	case c.transport.Native: // the list alone decides who is present
@@ -274,13 +274,16 @@ func (c *Core) onGoodbye(from string, g *Goodbye) {
 
 // onDeparted takes in the last numbers of somebody who has gone, as another
 // member tells them.
-func (c *Core) onDeparted(d Departed) {
+func (c *Core) onDeparted(teller *peer, d Departed) {
 	p := c.roster.get(d.Instance)
 	if p == nil || !p.wasMember() || d.Incarnation != p.incarnation {
 		return
 	}
 	for _, l := range d.Numbers {
 		c.announced(p, p.incarnation, l)
+		if s := p.streams[l.Key]; s != nil && s.missing.Has(l.Number) {
+			s.teller = teller
+		}
 	}
 }
 
@@ -444,9 +447,18 @@ func (c *Core) onListRequest(p *peer, r *ListRequest) {
 	}
 }
 
-// onList takes in the transport's own list, which alone decides who is present.
+// onList takes in the transport's own list.
 func (c *Core) onList(all []Member) {
-	c.hasList = true
+	c.list, c.hasList = all, true
+	if c.link != down {
+		c.applyList()
+	}
+}
+
+// applyList makes the transport's list the view's: it alone decides who is
+// present.
+func (c *Core) applyList() {
+	all := c.list
 	listed := make(map[*peer]bool, len(all))
 	for _, m := range all {
 		if m.Instance == c.cfg.Self.Instance {

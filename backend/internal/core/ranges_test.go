@@ -9,7 +9,7 @@ import (
 func TestRangesAreSets(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const limit = 60
-	for range 2000 {
+	for range 500 {
 		var a, b Ranges
 		as, bs := map[uint64]bool{}, map[uint64]bool{}
 		for range rnd.IntN(12) {

@@ -101,7 +101,8 @@ type world struct {
 	lost    map[string]int // kinds of frames that are lost
 	delay   [2]time.Duration
 	rand    *rand.Rand
-	count   map[string]int // frames sent, by kind
+	count   map[string]int              // frames sent, by kind
+	notes   map[string]map[NoteKind]int // by node
 }
 
 type delivery struct {
@@ -156,7 +157,7 @@ func (s *testState) merge(b []byte) {
 
 func newWorld(t *testing.T, out *bytes.Buffer) *world {
 	return &world{
-		t: t, out: out, delay: [2]time.Duration{time.Millisecond, time.Millisecond}, rand: rand.New(rand.NewPCG(1, 2)), isCut: map[[2]string]bool{}, drops: map[string]int{}, lost: map[string]int{}, count: map[string]int{},
+		t: t, out: out, delay: [2]time.Duration{time.Millisecond, time.Millisecond}, rand: rand.New(rand.NewPCG(1, 2)), isCut: map[[2]string]bool{}, drops: map[string]int{}, lost: map[string]int{}, count: map[string]int{}, notes: map[string]map[NoteKind]int{},
 		cfg: Config{Heartbeat: 500 * time.Millisecond, Grace: 10 * time.Second, Settle: 10 * time.Second, Sync: 30 * time.Second},
 	}
 }
@@ -407,6 +408,10 @@ func (n *testNode) print(e Effect) {
 	case Closed:
 		w.printf("%s %s   closed", w.clock(), n.name)
 	case Note:
+		if w.notes[n.name] == nil {
+			w.notes[n.name] = map[NoteKind]int{}
+		}
+		w.notes[n.name][e.Kind]++
 		if e.Kind == NoteEcho {
 			return
 		}
@@ -685,6 +690,10 @@ func (w *world) do(args []string) {
 			for _, h := range held {
 				h()
 			}
+		}
+	case "left": // the transport says that the member left
+		for _, n := range w.nodes {
+			n.step(Left{Member{Name: args[1], Instance: args[1]}})
 		}
 	case "kill":
 		w.node(args[1]).dead = true

@@ -86,6 +86,7 @@ func (c *Core) candidate(st *state) (best *peer, wait time.Duration) {
 		return nil, wait
 	}
 	bestRank, alike := 100, 0
+	tellers := st.tellers()
 	onlyReady := !c.isReady(st) && !st.compare
 	for _, p := range c.roster.all {
 		if !p.present() || p.lacks[st.key] || slices.Contains(st.search.tried, p) {
@@ -94,7 +95,14 @@ func (c *Core) candidate(st *state) (best *peer, wait time.Duration) {
 		if c.asked.with(p) != nil {
 			continue // what is under way with it wakes the search when it ends
 		}
+		if at := c.asked.againAt(p, st); c.now < at {
+			wait = min(wait, at)
+			continue
+		}
 		rank := c.rank(p)
+		if slices.Contains(tellers, p) {
+			rank = -1
+		}
 		if onlyReady && p.known && p.worth == Joining && c.now < c.coldAt() {
 			wait = min(wait, c.coldAt())
 			continue
@@ -114,6 +122,16 @@ func (c *Core) candidate(st *state) (best *peer, wait time.Duration) {
 		}
 	}
 	return best, wait
+}
+
+// tellers are the members that told of what is searched.
+func (st *state) tellers() (tellers []*peer) {
+	for _, s := range st.streams {
+		if len(s.given) > 0 && s.teller != nil {
+			tellers = append(tellers, s.teller)
+		}
+	}
+	return tellers
 }
 
 // rank orders members by what an exchange with them is worth, the best first.

@@ -17,6 +17,7 @@ type stream struct {
 	lost      Ranges // given up; a comparison may still bring it
 	missing   Ranges // none of these
 	given     Ranges // of missing: what its origin cannot give, and others are asked for
+	teller    *peer  // who told of the last of these, and so may have it
 
 	hole   hole
 	listed bool // in holes.open

@@ -1,0 +1,160 @@
+package core
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBelieve(t *testing.T) {
+	for _, c := range []struct {
+		what               string
+		life               life
+		numbered           bool
+		incarnation, count uint64 // of the peer: at incarnation 5, count 10
+		leaves             bool
+		want               bool
+		then               uint32
+	}{
+		{"the next", live, true, 5, 11, false, true, 5},
+		{"the same again", live, true, 5, 10, false, false, 5},
+		{"an older one", live, true, 5, 3, false, false, 5},
+		{"a higher incarnation", live, true, 6, 1, false, true, 6},
+		{"one too high", live, true, 5 + maxRaise + 1, 1, false, false, 5},
+		{"a former incarnation", live, true, 4, 99, false, false, 5},
+		{"one that only others spoke of", stranger, false, 2, 1, false, true, 2},
+		{"from the failed", failed, true, 5, 11, false, true, 5},
+		{"from one that left", left, true, 5, 11, false, false, 5},
+		{"from one that left, raised", left, true, 6, 1, false, true, 6},
+		{"from one that is leaving, without the mark", leaving, true, 5, 11, false, false, 5},
+		{"from one that is leaving, with it", leaving, true, 5, 11, true, true, 5},
+	} {
+		core, _ := cluster(0, 1)
+		p := core.roster.add(Member{Name: "p", Instance: "p"})
+		core.roster.turn(p, c.life, 0)
+		p.incarnation, p.count, p.numbered = 5, 10, c.numbered
+		if got := core.believe(p, uint32(c.incarnation), c.count, c.leaves); got != c.want || p.incarnation != c.then {
+			t.Errorf("%s: %v, incarnation %d; want %v, %d", c.what, got, p.incarnation, c.want, c.then)
+		}
+	}
+}
+
+func TestValidMember(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		m     Member
+		valid bool
+	}{
+		{"plain", Member{Name: "a-1.b_c:9", Instance: "i", Addr: "h:1", Meta: map[string]string{"zone": "x"}}, true},
+		{"no name", Member{Instance: "i"}, false},
+		{"no instance", Member{Name: "a"}, false},
+		{"a NUL", Member{Name: "a\x00", Instance: "i"}, false},
+		{"a long name", Member{Name: strings.Repeat("a", 129), Instance: "i"}, false},
+		{"a long instance", Member{Name: "a", Instance: strings.Repeat("a", 65)}, false},
+		{"a long address", Member{Name: "a", Instance: "i", Addr: strings.Repeat("a", 257)}, false},
+		{"an address that is no text", Member{Name: "a", Instance: "i", Addr: "\xff"}, false},
+		{"much meta data", Member{Name: "a", Instance: "i", Meta: map[string]string{"k": strings.Repeat("a", 512)}}, false},
+		{"an empty key", Member{Name: "a", Instance: "i", Meta: map[string]string{"": "v"}}, false},
+		{"meta data that is no text", Member{Name: "a", Instance: "i", Meta: map[string]string{"k": "\xff"}}, false},
+	} {
+		if validMember(c.m) != c.valid {
+			t.Errorf("%s: valid is %v", c.what, !c.valid)
+		}
+	}
+}
+
+// A native transport's list alone decides who is present, and whether a member
+// left is known from what it said.
+func TestNativeMembership(t *testing.T) {
+	kinds := func(w *world, name string) (left, failed int) {
+		return w.notes[name][NoteLeft], w.notes[name][NoteFailed]
+	}
+	for _, c := range []struct {
+		what, script string
+		left, failed int
+		members      int
+	}{
+		{"a crash", "kill b\n run 1s", 0, 1, 2},
+		{"a goodbye", "close b\n run 1s\n kill b\n run 1s", 1, 0, 2},
+		{"a leaving mark whose goodbye is lost", "loses goodbye 2\n close b\n run 1s\n kill b\n run 1s", 1, 0, 2},
+		{"the transport says that it left", "left b\n kill b\n run 1s", 1, 0, 2},
+		{"a forged goodbye", "forge a b goodbye count=99\n run 5s", 0, 0, 3},
+		{"silence", "cut b a,c\n heal b a,c\n run 1m", 0, 1, 3},
+		{"an outage here", "down a\n run 3s\n up a\n run 10s", 0, 0, 3},
+	} {
+		w := scene(t, "transport native unicast\n node a,b,c s\n run 5s")
+		w.play(c.script)
+		l, f := kinds(w, "a")
+		if n := len(w.node("a").core.View().Members); l != c.left || f != c.failed || n != c.members {
+			t.Errorf("%s: %d left, %d failed, %d members; want %d, %d, %d", c.what, l, f, n, c.left, c.failed, c.members)
+		}
+	}
+}
+
+// A list that is not whole after an outage drops nobody for a while.
+func TestNativeAllowance(t *testing.T) {
+	w := scene(t, "transport native unicast\n node a,b,c s\n run 5s\n down a\n run 3s")
+	a := w.node("a")
+	a.link = true
+	a.step(Listed{[]Member{{Name: "a", Instance: "a"}}})
+	a.step(LinkUp{w.bus})
+	w.run(5 * time.Second)
+	if n := len(a.core.View().Members); n != 3 {
+		t.Fatalf("%d members at once", n)
+	}
+	w.run(6 * time.Second)
+	if n := len(a.core.View().Members); n != 1 || w.notes["a"][NoteFailed] != 2 {
+		t.Errorf("%d members after grace", n)
+	}
+}
+
+// Exchanges of the transport's own make states ready, and close holes.
+func TestNativeExchange(t *testing.T) {
+	w := scene(t, "transport native unicast\n node a,b s\n run 5s\n say a s x\n run 1s")
+	head := w.node("a").core.Head([]string{"s", "other"})
+	if len(head.Items) != 1 || head.Items[0].Worth != Whole || head.Items[0].Numbers[0].Ranges.String() != "{1}" {
+		t.Fatalf("%+v", head)
+	}
+	if d := w.node("a").core.viewDigest(); head.View != d {
+		t.Errorf("the head tells another view than heartbeats do: %v, %v", head.View, d)
+	}
+	j := New(Config{Self: Member{Name: "j", Instance: "j"}, Heartbeat: time.Second, Grace: time.Second, Settle: 10 * time.Second, Sync: time.Minute}, 0)
+	j.Step(0, StateAdded{Key: "s"})
+	j.Step(0, StateAdded{Key: "t"})
+	j.Step(0, Listed{[]Member{{Name: "a", Instance: "a"}, {Name: "j", Instance: "j"}}})
+	j.Step(0, LinkUp{Transport{Native: true, Unicast: true, Exchange: true}})
+	j.Step(0, Exchanged{Head: head, Keys: []string{"s"}})
+	if j.states["s"].ready != Synced || j.states["t"].ready != Settling {
+		t.Errorf("s is %v, t is %v", j.states["s"].ready, j.states["t"].ready)
+	}
+	j.Step(0, Received{From: "a", Message: &Heartbeat{Member: Member{Name: "a"}, Count: 50, Interval: time.Second, Numbers: []Last{{"s", 1}}}})
+	if n := len(j.holes.open); n != 0 {
+		t.Errorf("%d holes though the exchange had the update", n)
+	}
+	j.Step(0, Exchanged{Head: head, Keys: []string{"t"}, Failed: []string{"t"}})
+	if j.states["t"].ready != Settling {
+		t.Error("a state that could not be merged is ready")
+	}
+}
+
+// Where all members speak another protocol, their full state is all there is.
+func TestForeignMembers(t *testing.T) {
+	j := New(Config{Self: Member{Name: "j", Instance: "j"}, Heartbeat: time.Second, Grace: time.Second, Settle: 10 * time.Second, Sync: time.Minute}, 0)
+	j.Step(0, StateAdded{Key: "s"})
+	j.Step(0, StateAdded{Key: "lacking"})
+	j.Step(0, Listed{[]Member{{Name: "alertmanager"}, {Name: "j", Instance: "j"}}})
+	j.Step(0, LinkUp{Transport{Native: true, Unicast: true, Exchange: true}})
+	j.Effects()
+	if j.View().Ready != Settling || len(j.View().Members) != 2 {
+		t.Fatalf("%+v", j.View())
+	}
+	j.Step(time.Second, Exchanged{Keys: []string{"s"}})
+	if j.View().Ready != Synced {
+		t.Errorf("%v", j.View().Ready)
+	}
+	for _, e := range j.Effects() {
+		if s, ok := e.(Send); ok && kindOf(s.Message) == "pull" {
+			t.Error("a foreign member is asked")
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package core
+
+import (
+	"testing"
+	"time"
+)
+
+// rounds plays a search whose rounds all end with that many replies, and returns
+// when each began and when it was over.
+func rounds(replies int) (began []time.Duration, over time.Duration) {
+	var s search
+	s.begin(0, "gap")
+	for now := time.Duration(0); now < time.Hour; {
+		began = append(began, now)
+		s.replies = replies
+		if s.turn(now, 0) {
+			return began, now
+		}
+		now = s.at
+	}
+	return began, 0
+}
+
+func TestSearchEnds(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		replies int
+		rounds  int
+		by      time.Duration
+	}{
+		{"after some rounds that were answered", 1, maxRounds, time.Minute},
+		{"after a while, though nobody answers", 0, 10, maxSearch + maxPause},
+	} {
+		began, over := rounds(c.replies)
+		if len(began) != c.rounds || over == 0 || over > c.by {
+			t.Errorf("%s: %d rounds, over at %v: %v", c.what, len(began), over, began)
+		}
+		for i := 1; i < len(began); i++ {
+			pause := began[i] - began[i-1]
+			if want := min(firstPause<<(i-1), maxPause); pause < want-want/8 || pause > want+want/8 {
+				t.Errorf("%s: pause %d is %v, want about %v", c.what, i, pause, want)
+			}
+		}
+	}
+}
+
+func TestSearchGoesOn(t *testing.T) {
+	var s search
+	s.begin(time.Second, "gap")
+	s.turn(time.Second, 0)
+	at := s.at
+	s.begin(1500*time.Millisecond, "join")
+	if s.at != at || s.reason != "gap" || s.began != time.Second {
+		t.Error("a search that is open begins anew, without its pause")
+	}
+}
+
+// Whoever has the update among 11 survivors is found within a few seconds: the
+// pause is of a round, not of each who is asked.
+func TestTheOneThatHasIt(t *testing.T) {
+	w := scene(t, `
+		config sync=1h
+		node a,b,c,d,e,f,g,h,i,j,k,l s
+		run 10s
+		cut a b,c,d,e,f,g,h,i,j,k
+		say a s last
+		run 300ms
+		kill a
+		`)
+	has := func() (n int) {
+		for _, n2 := range w.nodes[1:] {
+			if n2.states["s"].items["last"] {
+				n++
+			}
+		}
+		return n
+	}
+	if has() != 1 {
+		t.Fatalf("%d have the update", has())
+	}
+	w.run(10 * time.Second)
+	if has() < 11 {
+		t.Errorf("%d of 11 have the update", has())
+	}
+	if w.count["pull"] > 11*(maxAsked+3) {
+		t.Errorf("%d pulls", w.count["pull"])
+	}
+}
+
+func TestSomebodyWhoIsBusyForEver(t *testing.T) {
+	w := scene(t, "config sync=1h\n node a,b,c s\n run 10s\n loses update 2\n say a s lost\n run 400ms\n kill a\n run 1s\n state c s slow=1h")
+	clear(w.count)
+	w.run(10 * time.Minute)
+	if w.count["pull"] > 3*maxRounds {
+		t.Errorf("%d pulls of a search that has an end", w.count["pull"])
+	}
+	for _, name := range []string{"b"} {
+		for _, s := range w.node(name).core.states["s"].streams {
+			if len(s.missing) > 0 {
+				t.Errorf("%s still misses %v", name, s.missing)
+			}
+		}
+	}
+}
