@@ -277,7 +277,7 @@ func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
 	case k.state.gone:
 		it = AnswerItem{Key: k.key, Outcome: Lacking}
 	case m.Err != nil:
-		it = AnswerItem{Key: k.key, Outcome: Busy}
+		it = AnswerItem{Key: k.key, Outcome: Later}
 	case m.HasDigest && k.item.HasDigest && m.Digest == k.item.Digest:
 		it.Outcome = Equal
 	case a.bytes.next(c.now) > c.now:

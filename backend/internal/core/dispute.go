@@ -99,7 +99,7 @@ func (c *Core) tickDisputes() {
 			continue
 		}
 		if at := p.since + c.steadyFor(p); c.now < at {
-			c.self.at = min(c.self.at, at)
+			c.self.at = min(c.self.at, max(at, c.now+c.cfg.Heartbeat)) // some at once
 			continue
 		}
 		p.steady, c.self.changedAt = true, c.now

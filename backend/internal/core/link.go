@@ -247,7 +247,8 @@ func (c *Core) onEcho(count uint64) {
 func (c *Core) age(by time.Duration) {
 	var silent []*peer
 	for _, p := range c.roster.live {
-		if !p.foreign() && p.beat.Age(by) {
+		heard := max(p.heardAt, p.since) // by less than since it was heard
+		if !p.foreign() && p.beat.Age(min(by, c.now-heard)) {
 			silent = append(silent, p)
 		}
 	}

@@ -40,6 +40,8 @@ type Core struct {
 	hello       int           // heartbeats that still ask for a list
 	helloAt     time.Duration // when the last one asked
 	listAt      time.Duration // when this node answers a hello
+	listOwed    time.Duration // since when
+	listFor     *peer         // who said hello
 	listBudget  bucket
 	raises      bucket
 	voids       bucket

@@ -357,14 +357,32 @@ func (c *Core) oweList(asker *peer) {
 	if c.link != attached && c.link != catchingUp || c.closing {
 		return
 	}
+	if c.listAt == Never {
+		c.listOwed, c.listFor = c.now, asker
+	}
+	c.listAt = min(c.listAt, c.now+listDelay)
+}
+
+// answerHello says who the members are, unless that is a lower one's to do first.
+func (c *Core) answerHello() {
 	rank := 0
+	ready := c.worth() != Joining
 	for _, p := range c.roster.live {
-		if p != asker && !p.foreign() && compareMembers(p.Member, c.cfg.Self) < 0 {
+		switch {
+		case p == c.listFor || p.foreign():
+		case !ready && p.known && p.worth != Joining, compareMembers(p.Member, c.cfg.Self) < 0 && (!ready || p.worth != Joining):
 			rank++
 		}
 	}
-	if rank < maxStandIns {
-		c.listAt = min(c.listAt, c.now+listDelay+time.Duration(rank)*standIn)
+	at := c.listOwed + listDelay + time.Duration(rank)*standIn
+	switch {
+	case rank >= maxStandIns:
+		c.listAt = Never
+	case c.now < at:
+		c.listAt = at
+	default:
+		c.listAt = Never
+		c.sendList("")
 	}
 }
 
@@ -473,6 +491,9 @@ func (c *Core) applyList() {
 			p.since = c.now
 		}
 		listed[p] = true
+		if p.still {
+			continue // a list from before it left
+		}
 		p.unlisted, p.excused = 0, false
 		if p.life != live {
 			p.Member = m
@@ -495,6 +516,9 @@ func (c *Core) applyList() {
 		}
 	}
 	for _, p := range slices.Clone(c.roster.all) {
+		if !listed[p] {
+			p.still = false
+		}
 		if p.life == live && !listed[p] && c.now >= p.unlisted {
 			c.unlist(p)
 		}
@@ -517,14 +541,14 @@ func (c *Core) unlist(p *peer) {
 func (c *Core) onLeft(m Member) {
 	if p := c.roster.get(peerID(m)); p != nil && p.life == live {
 		c.leave(p, left)
+		p.still = true
 	}
 }
 
 // tickMembers does what is due in the lives of members.
 func (c *Core) tickMembers() {
 	if c.now >= c.listAt {
-		c.listAt = Never
-		c.sendList("")
+		c.answerHello()
 	}
 	if c.now >= c.joinedAt {
 		c.compareJoined()

@@ -198,8 +198,8 @@ const (
 	Equal   Outcome = iota // the digests agree
 	Data                   // here is the state
 	Lacking                // no such state here
-	Busy                   // slow, failing or full; the answer may follow
-	Later                  // the budget is spent; ask again, or somebody else
+	Busy                   // slow; the answer follows, if it comes
+	Later                  // it fails, or the budget is spent; ask again, or somebody else
 )
 
 // Head travels with the transport's own full state, beside the states: it is to

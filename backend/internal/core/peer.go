@@ -50,6 +50,7 @@ type peer struct {
 	ignoredN  uint64 // the highest count of those
 	ignoredAt time.Duration
 	goodbye   time.Duration // when it said so, while the list still held it
+	still     bool          // it left, and the list has held it ever since
 	unlisted  time.Duration // until when it is kept though the list lacks it
 	excused   bool          // that was granted, and not restored since
 
