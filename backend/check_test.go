@@ -36,7 +36,7 @@ func TestCheck(t *testing.T) {
 func TestCheckOpensNothing(t *testing.T) {
 	for name, outcome := range map[string]error{"opened": nil, "unavailable": driver.ErrUnavailable, "panics": errors.New("boom")} {
 		drv := &closeCounter{}
-		err := backend.Check(backend.Config{Backend: "own", Open: func(ctx context.Context, _ driver.Options, _ driver.Handler) (driver.Driver, error) {
+		err := backend.Check(backend.Config{Backend: "own", Driver: func(ctx context.Context, _ driver.Options) (driver.Driver, error) {
 			if ctx.Err() == nil {
 				t.Errorf("%s: the context is not done", name)
 			}

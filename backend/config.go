@@ -60,9 +60,9 @@ type Config struct {
 	// differ; else wrap it by prometheus.WrapRegistererWith.
 	Registerer prometheus.Registerer
 
-	// Open takes the place of a registered backend: an embedder's own driver, or a
-	// test's wrapped one. Backend is then only a name for logs.
-	Open driver.OpenFunc
+	// Driver takes the place of a registered backend: an embedder's own driver, or
+	// a test's wrapped one. Backend is then only a name for logs.
+	Driver driver.OpenFunc
 }
 
 // Timing holds the periods of the portable layer. A zero means the default; a

@@ -140,6 +140,9 @@ func (c *control) handle(ev events, now time.Time) {
 	if c.native && c.linked && c.hasList && (ev.hasList || len(ev.links) > 0) {
 		c.applyList(now)
 	}
+	if c.native && c.linked {
+		c.attach(now)
+	}
 	if ev.gap {
 		c.gap = true
 	}
@@ -160,16 +163,10 @@ func (c *control) onLink(l linkEvent, now time.Time) {
 		c.detach(now)
 		return
 	}
-	if l.session != nil {
-		l.session.mu.Lock()
-		if l.session.drv != nil {
-			c.native = l.session.caps.Membership
-		}
-		l.session.mu.Unlock()
-	}
-	if l.session.isOver() {
+	if l.session.over.Load() {
 		return
 	}
+	c.native = l.session.caps.Membership
 	again := c.linked
 	c.linked = true
 	c.heardAt = now
@@ -189,21 +186,6 @@ func (c *control) onLink(l linkEvent, now time.Time) {
 	}
 	if again && c.attached { // resubscribed: frames were missed
 		c.n.pulls.wantAll("reattach")
-	}
-}
-
-// lookAtCaps learns, once the driver is open, whether it knows the members.
-func (c *control) lookAtCaps(now time.Time) {
-	s, _ := c.n.link.current()
-	if s == nil {
-		return
-	}
-	c.native = s.caps.Membership
-	if c.native && c.linked && !c.attached {
-		if c.hasList {
-			c.applyList(now)
-		}
-		c.attach(now)
 	}
 }
 
@@ -431,7 +413,6 @@ func (c *control) onlyForeign() bool {
 
 // tick does what is due, and returns when the next thing is.
 func (c *control) tick(now time.Time) time.Time {
-	c.lookAtCaps(now)
 	next := now.Add(time.Hour)
 	due := func(at time.Time) bool {
 		if at.IsZero() {

@@ -25,7 +25,7 @@ var frames = sync.Pool{New: func() any { return new(wire.Frame) }}
 
 // Frame implements driver.Handler.
 func (s *session) Frame(b []byte) {
-	if !s.isOver() {
+	if !s.over.Load() {
 		s.node.receive(s, b, 0)
 	}
 }
@@ -77,6 +77,17 @@ func (n *node) receive(s *session, b []byte, depth int) {
 	}
 }
 
+// Reject implements driver.Handler.
+func (s *session) Reject(why driver.Reason, err error) {
+	if s.over.Load() {
+		return
+	}
+	if !slices.Contains(rejectReasons, string(why)) {
+		why = driver.Malformed
+	}
+	s.node.reject(string(why), "the transport brought something that is no frame", "err", err)
+}
+
 func (n *node) reject(reason, msg string, args ...any) {
 	n.met.rejected.WithLabelValues(reason).Inc()
 	n.log.warn("reject:"+reason, msg, args...)
@@ -85,10 +96,7 @@ func (n *node) reject(reason, msg string, args ...any) {
 // receiveForeign takes in an update of a peer that is not ours, where the
 // transport has such peers: it has no sequence number.
 func (n *node) receiveForeign(s *session, f *wire.Frame, size int) {
-	s.mu.Lock()
-	exchange := s.caps.Exchange || s.drv == nil
-	s.mu.Unlock()
-	if !exchange || f.Version != 0 || f.Kind != wire.Update || len(f.Key) == 0 {
+	if !s.caps.Exchange || f.Version != 0 || f.Kind != wire.Update || len(f.Key) == 0 {
 		n.reject("malformed", "a frame that is none of ours; something else uses our address, channel or subject", "bytes", size)
 		return
 	}
@@ -162,37 +170,31 @@ func (n *node) receiveChunk(s *session, f *wire.Frame, depth int) {
 
 // Link implements driver.Handler.
 func (s *session) Link(err error) {
-	s.mu.Lock()
-	if s.over {
-		s.mu.Unlock()
+	if s.over.Load() {
 		return
 	}
-	s.attached = err == nil
-	s.mu.Unlock()
+	s.attached.Store(err == nil)
 	s.node.inbox.link(s, err)
 	s.node.link.notify()
-	if errors.Is(err, ErrUnavailable) {
-		s.node.link.replace()
-	}
 }
 
 // Members implements driver.Handler.
 func (s *session) Members(all []Member) {
-	if !s.isOver() {
+	if !s.over.Load() {
 		s.node.inbox.members(slices.Clone(all))
 	}
 }
 
 // Left implements driver.Handler.
 func (s *session) Left(m Member) {
-	if !s.isOver() {
+	if !s.over.Load() {
 		s.node.inbox.left(m)
 	}
 }
 
 // Probe implements driver.Handler.
 func (s *session) Probe(peer string, rtt time.Duration, err error) {
-	if s.isOver() {
+	if s.over.Load() {
 		return
 	}
 	if err != nil {
@@ -209,6 +211,9 @@ func (s *session) Probe(peer string, rtt time.Duration, err error) {
 
 // LocalState implements driver.Handler.
 func (s *session) LocalState() []byte {
+	if s.over.Load() {
+		return nil
+	}
 	n := s.node
 	var b []byte
 	for key, st := range *n.states.Load() {
@@ -222,7 +227,7 @@ func (s *session) LocalState() []byte {
 
 // MergeState implements driver.Handler.
 func (s *session) MergeState(b []byte) {
-	if s.isOver() {
+	if s.over.Load() {
 		return
 	}
 	n := s.node

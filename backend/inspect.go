@@ -49,9 +49,7 @@ type Said struct {
 func (n *node) Inspect() Inspection {
 	i := Inspection{Backend: n.cfg.Backend, Cluster: n.cfg.Cluster, Said: map[string]Said{}}
 	if s, _ := n.link.current(); s != nil {
-		s.mu.Lock()
 		i.MaxFrame, i.Native = s.caps.MaxFrame, s.caps.Membership
-		s.mu.Unlock()
 	}
 	states := *n.states.Load()
 	for _, key := range slices.Sorted(maps.Keys(states)) {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
@@ -30,17 +33,17 @@ type linkState struct {
 }
 
 // session is one opened driver. It stands between the driver and the node, so
-// that a driver that calls after its Close disturbs nobody.
+// that a driver that calls after its Serve has returned disturbs nobody.
 type session struct {
 	node   *node
-	ctx    context.Context // ends before the driver is closed
+	drv    driver.Driver
+	caps   driver.Caps
+	ctx    context.Context // of Serve
 	cancel context.CancelFunc
+	served chan error // what Serve returned
 
-	mu       sync.Mutex
-	drv      driver.Driver // nil while it is being opened
-	caps     driver.Caps
-	attached bool
-	over     bool
+	attached atomic.Bool
+	over     atomic.Bool // nothing that the driver calls counts any more
 }
 
 func (l *linkState) init() {
@@ -48,15 +51,12 @@ func (l *linkState) init() {
 	l.reopen = make(chan struct{}, 1)
 }
 
-// current returns the session if its driver is open, and a channel that is
-// closed when that changes.
+// current returns the session, or nil, and a channel that is closed when that
+// changes.
 func (l *linkState) current() (*session, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s := l.session; s != nil && s.opened() {
-		return s, l.changed
-	}
-	return nil, l.changed
+	return l.session, l.changed
 }
 
 func (l *linkState) notify() {
@@ -76,7 +76,7 @@ func (l *linkState) set(s *session) {
 // up tells whether the driver says that it is attached.
 func (l *linkState) up() bool {
 	s, _ := l.current()
-	return s != nil && s.isAttached()
+	return s != nil && s.attached.Load()
 }
 
 // replace asks for another driver.
@@ -96,7 +96,7 @@ func (l *linkState) closing(ctx context.Context) {
 
 // linkLoop keeps a driver open until the node is closed. The outcome of the
 // first attempt goes to first, unless opened is closed by then: the channel is in
-// use, and whatever the driver says is tried again.
+// use, and an error only causes another attempt.
 func (n *node) linkLoop(first chan<- error, opened <-chan struct{}) {
 	defer close(n.linkDone)
 	backoff := backoffMin
@@ -112,21 +112,15 @@ func (n *node) linkLoop(first chan<- error, opened <-chan struct{}) {
 			}
 		}
 		if err == nil {
-			opened := time.Now()
-			n.link.set(s)
-			select {
-			case <-n.link.reopen:
-			case <-n.ctx.Done():
-			}
-			n.link.set(nil)
-			n.closeSession(s)
-			if time.Since(opened) > 2*backoff {
+			began := time.Now()
+			n.serve(s)
+			if time.Since(began) > 2*backoff {
 				backoff = backoffMin
 			}
 		} else if n.ctx.Err() == nil {
 			n.met.reconnectsF.Inc()
 			n.inbox.link(nil, err)
-			n.log.warn("open", "the cluster cannot be reached; trying on", "err", err)
+			n.log.warn("open", "the cluster cannot be reached; still trying", "err", err)
 		}
 		if !n.pause(time.Duration(float64(backoff) * (0.5 + rand.Float64()/2))) {
 			return
@@ -135,7 +129,7 @@ func (n *node) linkLoop(first chan<- error, opened <-chan struct{}) {
 	}
 }
 
-// pause waits for d. It tells whether the node is still open.
+// pause waits for d. It reports whether the node is still open.
 func (n *node) pause(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -147,44 +141,79 @@ func (n *node) pause(d time.Duration) bool {
 	}
 }
 
+// openSession opens a driver and learns what it can do.
 func (n *node) openSession() (*session, error) {
-	s := &session{node: n}
-	s.ctx, s.cancel = context.WithCancel(n.ctx)
-	ctx, cancel := context.WithTimeout(s.ctx, openTimeout)
+	ctx, cancel := context.WithTimeout(n.ctx, openTimeout)
 	defer cancel()
-	select { // a request that an earlier driver left behind
-	case <-n.link.reopen:
-	default:
-	}
-	n.link.mu.Lock()
-	n.link.session = s
-	n.link.mu.Unlock()
-	var drv driver.Driver
-	err := contain(func() (err error) {
-		drv, err = n.cfg.Open(ctx, driver.Options{
-			Cluster: n.cfg.Cluster, Self: n.self, Params: n.cfg.Params,
-			MaxBytes: maxFrameBytes, Logger: n.log.Logger,
-		}, s)
-		return err
-	})
-	if err == nil && drv == nil {
-		err = fmt.Errorf("%w: the driver is nil", ErrConfig)
-	}
+	drv, err := n.cfg.openDriver(ctx, n.self, n.log.Logger)
 	if err != nil {
-		s.end()
 		if n.ctx.Err() == nil && ctx.Err() != nil && !errors.Is(err, ErrConfig) && !errors.Is(err, ErrUnavailable) {
 			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		return nil, err
 	}
-	s.mu.Lock()
-	s.drv, s.caps = drv, drv.Caps()
-	s.mu.Unlock()
-	n.out.limit(s.caps.MaxFrame)
+	s := &session{node: n, drv: drv, served: make(chan error, 1)}
+	s.ctx, s.cancel = context.WithCancel(n.ctx)
+	if err := contain(func() error { s.caps = s.drv.Caps(); return nil }); err != nil {
+		s.served <- nil // it was never called
+		n.closeSession(s)
+		return nil, fmt.Errorf("the driver's Caps: %w", err)
+	}
 	return s, nil
 }
 
-// closeSession closes a session's driver: within the context of Close, or
+// openDriver opens a driver, and survives one that panics or is nil.
+func (c *Config) openDriver(ctx context.Context, self Member, logger *slog.Logger) (drv driver.Driver, err error) {
+	err = contain(func() (err error) {
+		drv, err = c.Driver(ctx, driver.Options{
+			Cluster: c.Cluster, Self: self, Params: c.Params, MaxBytes: maxFrameBytes, Logger: logger,
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if v := reflect.ValueOf(drv); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, fmt.Errorf("%w: the driver is nil", ErrConfig)
+	}
+	return drv, nil
+}
+
+// serve lets the session's driver run until its link is lost, another one is
+// wanted, or the node is closed; and closes it.
+func (n *node) serve(s *session) {
+	select { // a request that an earlier driver left behind
+	case <-n.link.reopen:
+	default:
+	}
+	n.out.limit(s.caps.MaxFrame)
+	n.link.set(s)
+	go func() { s.served <- contain(func() error { return s.drv.Serve(s.ctx, s) }) }()
+	select {
+	case err := <-s.served:
+		s.served <- err // closeSession waits for it too
+		if n.ctx.Err() == nil {
+			s.lost(err)
+		}
+	case <-n.link.reopen:
+	case <-n.ctx.Done():
+	}
+	n.link.set(nil)
+	n.closeSession(s)
+}
+
+// lost notes that Serve has given up.
+func (s *session) lost(err error) {
+	if err == nil {
+		err = errors.New("the driver stopped serving")
+	}
+	if !errors.Is(err, ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	s.Link(err)
+}
+
+// closeSession ends Serve and closes the driver: within the context of Close, or
 // within closeTimeout when the driver is only to be replaced.
 func (n *node) closeSession(s *session) {
 	n.link.mu.Lock()
@@ -199,8 +228,12 @@ func (n *node) closeSession(s *session) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		served := s.awaitServe(ctx)
 		if err := contain(func() error { return s.drv.Close(ctx) }); err != nil {
 			n.log.warn("close", "the driver was not closed cleanly", "err", err)
+		}
+		if !served { // Close may be what ends it
+			<-s.served
 		}
 	}()
 	select {
@@ -211,33 +244,23 @@ func (n *node) closeSession(s *session) {
 		case <-time.After(closeTimeout / 4):
 		}
 	}
-	s.end()
+	s.over.Store(true)
 }
 
-func (s *session) opened() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.drv != nil
-}
-
-func (s *session) isAttached() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.attached
-}
-
-// end makes the session deaf.
-func (s *session) end() {
-	s.cancel()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.over = true
-}
-
-func (s *session) isOver() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.over
+// awaitServe waits until Serve has returned. It reports whether it has: a driver
+// that is closed in haste still has a moment to end it.
+func (s *session) awaitServe(ctx context.Context) bool {
+	select {
+	case <-s.served:
+	case <-ctx.Done():
+		select {
+		case <-s.served:
+		case <-time.After(closeTimeout / 8):
+			return false
+		}
+	}
+	s.over.Store(true)
+	return true
 }
 
 // transmit sends one frame by the driver: to one member where to is given and
@@ -252,11 +275,7 @@ func (s *session) transmit(ctx context.Context, frame []byte, to *Member) error 
 		send = func(ctx context.Context, frame []byte) error { return s.caps.Send(ctx, *to, frame) }
 	}
 	one := func(frame []byte) error {
-		ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-		defer cancel()
-		stop := context.AfterFunc(s.ctx, cancel)
-		defer stop()
-		return contain(func() error { return send(ctx, frame) })
+		return s.bounded(ctx, func(ctx context.Context) error { return send(ctx, frame) })
 	}
 	if s.caps.MaxFrame <= 0 || len(frame) <= s.caps.MaxFrame {
 		return one(frame)
@@ -265,6 +284,32 @@ func (s *session) transmit(ctx context.Context, frame []byte, to *Member) error 
 		s.sendControl(ctx) // a beat must not wait for megabytes
 		return one(chunk)
 	})
+}
+
+// bounded calls a function of the driver, which has sendTimeout and ends with the
+// session.
+func (s *session) bounded(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	return contain(func() error { return f(ctx) })
+}
+
+// transmitUpdates sends a frame of updates to all, and each update by itself to
+// peers that are not ours.
+func (s *session) transmitUpdates(ctx context.Context, frame []byte) error {
+	heard := false
+	var err error
+	if s.caps.Updates != nil {
+		err = s.bounded(ctx, func(ctx context.Context) (err error) {
+			heard, err = s.caps.Updates(ctx, wire.Updates(frame))
+			return err
+		})
+	}
+	if heard {
+		return err
+	}
+	return errors.Join(err, s.transmit(ctx, frame, nil))
 }
 
 // sendControl sends the control frames that wait.
@@ -285,7 +330,7 @@ func (s *session) sendControl(ctx context.Context) {
 func (n *node) sendLoop() {
 	for {
 		s, changed := n.link.current()
-		if s == nil || !s.isAttached() {
+		if s == nil || !s.attached.Load() {
 			n.out.dropControl()
 			select {
 			case <-changed:
@@ -313,7 +358,7 @@ func (n *node) sendLoop() {
 
 func (n *node) sendUpdates(s *session, seg *segment) {
 	frame := seg.frame()
-	if err := s.transmit(n.work, frame, nil); err != nil {
+	if err := s.transmitUpdates(n.work, frame); err != nil {
 		n.met.publishFailures.WithLabelValues("update", "transport_error").Add(float64(seg.n))
 		if n.work.Err() == nil {
 			n.log.warn("send", "updates could not be sent; state exchange repairs them", "updates", seg.n, "err", err)
@@ -329,7 +374,7 @@ func (n *node) sendUpdates(s *session, seg *segment) {
 // goodbye tells the others, as the last frame, that this node leaves.
 func (n *node) goodbye(ctx context.Context) {
 	s, _ := n.link.current()
-	if s == nil || !s.isAttached() {
+	if s == nil || !s.attached.Load() {
 		return
 	}
 	if err := s.transmit(ctx, n.enc.Control(wire.Bye, wire.Control{Name: n.self.Name, High: n.out.high()}), nil); err != nil {

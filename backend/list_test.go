@@ -19,20 +19,17 @@ func TestAMemberThatLeftIsBack(t *testing.T) {
 	for name, pause := range map[string]time.Duration{"seen between": time.Second, "at once": 0} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var h driver.Handler
-				var self driver.Member
+				drv := make(seen)
 				c, err := backend.Open(t.Context(), backend.Config{
 					Cluster: "t", Name: "self", Logger: slog.New(slog.DiscardHandler),
-					Open: func(_ context.Context, o driver.Options, handler driver.Handler) (driver.Driver, error) {
-						h, self = handler, o.Self
-						h.Link(nil)
-						h.Members([]driver.Member{self, other})
-						return seen{}, nil
-					},
+					Driver: drv.open,
 				})
 				if err != nil {
 					t.Fatal(err)
 				}
+				h, self := <-drv, self(c)
+				h.Link(nil)
+				h.Members([]driver.Member{self, other})
 				expect := func(what string, want ...string) {
 					t.Helper()
 					<-time.After(time.Second)

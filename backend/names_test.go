@@ -14,31 +14,39 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// seen is a driver that only knows members.
-type seen struct{}
+// seen is a driver that only knows members, and hands over its Handler.
+type seen chan driver.Handler
 
 func (seen) Broadcast(context.Context, []byte) error { return nil }
 func (seen) Caps() driver.Caps                       { return driver.Caps{Membership: true} }
 func (seen) Close(context.Context) error             { return nil }
+
+func (s seen) Serve(ctx context.Context, h driver.Handler) error {
+	s <- h
+	<-ctx.Done()
+	return nil
+}
+
+func (s seen) open(context.Context, driver.Options) (driver.Driver, error) { return s, nil }
+
+func self(c backend.ClusterChannel) driver.Member { return c.View().Self() }
 
 // A stranger's name may be any bytes.
 func TestANameThatIsNoText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const name = "strange\xff"
 		registry := prometheus.NewRegistry()
-		var handler driver.Handler
+		drv := make(seen)
 		c, err := backend.Open(t.Context(), backend.Config{
 			Cluster: "t", Name: "self", Registerer: registry, Logger: slog.New(slog.DiscardHandler),
-			Open: func(_ context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-				handler = h
-				h.Link(nil)
-				h.Members([]driver.Member{o.Self, {Name: name}})
-				return seen{}, nil
-			},
+			Driver: drv.open,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
+		handler := <-drv
+		handler.Link(nil)
+		handler.Members([]driver.Member{self(c), {Name: name}})
 		<-time.After(time.Second)
 		handler.Probe(name, time.Millisecond, nil)
 		if all := names(c); !slices.Contains(all, name) {

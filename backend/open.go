@@ -26,12 +26,12 @@ func Open(ctx context.Context, c Config) (ClusterChannel, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if c.Open == nil {
+	if c.Driver == nil {
 		b, ok := Lookup(c.Backend)
 		if !ok {
 			return nil, unknownBackend(c.Backend)
 		}
-		c.Open = b.Open
+		c.Driver = b.Open
 	}
 	if err := c.complete(); err != nil {
 		return nil, err

@@ -46,8 +46,8 @@ func TestAPushNamesItsReceiver(t *testing.T) {
 			bubble(t, func(t *testing.T, bus *memory.Bus) {
 				join := func(name string, loses bool) *counting {
 					c := open(t, bus, name, func(c *backend.Config) {
-						c.Open = func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-							d, err := memory.Open(ctx, o, h)
+						c.Driver = func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+							d, err := memory.Open(ctx, o)
 							if err == nil && loses {
 								d = mute{d}
 							}

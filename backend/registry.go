@@ -37,7 +37,7 @@ func Register(name string, b driver.Backend) {
 }
 
 // Lookup returns the backend registered under name. What wraps it hands its Open
-// on as Config.Open.
+// on as Config.Driver.
 func Lookup(name string) (driver.Backend, bool) {
 	registry.RLock()
 	defer registry.RUnlock()

@@ -15,7 +15,7 @@ import (
 )
 
 func init() {
-	open := func(context.Context, driver.Options, driver.Handler) (driver.Driver, error) {
+	open := func(context.Context, driver.Options) (driver.Driver, error) {
 		return nil, errors.New("never opened")
 	}
 	backend.Register("sourcetest", driver.Backend{Open: open})

@@ -25,9 +25,19 @@ func (h heard) Frame(b []byte) {
 }
 
 func counted(frames *atomic.Int64) driver.OpenFunc {
-	return func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-		return memory.Open(ctx, o, heard{h, frames})
+	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+		d, err := memory.Open(ctx, o)
+		return counter{d, frames}, err
 	}
+}
+
+type counter struct {
+	driver.Driver
+	frames *atomic.Int64
+}
+
+func (c counter) Serve(ctx context.Context, h driver.Handler) error {
+	return c.Driver.Serve(ctx, heard{h, c.frames})
 }
 
 // TestHeartbeatsStretch holds what Timing.Heartbeat says of the cost of an idle
@@ -49,7 +59,7 @@ func TestHeartbeatsStretch(t *testing.T) {
 				var all []backend.ClusterChannel
 				for i := range c.nodes {
 					all = append(all, open(t, bus, fmt.Sprintf("n%03d", i), func(cfg *backend.Config) {
-						cfg.Open, cfg.Timing.Sync = counted(&frames), time.Hour
+						cfg.Driver, cfg.Timing.Sync = counted(&frames), time.Hour
 					}))
 				}
 				after(time.Minute)

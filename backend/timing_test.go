@@ -137,12 +137,12 @@ func TestARefusalAfterOpenIsTriedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, bus *memory.Bus) {
 		attempts := 0
 		a := open(t, bus, "a", func(c *backend.Config) {
-			c.Open = func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+			c.Driver = func(ctx context.Context, o driver.Options) (driver.Driver, error) {
 				if attempts++; attempts == 1 {
 					<-time.After(2 * time.Second) // Open has returned by then
 					return nil, fmt.Errorf("%w: password: is wrong", driver.ErrConfig)
 				}
-				return memory.Open(ctx, o, h)
+				return memory.Open(ctx, o)
 			}
 		})
 		expect(t, a, backend.Detached, "a")

@@ -100,7 +100,7 @@ func TestCompleteRefuses(t *testing.T) {
 }
 
 func TestCompleteWithADriver(t *testing.T) {
-	c := Config{Open: func(context.Context, driver.Options, driver.Handler) (driver.Driver, error) { return nil, nil }}
+	c := Config{Driver: func(context.Context, driver.Options) (driver.Driver, error) { return nil, nil }}
 	if err := c.complete(); err != nil {
 		t.Errorf("complete without a backend's name, which Open replaces: %v", err)
 	}

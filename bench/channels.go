@@ -64,7 +64,7 @@ func openSeatToDie(p place, where string) error {
 func (m *seats) add() (*seat, error) {
 	c := backend.Config{
 		Backend: m.place.Backend, Cluster: m.cluster, Name: "node-" + rand.Text()[:5], Logger: silent, Registerer: prometheus.NewRegistry(),
-		Open: m.driver(),
+		Driver: m.driver(),
 	}
 	if err := m.aim(&c); err != nil {
 		return nil, err
@@ -111,9 +111,19 @@ func (m *seats) driver() driver.OpenFunc {
 	if m.frames == nil {
 		return open
 	}
-	return func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-		return open(ctx, o, counting{h, m.frames})
+	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+		d, err := open(ctx, o)
+		return counted{d, m.frames}, err
 	}
+}
+
+type counted struct {
+	driver.Driver
+	frames *atomic.Int64
+}
+
+func (c counted) Serve(ctx context.Context, h driver.Handler) error {
+	return c.Driver.Serve(ctx, counting{h, c.frames})
 }
 
 type counting struct {

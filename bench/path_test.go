@@ -122,8 +122,9 @@ func BenchmarkReceive(b *testing.B) {
 func receive(b *testing.B, batch int) {
 	const lap = 100 // frames encoded ahead, outside the measured time
 	var got counter
-	d := &feed{}
-	_, _ = open(b, backend.Config{Name: "z", Open: d.open}, &got)
+	d := make(feed)
+	_, _ = open(b, backend.Config{Name: "z", Driver: d.open}, &got)
+	h := <-d
 	enc := wire.NewEncoder("bench", "sender")
 	buffers, frames := make([][]byte, lap), make([][]byte, lap)
 	data := make([]byte, payload)
@@ -153,7 +154,7 @@ func receive(b *testing.B, batch int) {
 			next = 0
 			b.StartTimer()
 		}
-		d.h.Frame(frames[next])
+		h.Frame(frames[next])
 		next++
 		handed += int64(batch)
 		if handed-got.n.Load() > 10000 {
@@ -166,18 +167,21 @@ func receive(b *testing.B, batch int) {
 }
 
 // feed is a driver through which a benchmark hands over frames.
-type feed struct{ h driver.Handler }
+type feed chan driver.Handler
 
-func (d *feed) open(_ context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-	d.h = h
-	h.Members([]driver.Member{o.Self})
+func (d feed) open(context.Context, driver.Options) (driver.Driver, error) { return d, nil }
+
+func (d feed) Serve(ctx context.Context, h driver.Handler) error {
+	h.Members(nil)
 	h.Link(nil)
-	return d, nil
+	d <- h
+	<-ctx.Done()
+	return nil
 }
 
-func (d *feed) Caps() driver.Caps                       { return driver.Caps{Membership: true} }
-func (d *feed) Broadcast(context.Context, []byte) error { return nil }
-func (d *feed) Close(context.Context) error             { return nil }
+func (feed) Caps() driver.Caps                       { return driver.Caps{Membership: true} }
+func (feed) Broadcast(context.Context, []byte) error { return nil }
+func (feed) Close(context.Context) error             { return nil }
 
 // merged waits, without a timer's delay, until n are merged.
 func merged(b *testing.B, c *counter, n int64) {

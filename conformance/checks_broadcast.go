@@ -221,10 +221,9 @@ func broadcastReentrant(e *env) {
 		n.tap.setSaw(func(frame []byte) {
 			mu.Lock()
 			defer mu.Unlock()
-			wire.Updates(frame, func(update []byte) bool { // a state exchange is no echo
+			for _, update := range wire.Updates(frame) { // a state exchange is no echo
 				frames[i] += bytes.Count(update, echo)
-				return true
-			})
+			}
 		})
 	}
 	sets[0].write(echo)

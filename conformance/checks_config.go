@@ -68,7 +68,7 @@ func (e *env) notRegistered(what string, texts []string, edit func(*backend.Conf
 	c := backend.Config{Cluster: e.cluster, Name: "node"}
 	edit(&c)
 	start := time.Now()
-	channel, err := e.h.open(context.Background(), c)
+	channel, err := e.h.channel(context.Background(), c)
 	if took := time.Since(start); took > e.scaled(atOnce) {
 		e.Errorf("%s: Open took %v", what, took)
 	}

@@ -58,10 +58,10 @@ func TestExecute(t *testing.T) {
 
 func TestExecuteReportsWhatFails(t *testing.T) {
 	h := memoryHarness()
-	open := h.Open
-	h.Open = func(t testing.TB, n Node) driver.OpenFunc {
-		return func(ctx context.Context, o driver.Options, hd driver.Handler) (driver.Driver, error) {
-			d, err := open(t, n)(ctx, o, hd)
+	open := h.Driver
+	h.Driver = func(t testing.TB, n Node) driver.OpenFunc {
+		return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+			d, err := open(t, n)(ctx, o)
 			return mute{d}, err
 		}
 	}

@@ -17,9 +17,10 @@ type Harness struct {
 	// Backend is the key under which the driver is registered.
 	Backend string
 
-	// Open returns what opens node n, in place of the registered driver: one on a
-	// transport that Cut can disturb, for example. Nil means the registered one.
-	Open func(t testing.TB, n Node) driver.OpenFunc
+	// Driver returns what opens the driver of node n, in place of the registered
+	// one: on a transport that Cut can disturb, for example. Nil means the registered
+	// one.
+	Driver func(t testing.TB, n Node) driver.OpenFunc
 
 	// Server starts a server, empty and ready, and stops it for good in
 	// t.Cleanup. Checks that only use a server share one; each check that stops it
@@ -72,8 +73,8 @@ type Harness struct {
 	Parallel int
 
 	// For the tests of the suite itself.
-	open  func(context.Context, backend.Config) (backend.ClusterChannel, error) // in place of backend.Open
-	limit time.Duration                                                         // how long a check may take before it counts as hanging
+	channel func(context.Context, backend.Config) (backend.ClusterChannel, error) // in place of backend.Open
+	limit   time.Duration                                                         // how long a check may take before it counts as hanging
 }
 
 // Secret is a password for Harness.Bad and Harness.Params. No error and no log

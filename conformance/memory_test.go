@@ -30,7 +30,7 @@ func memoryHarness() Harness {
 	return Harness{
 		Backend: "memory",
 		Server:  m.server,
-		Open:    func(testing.TB, Node) driver.OpenFunc { return m.openDriver },
+		Driver:  func(testing.TB, Node) driver.OpenFunc { return m.openDriver },
 		Params:  func(_ testing.TB, n Node) map[string]string { return map[string]string{"bus": n.Server} },
 		Bad: map[string]map[string]string{
 			"max_frame": {"max_frame": "a lot"},
@@ -73,8 +73,8 @@ func (m *memoryRun) bus(name string) *memory.Bus {
 	return m.buses[name]
 }
 
-func (m *memoryRun) openDriver(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-	d, err := memory.Open(ctx, o, h)
+func (m *memoryRun) openDriver(ctx context.Context, o driver.Options) (driver.Driver, error) {
+	d, err := memory.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (d *countedDriver) Close(ctx context.Context) error {
 
 func inject(t testing.TB, s Server, cluster string, frame []byte) {
 	o := driver.Options{Cluster: cluster, Self: driver.Member{Name: "stranger"}, Params: map[string]string{"bus": s.Addr()}}
-	d, err := memory.Open(context.Background(), o, deafHandler{})
+	d, err := memory.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,12 +111,6 @@ func inject(t testing.TB, s Server, cluster string, frame []byte) {
 		t.Error(err)
 	}
 }
-
-// deafHandler hears nothing.
-type deafHandler struct{ driver.Handler }
-
-func (deafHandler) Frame([]byte) {}
-func (deafHandler) Link(error)   {}
 
 func (m *memoryRun) residue(_ testing.TB, _ Server, cluster string) []string {
 	m.mu.Lock()

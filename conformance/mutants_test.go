@@ -53,8 +53,10 @@ var mutants = []mutant{
 	{name: "claims a larger frame than it takes", check: "broadcast/size-matrix", driver: bend(claimFrame)},
 	{name: "loses nine frames of ten", check: "members/no-flap", driver: bend(loseMost)},
 	{name: "blocks whatever its context says", check: "life/close-any-time", driver: bend(blockOnClose)},
-	{name: "calls back after Close", check: "life/close-any-time", driver: bend(callLate)},
+	{name: "calls back after Serve", check: "life/close-any-time", driver: bend(callLate)},
 	{name: "never ends Close", check: "life/close-any-time", driver: bend(hangClose)},
+	{name: "never ends Serve", check: "life/close-any-time", driver: bend(hangServe)},
+	{name: "stops serving without a reason", check: "fault/server-restart", driver: bend(stopServing)},
 	{name: "takes any parameter", check: "config/bad-params", driver: bend(anyParams)},
 	{name: "prints secrets", check: "config/bad-params", driver: bend(printSecret)},
 	{name: "claims to be attached", check: "config/unreachable-degrades", driver: bend(fakeLink)},
@@ -185,11 +187,10 @@ var mutants = []mutant{
 // bend makes a driver's fault out of b, anew for each driver.
 func bend(b func(*bent)) func(driver.OpenFunc) driver.OpenFunc {
 	return func(inner driver.OpenFunc) driver.OpenFunc {
-		return func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-			d := &bent{handler: h, options: o, opens: inner}
+		return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+			d := &bent{options: o, opens: inner}
 			b(d)
-			in := &bentHandler{Handler: h, frame: d.in}
-			inner, err := d.opens(ctx, d.options, in)
+			inner, err := d.opens(ctx, d.options)
 			if err != nil {
 				return nil, err
 			}
@@ -202,12 +203,12 @@ func bend(b func(*bent)) func(driver.OpenFunc) driver.OpenFunc {
 // bent is a driver with a fault.
 type bent struct {
 	driver.Driver
-	handler driver.Handler
 	options driver.Options
 	opens   driver.OpenFunc
 	in      func(driver.Handler, []byte)
 	out     func(context.Context, driver.Driver, []byte) error
 	caps    func(driver.Caps) driver.Caps
+	serve   func(context.Context, driver.Driver, driver.Handler) error
 	close   func(context.Context, driver.Driver) error
 }
 
@@ -216,6 +217,14 @@ func (d *bent) Broadcast(ctx context.Context, b []byte) error {
 		return d.out(ctx, d.Driver, b)
 	}
 	return d.Driver.Broadcast(ctx, b)
+}
+
+func (d *bent) Serve(ctx context.Context, h driver.Handler) error {
+	in := &bentHandler{Handler: h, frame: d.in}
+	if d.serve != nil {
+		return d.serve(ctx, d.Driver, in)
+	}
+	return d.Driver.Serve(ctx, in)
 }
 
 func (d *bent) Caps() driver.Caps {
@@ -445,9 +454,8 @@ func blockOnClose(d *bent) {
 }
 
 func callLate(d *bent) {
-	h := d.handler
-	d.close = func(ctx context.Context, inner driver.Driver) error {
-		err := inner.Close(ctx)
+	d.serve = func(ctx context.Context, inner driver.Driver, h driver.Handler) error {
+		err := inner.Serve(ctx, h)
 		time.AfterFunc(10*time.Millisecond, func() { h.Frame([]byte("late")) })
 		return err
 	}
@@ -462,12 +470,29 @@ func hangClose(d *bent) {
 	}
 }
 
+func hangServe(d *bent) {
+	stop := make(chan struct{})
+	leak(func() { close(stop) })
+	d.serve = func(ctx context.Context, inner driver.Driver, h driver.Handler) error {
+		err := inner.Serve(ctx, h)
+		<-stop
+		return err
+	}
+}
+
+func stopServing(d *bent) {
+	d.serve = func(ctx context.Context, inner driver.Driver, h driver.Handler) error {
+		_ = inner.Serve(ctx, h)
+		return nil
+	}
+}
+
 func anyParams(d *bent) { d.options.Params = nil }
 
 func printSecret(d *bent) {
 	inner := d.opens
-	d.opens = func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-		opened, err := inner(ctx, o, h)
+	d.opens = func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+		opened, err := inner(ctx, o)
 		if err != nil {
 			err = fmt.Errorf("%w: %v", err, o.Params)
 		}
@@ -478,21 +503,32 @@ func printSecret(d *bent) {
 // fakeLink hears itself where the server is away.
 func fakeLink(d *bent) {
 	inner := d.opens
-	d.opens = func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-		opened, err := inner(ctx, o, h)
+	d.opens = func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+		opened, err := inner(ctx, o)
 		if errors.Is(err, driver.ErrUnavailable) {
-			h.Link(nil)
-			return mirror{h}, nil
+			return mirror{make(chan []byte, 100)}, nil
 		}
 		return opened, err
 	}
 }
 
-type mirror struct{ driver.Handler }
+type mirror struct{ frames chan []byte }
 
 func (m mirror) Broadcast(_ context.Context, b []byte) error {
-	m.Frame(b)
+	m.frames <- bytes.Clone(b)
 	return nil
+}
+
+func (m mirror) Serve(ctx context.Context, h driver.Handler) error {
+	h.Link(nil)
+	for {
+		select {
+		case b := <-m.frames:
+			h.Frame(b)
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 func (mirror) Caps() driver.Caps           { return driver.Caps{} }
 func (mirror) Close(context.Context) error { return nil }
@@ -500,11 +536,11 @@ func (mirror) Close(context.Context) error { return nil }
 // giveUp opens once for each node.
 func giveUp(d *bent) {
 	inner := d.opens
-	d.opens = func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+	d.opens = func(ctx context.Context, o driver.Options) (driver.Driver, error) {
 		if _, again := openedOnce.LoadOrStore(o.Self.Instance, true); again {
 			return nil, fmt.Errorf("mutant: %w", driver.ErrUnavailable)
 		}
-		return inner(ctx, o, h)
+		return inner(ctx, o)
 	}
 }
 
@@ -849,10 +885,10 @@ func allEnd(t *testing.T) {
 func (m mutant) mustDie(t *testing.T, c *check) {
 	h := memoryHarness()
 	h.limit = 8 * time.Second
-	h.open = m.open
+	h.channel = m.open
 	if m.driver != nil {
-		sound := h.Open
-		h.Open = func(t testing.TB, n Node) driver.OpenFunc { return m.driver(sound(t, n)) }
+		sound := h.Driver
+		h.Driver = func(t testing.TB, n Node) driver.OpenFunc { return m.driver(sound(t, n)) }
 	}
 	q := &quiet{TB: t}
 	if c.run(q, newSuite(t, h)) {

@@ -86,18 +86,18 @@ func (e *env) prepare(name string, edits ...func(*backend.Config)) (*node, error
 	}
 	b, _ := backend.Lookup(e.h.Backend)
 	open := b.Open
-	if e.h.Open != nil {
-		open = e.h.Open(e, n.Node)
+	if e.h.Driver != nil {
+		open = e.h.Driver(e, n.Node)
 	}
 	n.tap = &wiretap{inner: open}
-	n.config.Open = n.tap.open
+	n.config.Driver = n.tap.open
 	return n, nil
 }
 
 // start opens the channel of a node that was prepared.
 func (n *node) start(ctx context.Context) error {
 	e := n.env
-	channel, err := e.h.open(ctx, n.config)
+	channel, err := e.h.channel(ctx, n.config)
 	if err != nil {
 		return err
 	}

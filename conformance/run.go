@@ -41,8 +41,8 @@ func (h Harness) complete() (Harness, []string) {
 	bad := func(format string, args ...any) {
 		problems = append(problems, fmt.Sprintf("conformance: "+format, args...))
 	}
-	if _, ok := backend.Lookup(h.Backend); !ok && h.Open == nil {
-		bad("Harness.Backend %q is not registered (registered: %s): import its package, or set Harness.Open", h.Backend, strings.Join(backend.Registered(), ", "))
+	if _, ok := backend.Lookup(h.Backend); !ok && h.Driver == nil {
+		bad("Harness.Backend %q is not registered (registered: %s): import its package, or set Harness.Driver", h.Backend, strings.Join(backend.Registered(), ", "))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.Waive)) {
 		switch c := find(name); {
@@ -67,8 +67,8 @@ func (h Harness) complete() (Harness, []string) {
 	if h.Parallel == 0 {
 		h.Parallel = 4
 	}
-	if h.open == nil {
-		h.open = backend.Open
+	if h.channel == nil {
+		h.channel = backend.Open
 	}
 	if h.limit == 0 {
 		h.limit = limit

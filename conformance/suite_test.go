@@ -50,7 +50,7 @@ func TestHarnessIsCheckedBeforeTheRun(t *testing.T) {
 		alter func(*Harness)
 		want  string
 	}{
-		"unknown backend": {func(h *Harness) { h.Backend, h.Open = "nope", nil }, `"nope" is not registered`},
+		"unknown backend": {func(h *Harness) { h.Backend, h.Driver = "nope", nil }, `"nope" is not registered`},
 		"unknown waiver":  {func(h *Harness) { h.Waive = map[string]string{"members/nope": "reason"} }, `names "members/nope", which is no check`},
 		"empty reason":    {func(h *Harness) { h.Waive = map[string]string{"members/join": " "} }, `no reason for "members/join"`},
 		"loose budget":    {func(h *Harness) { h.Timing.Leave = 2 * time.Second }, "leave is 2s; the contract allows up to 1s"},

@@ -3,7 +3,9 @@ package conformance
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -17,29 +19,28 @@ type wiretap struct {
 	inner driver.OpenFunc
 
 	mu       sync.Mutex
-	faults   []string          // promises of package driver that were broken
-	caps     driver.Caps       // of the newest driver
-	handler  driver.Handler    // of the newest driver
-	deaf     bool              // both ways vanish
-	stalled  chan struct{}     // frames out wait until it is closed; nil: they do not
-	lose     func([]byte) bool // frames out that vanish
-	saw      func([]byte)      // sees every frame out
-	kept     [][]byte          // the latest frames out
-	frames   int               // frames out
-	bytes    int               // their size
-	opens    int               // drivers opened
-	scribble bool              // overwrite every buffer once its owner has it back
+	faults   []string           // promises of package driver that were broken
+	caps     driver.Caps        // of the newest driver
+	handler  driver.Handler     // of the driver that serves
+	lose     context.CancelFunc // ends the link of the driver that serves
+	deaf     bool               // both ways vanish
+	stalled  chan struct{}      // frames out wait until it is closed; nil: they do not
+	loses    func([]byte) bool  // frames out that vanish
+	saw      func([]byte)       // sees every frame out
+	kept     [][]byte           // the latest frames out
+	frames   int                // frames out
+	bytes    int                // their size
+	opens    int                // drivers opened
+	scribble bool               // overwrite every buffer once its owner has it back
 }
 
 // keep is how many frames a wiretap remembers.
 const keep = 64
 
 // open is the driver.OpenFunc of the node.
-func (p *wiretap) open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-	th := &tappedHandler{tap: p, Handler: h}
-	d, err := p.inner(ctx, o, th)
+func (p *wiretap) open(ctx context.Context, o driver.Options) (driver.Driver, error) {
+	d, err := p.inner(ctx, o)
 	if err != nil {
-		th.end()
 		if d != nil {
 			p.fault("Open returned a driver beside the error %q", err)
 		}
@@ -47,10 +48,10 @@ func (p *wiretap) open(ctx context.Context, o driver.Options, h driver.Handler) 
 	}
 	caps := d.Caps()
 	p.mu.Lock()
-	p.caps, p.handler = caps, h
+	p.caps = caps
 	p.opens++
 	p.mu.Unlock()
-	return &tappedDriver{tap: p, inner: d, handler: th, caps: caps}, nil
+	return &tappedDriver{tap: p, inner: d, caps: caps}, nil
 }
 
 func (p *wiretap) fault(format string, args ...any) {
@@ -81,9 +82,8 @@ func (p *wiretap) inject(frame []byte) {
 // giveUp has the portable layer open another driver, as if this one had given up.
 func (p *wiretap) giveUp() {
 	p.mu.Lock()
-	h := p.handler
-	p.mu.Unlock()
-	h.Link(fmt.Errorf("the suite has the driver give up: %w", driver.ErrUnavailable))
+	defer p.mu.Unlock()
+	p.lose()
 }
 
 // setDeaf makes frames vanish both ways, with no error, or stops that.
@@ -91,6 +91,12 @@ func (p *wiretap) setDeaf(deaf bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.deaf = deaf
+}
+
+func (p *wiretap) isDeaf() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deaf
 }
 
 // stall holds frames out until the returned function is called.
@@ -111,7 +117,7 @@ func (p *wiretap) stall() (release func()) {
 func (p *wiretap) setLose(lose func([]byte) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lose = lose
+	p.loses = lose
 }
 
 // setSaw calls saw with every frame out; nil stops that.
@@ -166,7 +172,7 @@ func (p *wiretap) out(ctx context.Context, frame []byte) (bool, error) {
 			p.kept = p.kept[1:]
 		}
 	}
-	stalled, lose, saw, deaf := p.stalled, p.lose, p.saw, p.deaf
+	stalled, lose, saw, deaf := p.stalled, p.loses, p.saw, p.deaf
 	p.mu.Unlock()
 	if saw != nil {
 		saw(frame)
@@ -202,10 +208,27 @@ func overwrite(b []byte) {
 
 // tappedDriver is the driver as the portable layer sees it.
 type tappedDriver struct {
-	tap     *wiretap
-	inner   driver.Driver
-	handler *tappedHandler
-	caps    driver.Caps
+	tap   *wiretap
+	inner driver.Driver
+	caps  driver.Caps
+}
+
+func (d *tappedDriver) Serve(ctx context.Context, h driver.Handler) error {
+	link, lose := context.WithCancel(ctx)
+	defer lose()
+	d.tap.mu.Lock()
+	d.tap.handler, d.tap.lose = h, lose
+	d.tap.mu.Unlock()
+	th := &tappedHandler{tap: d.tap, Handler: h}
+	defer th.end()
+	err := d.inner.Serve(link, th)
+	switch {
+	case link.Err() != nil && ctx.Err() == nil:
+		return fmt.Errorf("the suite has the driver give up: %w", driver.ErrUnavailable)
+	case ctx.Err() == nil && !errors.Is(err, driver.ErrUnavailable):
+		d.tap.fault("Serve returned %v before its context had ended, want what wraps ErrUnavailable", err)
+	}
+	return err
 }
 
 func (d *tappedDriver) Broadcast(ctx context.Context, frame []byte) error {
@@ -239,14 +262,18 @@ func (d *tappedDriver) Caps() driver.Caps {
 			return d.send(ctx, "Send", frame, func(ctx context.Context, b []byte) error { return d.caps.Send(ctx, to, b) })
 		}
 	}
+	if caps.Updates != nil {
+		caps.Updates = func(ctx context.Context, updates iter.Seq2[string, []byte]) (bool, error) {
+			if d.tap.isDeaf() {
+				return false, nil
+			}
+			return d.caps.Updates(ctx, updates)
+		}
+	}
 	return caps
 }
 
-func (d *tappedDriver) Close(ctx context.Context) error {
-	err := d.inner.Close(ctx)
-	d.handler.end()
-	return err
-}
+func (d *tappedDriver) Close(ctx context.Context) error { return d.inner.Close(ctx) }
 
 // tappedHandler is the portable layer as the driver sees it.
 type tappedHandler struct {
@@ -254,7 +281,7 @@ type tappedHandler struct {
 	tap *wiretap
 
 	mu    sync.Mutex
-	ended bool // Close, or a failed Open, has returned
+	ended bool // Serve has returned
 }
 
 func (h *tappedHandler) end() {
@@ -269,7 +296,7 @@ func (h *tappedHandler) live(what string) bool {
 	ended := h.ended
 	h.mu.Unlock()
 	if ended {
-		h.tap.fault("the driver called Handler.%s after Close had returned", what)
+		h.tap.fault("the driver called Handler.%s after Serve had returned", what)
 		return false
 	}
 	return true
@@ -277,10 +304,7 @@ func (h *tappedHandler) live(what string) bool {
 
 // hears is live for what comes from the others.
 func (h *tappedHandler) hears(what string) bool {
-	h.tap.mu.Lock()
-	deaf := h.tap.deaf
-	h.tap.mu.Unlock()
-	return h.live(what) && !deaf
+	return h.live(what) && !h.tap.isDeaf()
 }
 
 func (h *tappedHandler) Frame(b []byte) {
@@ -290,6 +314,12 @@ func (h *tappedHandler) Frame(b []byte) {
 	buf, back := h.tap.lent(b)
 	defer back()
 	h.Handler.Frame(buf)
+}
+
+func (h *tappedHandler) Reject(why driver.Reason, err error) {
+	if h.hears("Reject") {
+		h.Handler.Reject(why, err)
+	}
 }
 
 func (h *tappedHandler) Link(err error) {

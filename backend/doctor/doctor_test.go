@@ -63,7 +63,7 @@ func TestRunSeesMembersAndDisturbsNone(t *testing.T) {
 }
 
 func TestRunSaysWhatKeepsABackendFromOpening(t *testing.T) {
-	open := func(context.Context, driver.Options, driver.Handler) (driver.Driver, error) {
+	open := func(context.Context, driver.Options) (driver.Driver, error) {
 		return nil, errors.New("the door is locked")
 	}
 	has(t, examine(t, driver.Backend{Open: open}, driver.Options{}), "attach", driver.Fail, "the door is locked")

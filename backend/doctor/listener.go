@@ -21,8 +21,10 @@ import (
 // goroutine.
 type Listener struct {
 	driver.Driver
-	e driver.Examination
-	h *handler
+	e      driver.Examination
+	h      *handler
+	end    context.CancelFunc // of Serve
+	served chan struct{}
 }
 
 // Listen opens a driver within e.Timeout. Where the driver itself makes a member
@@ -31,17 +33,28 @@ func Listen(ctx context.Context, e driver.Examination, open driver.OpenFunc) (*L
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
 	h := &handler{self: e.Self.Instance, heard: make(chan uint64, 1), members: map[string]bool{}}
-	d, err := open(ctx, e.Options, h)
+	d, err := open(ctx, e.Options)
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{Driver: d, e: e, h: h}, nil
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	l := &Listener{Driver: d, e: e, h: h, end: end, served: make(chan struct{})}
+	go func() {
+		defer close(l.served)
+		_ = d.Serve(serving, h) // where the link is lost, nothing is heard
+	}()
+	return l, nil
 }
 
 // Close closes the driver. It takes as long as e.Timeout at most.
 func (l *Listener) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), l.e.Timeout)
 	defer cancel()
+	l.end()
+	select {
+	case <-l.served:
+	case <-ctx.Done():
+	}
 	_ = l.Driver.Close(ctx) // nothing of it is wanted any more
 }
 
@@ -165,6 +178,7 @@ func (h *handler) names() []string {
 	return slices.Collect(maps.Keys(h.members))
 }
 
+func (*handler) Reject(driver.Reason, error)        {}
 func (*handler) Link(error)                         {}
 func (*handler) Left(driver.Member)                 {}
 func (*handler) Probe(string, time.Duration, error) {}

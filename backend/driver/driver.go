@@ -10,20 +10,22 @@ package driver
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"time"
 )
 
-// An OpenFunc starts a driver. It is called again, with the same Options and
-// Handler, after a driver was lost, never while an earlier one is still open.
+// An OpenFunc opens a driver. It is called again, with the same Options, after a
+// link was lost, never while an earlier driver is still open.
 //
-// ctx bounds the opening only. Parameters are checked before anything is
-// dialled, even when ctx is done already, which is how a configuration is checked
-// without being used: a bad one is an error that wraps ErrConfig, names the key
-// and prints no secret. A server that cannot be reached is an error that wraps
+// It connects and subscribes, so that nothing is missed from when it returns. ctx
+// bounds the opening only. Parameters are checked before anything is dialled,
+// even when ctx is done already, which is how a configuration is checked without
+// being used: a bad one is an error that wraps ErrConfig, names the key and prints
+// no secret. A server that cannot be reached is an error that wraps
 // ErrUnavailable; the portable layer tries again with back-off. After an error
-// nothing is left running. OpenFunc may call h before it returns.
-type OpenFunc func(ctx context.Context, o Options, h Handler) (Driver, error)
+// nothing is left running.
+type OpenFunc func(ctx context.Context, o Options) (Driver, error)
 
 // Options say who is opening a driver. They must not be modified.
 type Options struct {
@@ -34,9 +36,29 @@ type Options struct {
 	Logger   *slog.Logger      // never nil; the transport's library logs here too, never to stderr
 }
 
-// A Driver carries frames between the nodes of one cluster. Its methods may be
-// called from many goroutines at once.
+// A Driver carries frames between the nodes of one cluster. Broadcast may be
+// called from many goroutines at once, also while Serve runs; the other methods
+// are called once each, in the order in which they stand here. Close may come
+// without Serve.
 type Driver interface {
+	// Caps returns what the transport does natively.
+	Caps() Caps
+
+	// Serve tells h what arrives, until ctx is done or the link is lost. A driver
+	// that Open has attached to the cluster begins with h.Link(nil).
+	//
+	// Once ctx is done it returns nil, soon and whatever the server does. Before, it
+	// returns only when the link is lost: its error says why and wraps
+	// ErrUnavailable. The driver is then closed and another one is opened, with
+	// back-off, so a driver connects once and never again. A client library that
+	// reconnects by itself is best told not to. Where that would lose something,
+	// such as the servers that it has discovered, Serve goes on meanwhile: it calls
+	// h.Link with the reason, and h.Link(nil) once it is subscribed again.
+	//
+	// No method of h is called once Serve has returned. Callbacks of a library hand
+	// over to Serve by a channel.
+	Serve(ctx context.Context, h Handler) error
+
 	// Broadcast sends frame to every node, best effort and without retrying: a
 	// lost frame is found by its sequence number and repaired. It may block until
 	// the transport has accepted the frame, at most until ctx is done; what queues
@@ -45,14 +67,10 @@ type Driver interface {
 	// is refused with ErrTooLarge. After Close the error wraps ErrClosed.
 	Broadcast(ctx context.Context, frame []byte) error
 
-	// Caps tells what the transport does natively. It is fixed once the driver is
-	// open.
-	Caps() Caps
-
 	// Close leaves the cluster and releases every goroutine, connection and
 	// subscription. Frames that Broadcast accepted are sent first, as far as ctx
-	// allows. No Handler method is called once it has returned. Further calls
-	// return nil.
+	// allows. It is called once Serve has returned, or has not returned in time. A
+	// driver whose link is lost need not say goodbye: its node comes back.
 	Close(ctx context.Context) error
 }
 
@@ -65,13 +83,21 @@ type Caps struct {
 	// splits what is larger.
 	MaxFrame int
 
+	// Linger is how long after a frame was sent it, or another copy of it, can still
+	// arrive: from a sender's queue or the repeats of a gossip, or from what a broker
+	// holds for a subscriber that is behind. Nobody is forgotten before, so that the
+	// late word of a member that left does not bring it back. Zero is for a transport
+	// that delivers at once or never.
+	Linger time.Duration
+
 	// Membership: the driver calls Handler.Members, and Left where the transport
 	// can tell. No heartbeats are sent, and a node need not hear its own frames.
 	Membership bool
 
 	// Exchange: the driver also moves full states by Handler.LocalState and
-	// MergeState, and accepts frames of peers that are not ours: a bare key and
-	// data, as Alertmanager sends them. The portable exchange goes on beside it.
+	// MergeState, and may have peers that are not ours, which speak Alertmanager's
+	// protocol: their updates come by Handler.Frame. The portable exchange goes on
+	// beside it.
 	Exchange bool
 
 	// Send sends a frame to one member, otherwise like Broadcast. Frames to one
@@ -79,20 +105,43 @@ type Caps struct {
 	// the transport does not know (yet) is ErrUnavailable. Nil: the portable layer
 	// broadcasts, in order, and the others ignore what is not for them.
 	Send func(ctx context.Context, to Member, frame []byte) error
+
+	// Updates hands updates to peers that are not ours (Caps.Exchange only). It is
+	// called before these updates are broadcast, and otherwise like Broadcast. They
+	// come one by one, in order, with the key of the state: each is a frame of its
+	// own, of any size, and a clusterpb.Part to who speaks Alertmanager's protocol.
+	// It reports whether our own nodes have heard all of them by the same way;
+	// where they have not, Broadcast carries them too.
+	Updates func(ctx context.Context, updates iter.Seq2[string, []byte]) (heard bool, err error)
 }
+
+// A Reason is why something that came in was rejected. It is a label of the metric
+// that counts them.
+type Reason string
+
+// The reasons that a driver has.
+const (
+	Malformed Reason = "malformed" // it is none of ours, or damaged
+	Foreign   Reason = "cluster"   // it is another cluster's
+	Overflow  Reason = "overflow"  // it comes faster than it is handled
+)
 
 // A Handler is the portable layer as a driver sees it. Its methods may be
 // called from any goroutine, never block on the network and keep no argument.
 type Handler interface {
 	// Frame hands over one inbound frame. A bus hands over the node's own frames
-	// too: hearing them is how a node knows that it is heard.
+	// too: hearing them is how a node knows that it is heard. Where Caps.Exchange is
+	// set, b may also be a clusterpb.Part of Alertmanager's.
 	Frame(b []byte)
 
-	// Link tells the state of the link to the cluster: nil when attached (again),
-	// else why it is lost. After an error that wraps ErrUnavailable the driver has
-	// given up: it is closed and another one is opened, with back-off. After any
-	// other error the driver goes on trying by itself. A bus calls Link(nil) after
-	// every new subscription, for frames were missed in between.
+	// Reject counts something inbound that is no frame, and logs why, each reason
+	// once in a while. What is of no use must not be handed to Frame instead.
+	Reject(why Reason, err error)
+
+	// Link tells the state of the link to the cluster: nil when attached, and after
+	// every new subscription, for frames were missed in between; else why it is down
+	// while the driver's library tries to reconnect. A link that is lost for good is
+	// Serve's error.
 	Link(err error)
 
 	// Members replaces the list of live members, this node included, in any order
@@ -110,7 +159,8 @@ type Handler interface {
 	Probe(peer string, rtt time.Duration, err error)
 
 	// LocalState returns this node's full state, to be merged by a peer's
-	// MergeState (Caps.Exchange only). It takes as long as marshalling takes.
+	// MergeState (Caps.Exchange only): a clusterpb.FullState of Alertmanager's. It
+	// takes as long as marshalling takes.
 	LocalState() []byte
 
 	// MergeState takes a peer's full state (Caps.Exchange only).

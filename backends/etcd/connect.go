@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
@@ -12,37 +15,40 @@ import (
 // stagger is how long one endpoint has before the next is tried beside it.
 const stagger = 250 * time.Millisecond
 
-// connect opens a session at the first endpoint that can be used.
-func (n *node) connect() (*session, error) {
-	s, err := n.reach()
+// connect makes the node a member by the first endpoint that can be used, and
+// returns the driver. After an error nothing is left but a lease that expires.
+func (s *seat) connect(ctx context.Context) (*conn, error) {
+	c, err := s.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.settle(); err != nil {
-		s.close()
-		n.passOver(s)
+	stop := context.AfterFunc(ctx, func() { c.cancel(ctx.Err()) })
+	err = c.settle()
+	if !stop() && err == nil {
+		err = fmt.Errorf("etcd: %w", ctx.Err())
+	}
+	if err != nil {
+		c.close()
 		return nil, err
 	}
-	return s, nil
+	return c, nil
 }
-
-// passOver has the next attempt begin behind the endpoint of s.
-func (n *node) passOver(s *session) { n.next = (s.index + 1) % len(n.params.Endpoints) }
 
 // reached is how an attempt has ended.
 type reached struct {
-	s   *session
+	c   *conn
 	err error
 }
 
 // reach tries all endpoints, each a moment after the one before, and returns the
 // first that answers. Its error is one of configuration only where all
 // endpoints have such a one.
-func (n *node) reach() (*session, error) {
-	ctx, cancel := context.WithCancel(n.ctx)
+func (s *seat) reach(ctx context.Context) (*conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	count := len(n.params.Endpoints)
-	results := make(chan reached, count)
+	endpoints := slices.Clone(s.params.Endpoints)
+	rand.Shuffle(len(endpoints), reflect.Swapper(endpoints))
+	results := make(chan reached, len(endpoints))
 	started, pending := 0, 0
 	next := time.NewTimer(0)
 	defer next.Stop()
@@ -50,8 +56,8 @@ func (n *node) reach() (*session, error) {
 	for {
 		select {
 		case <-next.C:
-			if started < count {
-				n.try(ctx, n.newSession((n.next+started)%count), results)
+			if started < len(endpoints) {
+				s.try(ctx, endpoints[started], results)
 				started, pending = started+1, pending+1
 				next.Reset(stagger)
 			}
@@ -60,29 +66,30 @@ func (n *node) reach() (*session, error) {
 			if r.err == nil {
 				cancel()
 				discard(results, pending)
-				return r.s, nil
+				return r.c, nil
 			}
 			failures = append(failures, r.err)
 			next.Reset(0)
-			if pending == 0 && started == count {
-				return nil, n.unreachable(failures)
+			if pending == 0 && started == len(endpoints) {
+				return nil, unreachable(failures)
 			}
 		}
 	}
 }
 
-// try has s reach its endpoint, and reports to results.
-func (n *node) try(ctx context.Context, s *session, results chan<- reached) {
+// try reaches an endpoint, and reports to results.
+func (s *seat) try(ctx context.Context, endpoint string, results chan<- reached) {
+	c := s.at(endpoint)
 	go func() {
-		stop := context.AfterFunc(ctx, func() { s.cancel(ctx.Err()) })
-		err := s.reach()
+		stop := context.AfterFunc(ctx, func() { c.cancel(ctx.Err()) })
+		err := c.reach()
 		if !stop() && err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			s.close()
+			c.close()
 		}
-		results <- reached{s, err}
+		results <- reached{c, err}
 	}()
 }
 
@@ -90,15 +97,12 @@ func (n *node) try(ctx context.Context, s *session, results chan<- reached) {
 func discard(results <-chan reached, pending int) {
 	for range pending {
 		if r := <-results; r.err == nil {
-			r.s.close()
+			r.c.close()
 		}
 	}
 }
 
-func (n *node) unreachable(failures []error) error {
-	if err := n.ctx.Err(); err != nil {
-		return fmt.Errorf("etcd: %w: %w", driver.ErrClosed, err)
-	}
+func unreachable(failures []error) error {
 	if len(failures) == 1 {
 		return failures[0]
 	}

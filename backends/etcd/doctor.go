@@ -11,7 +11,6 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/client/v3/credentials"
 
 	"github.com/clusterchannel/clusterchannel/backend/doctor"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
@@ -19,7 +18,7 @@ import (
 )
 
 // examine is the backend's driver.ExamineFunc. No driver is opened, for that
-// would make a member: there is a session with each endpoint, which holds no
+// would make a member: there is a connection with each endpoint, which holds no
 // member's key.
 func examine(ctx context.Context, e driver.Examination) {
 	p, err := parse(e.Params)
@@ -34,15 +33,13 @@ func examine(ctx context.Context, e driver.Examination) {
 	if p.TLS && !doctor.Secure(ctx, e, p.Endpoints, p.clientTLS, nil) {
 		return
 	}
-	for index := range p.Endpoints {
-		x := exam{Examination: e, ctx: ctx, node: &node{
-			params: p, keys: newLayout(p.Prefix, e.Cluster), self: e.Self, logger: e.Logger, tokens: credentials.NewPerRPCCredentialBundle(),
-		}}
-		x.node.ctx, x.node.cancel = context.WithCancel(ctx)
-		x.session = x.node.newSession(index)
+	seat := newSeat(e.Options, p)
+	for _, endpoint := range p.Endpoints {
+		x := exam{Examination: e, ctx: ctx, seat: seat, conn: seat.at(endpoint)}
+		stop := context.AfterFunc(ctx, func() { x.conn.cancel(ctx.Err()) })
 		x.run()
-		x.session.close()
-		x.node.cancel()
+		stop()
+		x.conn.close()
 	}
 }
 
@@ -60,8 +57,8 @@ func (p *Params) clientTLS(host string) (*tls.Config, error) {
 type exam struct {
 	driver.Examination
 	ctx      context.Context
-	node     *node
-	session  *session
+	seat     *seat
+	conn     *conn
 	revision int64
 }
 
@@ -81,22 +78,22 @@ func (x *exam) limit() (context.Context, context.CancelFunc) {
 
 // readMembers logs in and reads who is a member.
 func (x *exam) readMembers() bool {
-	s := x.session
-	tried := doctor.LogIn(x.node.params.Username) + " at " + s.endpoint + " and read the members"
-	if err := s.reach(); err != nil {
+	c := x.conn
+	tried := doctor.LogIn(x.seat.params.Username) + " at " + c.endpoint + " and read the members"
+	if err := c.reach(); err != nil {
 		x.failed("auth", tried, err)
 		return false
 	}
-	s.timer.Stop()
-	x.revision = s.seats.Header.Revision
+	c.timer.Stop()
+	x.revision = c.roster.revision
 	x.OK("auth", tried, fmt.Sprintf("revision %d", x.revision))
 	var names []string
-	for _, kv := range s.seats.Kvs {
-		if m, err := x.node.keys.member(kv); err == nil {
+	for _, m := range c.roster.all() {
+		if m.Instance != x.Self.Instance {
 			names = append(names, m.Name)
 		}
 	}
-	doctor.Members(x.Examination, "read the members' keys at "+s.endpoint, names)
+	doctor.Members(x.Examination, "read the members' keys at "+c.endpoint, names)
 	return true
 }
 
@@ -104,8 +101,8 @@ func (x *exam) readMembers() bool {
 func (x *exam) quota() {
 	ctx, cancel := x.limit()
 	defer cancel()
-	tried := "ask " + x.session.endpoint + " for its status"
-	s, err := x.session.client.Status(ctx, x.session.endpoint)
+	tried := "ask " + x.conn.endpoint + " for its status"
+	s, err := x.conn.client.Status(ctx, x.conn.endpoint)
 	if err != nil {
 		x.Skip("quota", tried, plain(err).Error(), "that is no fault: this user may not ask; see \"etcdctl endpoint status\" and \"etcdctl alarm list\"")
 		return
@@ -132,7 +129,7 @@ func (x *exam) compaction() {
 	ctx, cancel := x.limit()
 	defer cancel()
 	const name, tried = "compaction", "read at revision 1"
-	_, err := x.session.client.Get(ctx, x.node.keys.members, clientv3.WithPrefix(), clientv3.WithRev(1))
+	_, err := x.conn.client.Get(ctx, x.seat.keys.members, clientv3.WithPrefix(), clientv3.WithRev(1))
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
 		x.OK(name, tried, "it was compacted away, as it should be")
@@ -150,14 +147,14 @@ func (x *exam) deliver() {
 	if !x.lease() {
 		return
 	}
-	defer x.session.leave(context.WithoutCancel(x.ctx))
+	defer x.conn.leave(context.WithoutCancel(x.ctx))
 	ctx, cancel := x.limit()
 	defer cancel()
 	const name, tried = "delivery", "put a frame with a nonce and watch for it"
-	frame, key := doctor.Probe(x.Examination), x.node.keys.frames+x.Self.Instance
-	watch := x.session.client.Watch(clientv3.WithRequireLeader(ctx), key, clientv3.WithRev(x.revision+1))
+	frame, key := doctor.Probe(x.Examination), x.seat.keys.frames+x.Self.Instance
+	watch := x.conn.client.Watch(clientv3.WithRequireLeader(ctx), key, clientv3.WithRev(x.revision+1))
 	began := time.Now()
-	if err := x.session.put(ctx, key, frame); err != nil {
+	if err := x.conn.put(ctx, key, frame); err != nil {
 		x.failed(name, tried, err)
 		return
 	}
@@ -179,13 +176,13 @@ func (x *exam) deliver() {
 // lease asks for the lease that a node would hang on.
 func (x *exam) lease() bool {
 	const name = "lease"
-	wanted := x.node.params.LeaseTTL
+	wanted := x.seat.params.LeaseTTL
 	tried := fmt.Sprintf("ask for a lease of %v", wanted)
-	if err := x.session.hold(); err != nil {
+	if err := x.conn.hold(); err != nil {
 		x.failed(name, tried, err)
 		return false
 	}
-	granted := x.session.ttl
+	granted := x.conn.ttl
 	if granted > wanted {
 		x.Warn(name, tried, fmt.Sprintf("the server grants %v", granted), "a crash is seen that much later: the server's minimum is one and a half times its election timeout")
 	} else {
@@ -197,7 +194,7 @@ func (x *exam) lease() bool {
 // failed reports an error in the driver's own words.
 func (x *exam) failed(name, tried string, err error) {
 	if !errors.Is(err, driver.ErrConfig) && !errors.Is(err, driver.ErrUnavailable) {
-		err = x.node.params.explain(x.session.endpoint, err)
+		err = x.seat.params.explain(x.conn.endpoint, err)
 	}
 	x.Fail(name, tried, err, doctor.Advice(err, fix(err)))
 }

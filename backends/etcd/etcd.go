@@ -26,10 +26,8 @@
 // returns when etcd has committed; what queues up meanwhile leaves as one frame,
 // so that a burst of 20,000 broadcasts is some 20 writes.
 //
-// A watch begins behind the last revision that the one before had told, so that
-// what was put while a link was lost arrives. Where that was compacted away, or
-// the store is another one, members are read anew, with what was deleted, and
-// the states are exchanged.
+// A watch begins behind the revision at which the members were read. What was put
+// while a link was lost is repaired by an exchange of the states.
 //
 // Frames are at most max_frame; larger payloads go in pieces. A server that
 // takes less says so in the log: raise its --max-request-bytes, or lower
@@ -54,15 +52,15 @@
 // endpoint, so that the lease can be renewed by that one), or when the watch, asked for its progress, is silent for 4 seconds. So a link which is half
 // open shows, and a watch that is dead on a link which is not. Endpoints are tried in turn, each a
 // quarter of a second after the one before, for ever; the first that reads from
-// a quorum is used. The lease goes on, or where it has expired, was revoked, or
-// somebody deleted or changed the node's key, the node tells so, takes a new one and puts
-// its key there again.
+// a quorum is used. The lease goes on. Where it has expired or was revoked, or
+// somebody deleted or changed the node's key, the node says so, is granted the lease
+// again and puts its key there again.
 //
 // After the loss of etcd's leader the new one extends all leases. A restart of
 // etcd takes an election, one to two seconds by default: grace is to be longer.
 //
 // A token that has expired, or was forgotten by a server, is replaced by
-// another login; the link is not lost for it.
+// another login; the link is not lost for it. A link that was lost costs one too.
 //
 // An etcd out of quota (NOSPACE) takes no writes. Members stay, as leases are
 // renewed without one; broadcasts fail, which is counted as publish failures and
@@ -100,10 +98,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/v3/credentials"
 
@@ -114,38 +112,8 @@ import (
 
 func init() { backend.Register("etcd", driver.Backend{Open: Open, Params: Params{}, Examine: examine}) }
 
-const (
-	backoffMin   = 50 * time.Millisecond
-	backoffMax   = 500 * time.Millisecond
-	leaveTimeout = time.Second
-)
-
-// node is the driver. It lives through many sessions: what one has learnt helps
-// the next one to miss nothing.
-type node struct {
-	params Params
-	keys   layout
-	self   driver.Member
-	record []byte // the value of this node's key
-	h      driver.Handler
-	logger *slog.Logger
-	tokens credentials.PerRPCCredentialsBundle
-	roster roster
-	lease  int64 // of the latest session; 0: none yet
-	next   int   // the endpoint to try first
-
-	ctx    context.Context // ends when Close begins
-	cancel context.CancelFunc
-	done   chan struct{} // closed when run has ended
-
-	mu       sync.Mutex
-	session  *session        // nil while there is no link
-	closeCtx context.Context // of Close
-	full     bool            // the server said that it is out of quota
-}
-
 // Open starts a driver; it is registered as backend "etcd".
-func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	p, err := parse(o.Params)
 	if err != nil {
 		return nil, err
@@ -153,175 +121,119 @@ func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Drive
 	if err := params.RequireCluster(o.Cluster); err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
-	record, err := encodeMember(o.Self)
-	if err != nil {
-		return nil, fmt.Errorf("etcd: %w: meta: %w", driver.ErrConfig, err)
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
-	n := &node{
-		params: p, keys: newLayout(p.Prefix, o.Cluster), self: o.Self, record: record, h: h, logger: o.Logger,
-		next: rand.IntN(len(p.Endpoints)), tokens: credentials.NewPerRPCCredentialBundle(), done: make(chan struct{}),
-	}
-	n.roster.init(n)
-	n.ctx, n.cancel = context.WithCancel(context.Background())
-	stop := context.AfterFunc(ctx, n.cancel)
-	s, err := n.connect()
-	if !stop() && err == nil {
-		s.close()
-		err = fmt.Errorf("etcd: %w", ctx.Err())
-	}
+	c, err := newSeat(o, p).connect(ctx)
 	if err != nil {
-		n.cancel()
 		return nil, err
 	}
-	n.attach(s)
-	go n.run(s)
-	return n, nil
+	return c, nil
 }
 
-// attach makes s the session that broadcasts go to, and tells so.
-func (n *node) attach(s *session) {
-	n.mu.Lock()
-	n.session = s
-	n.mu.Unlock()
-	n.roster.tell()
-	n.h.Link(nil)
+// seat is what a node is to etcd, whichever endpoint it uses.
+type seat struct {
+	params Params
+	keys   layout
+	self   driver.Member
+	record []byte // the value of the node's key
+	lease  int64
+	logger *slog.Logger
+	tokens credentials.PerRPCCredentialsBundle
 }
 
-// run serves one session after another until Close.
-func (n *node) run(s *session) {
-	defer close(n.done)
-	for s != nil {
-		began := time.Now()
-		err := s.serve()
-		n.mu.Lock()
-		n.session = nil
-		n.mu.Unlock()
-		if n.ctx.Err() != nil {
-			s.leave(n.leaveContext())
-			s.close()
-			return
-		}
-		s.close()
-		n.h.Link(fmt.Errorf("etcd: the link to %s is lost: %w", s.endpoint, plain(err)))
-		if !errors.Is(err, errLeaseLost) && !errors.Is(err, errKeyLost) {
-			n.passOver(s)
-		}
-		s = n.reconnect(time.Since(began) > time.Second)
+func newSeat(o driver.Options, p Params) *seat {
+	return &seat{
+		params: p, keys: newLayout(p.Prefix, o.Cluster), self: o.Self, record: encodeMember(o.Self), lease: leaseOf(o.Self),
+		logger: o.Logger, tokens: credentials.NewPerRPCCredentialBundle(),
 	}
 }
 
-// reconnect tries for ever, at once the first time where that is allowed. It
-// returns nil when the driver is closed.
-func (n *node) reconnect(atOnce bool) *session {
-	backoff, told := backoffMin, ""
-	for attempt := 0; ; attempt++ {
-		if attempt > 0 || !atOnce {
-			if !n.pause(time.Duration(float64(backoff) * (0.5 + rand.Float64()/2))) {
-				return nil
-			}
-			backoff = min(2*backoff, backoffMax)
-		}
-		s, err := n.connect()
-		if err == nil {
-			n.attach(s)
-			return s
-		}
-		if n.ctx.Err() != nil {
-			return nil
-		}
-		// An error that wraps ErrUnavailable would say that this driver gives up.
-		if text := err.Error(); text != told {
-			told = text
-			n.h.Link(errors.New(text))
-		}
-	}
-}
-
-// pause waits for d. It tells whether the driver is still open.
-func (n *node) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-n.ctx.Done():
-		return false
-	}
-}
+// leaseOf returns the number of a node's lease, which it keeps whenever it is
+// opened again. Instances are random, so the numbers are too.
+func leaseOf(m driver.Member) int64 { return int64(xxhash.Sum64String(m.Instance)>>1 | 1) }
 
 // Caps implements [driver.Driver].
-func (n *node) Caps() driver.Caps {
-	return driver.Caps{MaxFrame: int(n.params.MaxFrame), Membership: true}
+func (c *conn) Caps() driver.Caps {
+	return driver.Caps{MaxFrame: int(c.seat.params.MaxFrame), Linger: linger, Membership: true}
+}
+
+// linger is how far a watch may be behind while it still speaks now and then: the
+// server reads what was put from its store, as slowly as the node takes it.
+const linger = time.Minute
+
+// Serve keeps the lease and hands over what the watch tells, until something
+// fails.
+func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
+	defer context.AfterFunc(ctx, func() { c.cancel(context.Canceled) })()
+	h.Members(c.roster.all())
+	h.Link(nil)
+	var loops sync.WaitGroup
+	for _, loop := range []func(driver.Handler) error{c.receiveEvents, c.receiveRenewals, c.beat} {
+		loops.Go(func() {
+			if err := loop(h); err != nil {
+				c.cancel(err)
+			}
+		})
+	}
+	loops.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	c.lost.Store(true)
+	return fmt.Errorf("etcd: %w: the link to %s is lost: %w", driver.ErrUnavailable, c.endpoint, plain(context.Cause(c.ctx)))
 }
 
 // Broadcast implements [driver.Driver]. The frame takes the place of the one
 // before: watchers see each version of a key.
-func (n *node) Broadcast(ctx context.Context, frame []byte) error {
-	n.mu.Lock()
-	s := n.session
-	n.mu.Unlock()
+func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
+	p := &c.seat.params
 	switch {
-	case n.ctx.Err() != nil:
+	case c.ctx.Err() != nil:
 		return fmt.Errorf("etcd: %w", driver.ErrClosed)
-	case len(frame) > int(n.params.MaxFrame):
-		return fmt.Errorf("etcd: %w: a frame of %d bytes; max_frame is %v", driver.ErrTooLarge, len(frame), n.params.MaxFrame)
-	case s == nil:
-		return fmt.Errorf("etcd: %w: there is no link", driver.ErrUnavailable)
+	case len(frame) > int(p.MaxFrame):
+		return fmt.Errorf("etcd: %w: a frame of %d bytes; max_frame is %v", driver.ErrTooLarge, len(frame), p.MaxFrame)
 	}
-	err := s.put(ctx, n.keys.frames+n.self.Instance, frame)
-	n.noteSpace(err)
+	err := c.put(ctx, c.seat.keys.frames+c.seat.self.Instance, frame)
+	c.noteSpace(err)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("etcd: %s: %w", s.endpoint, ctx.Err())
+		return fmt.Errorf("etcd: %s: %w", c.endpoint, ctx.Err())
 	case errors.Is(err, rpctypes.ErrRequestTooLarge):
 		return fmt.Errorf("etcd: %w: a frame of %d bytes; the server takes less: raise its --max-request-bytes, or lower max_frame, now %v",
-			driver.ErrTooLarge, len(frame), n.params.MaxFrame)
+			driver.ErrTooLarge, len(frame), p.MaxFrame)
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
-		s.cancel(errLeaseLost)
+		c.cancel(errLeaseLost)
 	}
-	return n.params.explain(s.endpoint, err)
+	return p.explain(c.endpoint, err)
 }
 
 // noteSpace logs when the server runs out of quota, and when it takes writes
 // again. Members keep their leases meanwhile, so the link is not lost.
-func (n *node) noteSpace(err error) {
+func (c *conn) noteSpace(err error) {
 	full := errors.Is(err, rpctypes.ErrNoSpace)
 	if err != nil && !full {
 		return
 	}
-	n.mu.Lock()
-	changed := n.full != full
-	n.full = full
-	n.mu.Unlock()
-	switch {
+	switch changed := c.full.Swap(full) != full; {
 	case changed && full:
-		n.logger.Error(noSpaceHint)
+		c.seat.logger.Error(noSpaceHint)
 	case changed:
-		n.logger.Info("the server has room again and takes writes")
+		c.seat.logger.Info("the server has room again and takes writes")
 	}
 }
 
-// Close implements [driver.Driver].
-func (n *node) Close(ctx context.Context) error {
-	n.mu.Lock()
-	if n.closeCtx == nil {
-		n.closeCtx = ctx
+// Close implements [driver.Driver]. Where the link is lost the lease stays, for
+// the node comes back.
+func (c *conn) Close(ctx context.Context) error {
+	c.cancel(context.Canceled)
+	if !c.lost.Load() {
+		c.leave(ctx)
 	}
-	n.mu.Unlock()
-	n.cancel()
-	<-n.done
+	c.close()
 	return nil
 }
 
-func (n *node) leaveContext() context.Context {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.closeCtx
-}
-
-var _ driver.Driver = (*node)(nil)
+var _ driver.Driver = (*conn)(nil)

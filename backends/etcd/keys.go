@@ -37,8 +37,12 @@ type record struct {
 	Meta     map[string]string `json:"meta,omitempty"`
 }
 
-func encodeMember(m driver.Member) ([]byte, error) {
-	return json.Marshal(record{m.Name, m.Instance, m.Addr, m.Meta})
+func encodeMember(m driver.Member) []byte {
+	b, err := json.Marshal(record{m.Name, m.Instance, m.Addr, m.Meta})
+	if err != nil {
+		panic(err) // there is nothing in it that cannot be encoded
+	}
+	return b
 }
 
 const maxName = 1024 // bytes, of a member's name

@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,13 +9,14 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
 // stream is a watch on all keys of the cluster.
 type stream struct {
 	etcdserverpb.Watch_WatchClient
-	stop context.CancelFunc
-	mu   sync.Mutex // of Send
+	mu sync.Mutex // of Send
 }
 
 func (w *stream) send(r *etcdserverpb.WatchRequest) error {
@@ -25,32 +25,26 @@ func (w *stream) send(r *etcdserverpb.WatchRequest) error {
 	return w.Send(r)
 }
 
-// startWatch begins to watch where the roster ends, and returns once the server
-// has begun too. It takes the place of an earlier watch: on a stream of which one
-// watch was canceled the server tells no progress any more.
-func (s *session) startWatch() error {
-	ctx, stop := context.WithCancel(s.ctx)
-	client, err := etcdserverpb.NewWatchClient(s.client.ActiveConnection()).Watch(ctx)
+// startWatch begins to watch behind what was read, and returns once the server
+// has begun too.
+func (c *conn) startWatch() error {
+	client, err := etcdserverpb.NewWatchClient(c.client.ActiveConnection()).Watch(c.ctx)
 	if err != nil {
-		stop()
 		return err
 	}
-	w := &stream{Watch_WatchClient: client, stop: stop}
-	if old := s.watch.Swap(w); old != nil {
-		old.stop()
-	}
-	keys := s.node.keys
-	_ = w.send(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{
+	c.watch = &stream{Watch_WatchClient: client}
+	keys := c.seat.keys
+	_ = c.watch.send(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{
 		CreateRequest: &etcdserverpb.WatchCreateRequest{
-			Key: []byte(keys.root), RangeEnd: end(keys.root), StartRevision: s.node.roster.from(), Fragment: true,
+			Key: []byte(keys.root), RangeEnd: end(keys.root), StartRevision: c.roster.revision + 1, Fragment: true,
 		},
 	}}) // Recv tells why it failed
 	for {
-		r, err := w.Recv()
+		r, err := c.watch.Recv()
 		switch {
 		case err != nil:
 			return err
-		case r.Canceled && r.CompactRevision == 0:
+		case r.Canceled:
 			return canceled(r)
 		case r.Created:
 			return nil
@@ -59,78 +53,62 @@ func (s *session) startWatch() error {
 }
 
 func canceled(r *etcdserverpb.WatchResponse) error {
-	return rpctypes.Error(errors.New(r.CancelReason))
+	if r.CompactRevision != 0 {
+		return fmt.Errorf("the server has compacted what this node had not been told yet, at revision %d", r.CompactRevision)
+	}
+	return fmt.Errorf("the server ended the watch: %w", rpctypes.Error(errors.New(r.CancelReason)))
 }
 
 // receiveEvents takes in what the watch tells.
-func (s *session) receiveEvents() error {
-	n := s.node
+func (c *conn) receiveEvents(h driver.Handler) error {
+	for _, key := range c.roster.strangers {
+		reject(key, h)
+	}
 	for {
-		r, err := s.watch.Load().Recv()
-		if err != nil {
-			return err
-		}
-		s.mark(&s.watched)
-		s.spoken.Store(true)
+		r, err := c.watch.Recv()
 		switch {
-		case r.CompactRevision != 0:
-			if err := s.catchUp(r.CompactRevision); err != nil {
-				return err
-			}
+		case err != nil:
+			return err
 		case r.Canceled:
-			return fmt.Errorf("the server ended the watch: %w", canceled(r))
-		default:
-			if err := s.take(r.Events); err != nil {
-				return err
-			}
-			if last := len(r.Events) - 1; last >= 0 && !r.Fragment {
-				n.roster.sawUpTo(r.Events[last].Kv.ModRevision)
-			}
+			return canceled(r)
 		}
-	}
-}
-
-// catchUp reads what is there, since what happened before was compacted away
-// while this node was off, and watches from there. Frames were missed.
-func (s *session) catchUp(compacted int64) error {
-	n := s.node
-	n.logger.Info("the server has compacted what this node had missed; members are read anew", "compact_revision", compacted)
-	n.roster.restart()
-	for _, step := range []func() error{s.read, s.register, s.startWatch} {
-		if err := step(); err != nil {
+		c.mark(&c.watched)
+		if err := c.take(r.Events, h); err != nil {
 			return err
 		}
 	}
-	n.roster.tell()
-	n.h.Link(nil)
-	return nil
 }
 
 // take hands frames and changes of members on, in their order.
-func (s *session) take(events []*mvccpb.Event) error {
-	n := s.node
+func (c *conn) take(events []*mvccpb.Event, h driver.Handler) error {
+	keys := c.seat.keys
 	changed := false
 	for _, ev := range events {
 		key := string(ev.Kv.Key)
 		switch {
-		case strings.HasPrefix(key, n.keys.members):
-			c, err := n.roster.change(ev)
-			changed = changed || c
+		case strings.HasPrefix(key, keys.members):
+			is, err := c.roster.change(ev)
+			changed = changed || is
 			switch {
 			case errors.Is(err, errNoMember):
-				n.roster.stranger(key)
+				reject(key, h)
 			case err != nil:
 				return err
 			}
 		case ev.Type == mvccpb.Event_DELETE:
-		case !strings.HasPrefix(key, n.keys.frames):
-			n.roster.stranger(key)
-		case key != n.keys.frames+n.self.Instance:
-			n.h.Frame(ev.Kv.Value)
+		case !strings.HasPrefix(key, keys.frames):
+			reject(key, h)
+		case key != keys.frames+c.seat.self.Instance:
+			h.Frame(ev.Kv.Value)
 		}
 	}
 	if changed {
-		n.roster.tell()
+		h.Members(c.roster.all())
 	}
 	return nil
+}
+
+// reject counts a key that is none of ours. It is left alone.
+func reject(key string, h driver.Handler) {
+	h.Reject(driver.Malformed, fmt.Errorf("the key %q is none of ours", key))
 }

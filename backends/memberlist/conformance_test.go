@@ -55,8 +55,8 @@ func (l *lab) nodesOf(cluster string) []netip.Addr {
 
 // open opens n where Cut reaches it, and keeps the service up to date.
 func (l *lab) open(n conformance.Node) driver.OpenFunc {
-	return func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-		d, err := open(ctx, o, h, hooks{
+	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+		d, err := open(ctx, o, hooks{
 			wrap: l.at(l.endpoint(n)),
 			resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 				if addrs := l.nodesOf(n.Cluster); len(addrs) > 0 {
@@ -112,7 +112,7 @@ func TestConformance(t *testing.T) {
 	secret := base64.StdEncoding.EncodeToString([]byte(conformance.Secret))
 	conformance.Run(t, conformance.Harness{
 		Backend: "memberlist",
-		Open:    func(_ testing.TB, n conformance.Node) driver.OpenFunc { return l.open(n) },
+		Driver:  func(_ testing.TB, n conformance.Node) driver.OpenFunc { return l.open(n) },
 		Params: func(_ testing.TB, n conformance.Node) map[string]string {
 			return map[string]string{
 				"listen_address": l.endpoint(n), "peers": "service.test:9094", "peers_resolve_interval": "500ms",

@@ -108,7 +108,7 @@ func (c *courier) end() bool {
 }
 
 func (c *courier) send(b []byte) error {
-	if err := c.sender.stream(&c.peer.node, b); err != nil {
+	if err := c.sender.mesh.stream(c.peer, b); err != nil {
 		return fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, err)
 	}
 	return nil

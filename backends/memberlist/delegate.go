@@ -1,6 +1,7 @@
 package memberlist
 
 import (
+	"log/slog"
 	"time"
 
 	ml "github.com/hashicorp/memberlist"
@@ -11,8 +12,11 @@ import (
 // delegate is what memberlist calls. Most of it runs under memberlist's lock on
 // its nodes, so none of it blocks or calls back.
 type delegate struct {
-	*node
-	meta []byte
+	meta   []byte
+	gate   *gate
+	logger *slog.Logger
+	roster *roster
+	sender *sender
 }
 
 // maxState is below what memberlist takes as a state, 20 MiB, which with
@@ -44,7 +48,7 @@ func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
 // Later on the portable layer exchanges states, when they differ; only
 // Alertmanagers depend on this.
 func (d *delegate) LocalState(join bool) []byte {
-	if !join && !d.roster.hasForeign() {
+	if _, foreign := d.roster.kinds(); !join && len(foreign) == 0 {
 		return nil
 	}
 	var state []byte

@@ -79,16 +79,21 @@ func TestForeignMemberGetsUpdatesOneByOne(t *testing.T) {
 		}
 		return nil
 	})
-	enc := wire.NewEncoder("c", a.options.Self.Instance)
+	enc := wire.NewEncoder("c", a.self.Instance)
 	batch := enc.AppendBatch(nil)
 	sizes := []int{10, 600, 5000, 1 << 20}
 	for i, size := range sizes {
 		batch, _ = enc.AppendUpdate(batch, "sil", bytes.Repeat([]byte{byte('0' + i)}, size), uint64(i+1), 0)
 	}
 	var parts [][]byte
-	wire.Updates(batch, func(p []byte) bool { parts = append(parts, bytes.Clone(p)); return true })
+	for _, p := range wire.Updates(batch) {
+		parts = append(parts, bytes.Clone(p))
+	}
 	if len(parts) != len(sizes) {
 		t.Fatalf("%d parts", len(parts))
+	}
+	if heard, err := a.Caps().Updates(t.Context(), wire.Updates(batch)); heard || err != nil {
+		t.Fatalf("heard by nodes of ours: %v, %v", heard, err)
 	}
 	if err := a.Broadcast(t.Context(), batch); err != nil {
 		t.Fatal(err)
@@ -201,7 +206,7 @@ func TestFlood(t *testing.T) {
 	testkit.Eventually(t, 10*time.Second, func() error {
 		for _, n := range nodes[1:] {
 			if have := count(n); have < writers*each-int(failed.Load()) {
-				return fmt.Errorf("%s has %d of %d frames", n.options.Self.Name, have, writers*each)
+				return fmt.Errorf("%s has %d of %d frames", n.self.Name, have, writers*each)
 			}
 		}
 		return nil

@@ -151,7 +151,7 @@ func TestIPv6(t *testing.T) {
 
 func TestNameInPeers(t *testing.T) {
 	a := start(t, spec{name: "a", cluster: "c", listen: "127.0.0.1:0"})
-	b := start(t, spec{name: "b", cluster: "c", listen: "127.0.0.1:0", params: map[string]string{"peers": fmt.Sprintf("localhost:%d", a.listen.Port())}})
+	b := start(t, spec{name: "b", cluster: "c", listen: "127.0.0.1:0", params: map[string]string{"peers": fmt.Sprintf("localhost:%d", a.mesh.settings.listen.Port())}})
 	agree(t, a, b)
 }
 

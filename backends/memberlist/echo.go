@@ -15,7 +15,7 @@ func (s *sender) echo(addr string) {
 	if _, err := netip.ParseAddrPort(addr); err != nil || !s.packets.Allow() {
 		return
 	}
-	if err := s.list.SendToAddress(ml.Address{Addr: addr}, controlMessage(controlEcho, addr)); err != nil {
+	if err := s.mesh.list.SendToAddress(ml.Address{Addr: addr}, controlMessage(controlEcho, addr)); err != nil {
 		s.logger.Debug("a packet was asked for and not sent", "to", addr, "err", err)
 	}
 }

@@ -6,33 +6,36 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// gate lets calls through to the Handler until it is closed. memberlist has
+// gate lets calls through to the Handler while the driver serves. memberlist has
 // goroutines that outlive its Shutdown.
 type gate struct {
-	handler driver.Handler
-
-	mu     sync.Mutex
-	closed bool
-	calls  sync.WaitGroup
+	mu      sync.Mutex
+	handler driver.Handler // nil while the gate is closed
+	calls   sync.WaitGroup
 }
 
-// do calls f unless the gate is closed.
+// do calls f if the gate is open.
 func (g *gate) do(f func(driver.Handler)) {
 	g.mu.Lock()
-	if g.closed {
+	h := g.handler
+	if h == nil {
 		g.mu.Unlock()
 		return
 	}
 	g.calls.Add(1)
 	g.mu.Unlock()
 	defer g.calls.Done()
-	f(g.handler)
+	f(h)
+}
+
+func (g *gate) open(h driver.Handler) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.handler = h
 }
 
 // close waits for the calls under way. No call begins after it has returned.
 func (g *gate) close() {
-	g.mu.Lock()
-	g.closed = true
-	g.mu.Unlock()
+	g.open(nil)
 	g.calls.Wait()
 }

@@ -74,6 +74,10 @@ func (r *recorder) Frame(b []byte) {
 	r.note(func() { r.frames = append(r.frames, bytes.Clone(b)) })
 }
 
+func (r *recorder) Reject(why driver.Reason, err error) {
+	r.note(func() { r.log = append(r.log, fmt.Sprintf("reject %s: %v", why, err)) })
+}
+
 func (r *recorder) Link(err error) {
 	r.note(func() {
 		text := "ok"
@@ -157,9 +161,12 @@ func (r *recorder) got(frame []byte) (n int) {
 // testNode is an open driver and what it told.
 type testNode struct {
 	*recorder
-	*node
-	addr string
-	logs *testkit.Log
+	*conn
+	addr    string
+	logs    *testkit.Log
+	end     context.CancelFunc // of Serve
+	served  chan struct{}
+	closing sync.Once
 }
 
 // spec is a node to open.
@@ -190,11 +197,19 @@ func tryStart(t testing.TB, s spec) (*testNode, error) {
 	d, err := open(t.Context(), driver.Options{
 		Cluster: s.cluster, Self: driver.Member{Name: s.name, Instance: s.instance, Meta: s.meta}, Params: params,
 		MaxBytes: maxFrame, Logger: slog.New(slog.NewTextHandler(n.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}, n.recorder, s.hooks)
+	}, s.hooks)
 	if err != nil {
 		return nil, err
 	}
-	n.node = d.(*node)
+	n.conn = d.(*conn)
+	ctx, end := context.WithCancel(context.Background())
+	n.end, n.served = end, make(chan struct{})
+	go func() {
+		defer close(n.served)
+		if err := d.Serve(ctx, n.recorder); err != nil && ctx.Err() != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	}()
 	t.Cleanup(func() {
 		n.stop(t)
 		if t.Failed() {
@@ -217,6 +232,8 @@ func (n *testNode) stop(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	n.end()
+	<-n.served
 	if err := n.Close(ctx); err != nil {
 		t.Errorf("close: %v", err)
 	}
@@ -225,16 +242,15 @@ func (n *testNode) stop(t testing.TB) {
 // crash ends n as the end of its process would: sockets close, nothing is said.
 func (n *testNode) crash() {
 	n.closing.Do(func() {
-		defer close(n.closed)
-		n.cancel()
-		_ = n.list.Shutdown() // sockets only
-		n.sender.mu.Lock()
-		n.sender.stopped = true
-		n.sender.mu.Unlock()
-		close(n.sender.stop)
-		n.wg.Wait()
-		n.gate.close()
+		n.cancel(nil)
+		_ = n.shutDown() // sockets only
 	})
+}
+
+// Close may be called after a crash, and again.
+func (n *testNode) Close(ctx context.Context) (err error) {
+	n.closing.Do(func() { err = n.conn.Close(ctx) })
+	return err
 }
 
 // startAll opens nodes one after the other, each with all as peers, and waits
@@ -264,13 +280,13 @@ func agree(t testing.TB, nodes ...*testNode) {
 	t.Helper()
 	want := make([]string, len(nodes))
 	for i, n := range nodes {
-		want[i] = n.options.Self.Name
+		want[i] = n.self.Name
 	}
 	slices.Sort(want)
 	testkit.Eventually(t, 10*time.Second, func() error {
 		for _, n := range nodes {
 			if got := n.view(); got != strings.Join(want, " ") || n.lastLink() != "ok" {
-				return fmt.Errorf("%s lists %q with link %q, want %q", n.options.Self.Name, got, n.lastLink(), want)
+				return fmt.Errorf("%s lists %q with link %q, want %q", n.self.Name, got, n.lastLink(), want)
 			}
 		}
 		return nil

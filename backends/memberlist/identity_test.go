@@ -84,7 +84,7 @@ func TestMetaRoundTrip(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m := b.views[len(b.views)-1][0]
-	if m.Instance != a.options.Self.Instance || m.Addr != a.addr || !maps.Equal(m.Meta, a.options.Self.Meta) {
-		t.Errorf("b lists %+v, want %+v", m, a.options.Self)
+	if m.Instance != a.self.Instance || m.Addr != a.addr || !maps.Equal(m.Meta, a.self.Meta) {
+		t.Errorf("b lists %+v, want %+v", m, a.self)
 	}
 }

@@ -94,6 +94,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -122,8 +123,8 @@ const (
 )
 
 // Open starts a driver; it is registered as backend "memberlist".
-func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-	return open(ctx, o, h, hooks{})
+func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
+	return open(ctx, o, hooks{})
 }
 
 // hooks are for tests.
@@ -132,28 +133,23 @@ type hooks struct {
 	resolve resolver
 }
 
-// node is the driver.
-type node struct {
-	settings
-	options driver.Options
-	logger  *slog.Logger
-	gate    *gate
-	list    *ml.Memberlist
-	trans   *transport
-	outer   ml.NodeAwareTransport // trans, or what a test has put around it
-	roster  *roster
-	seeds   *seeds
-	sender  *sender
+// conn is the driver.
+type conn struct {
+	mesh   mesh
+	self   driver.Member
+	logger *slog.Logger
+	gate   gate
+	trans  *transport // below what a test may have put around it
+	roster *roster
+	seeds  *seeds
+	sender *sender
 
-	ctx    context.Context // ends when Close begins
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-
-	closing sync.Once
-	closed  chan struct{}
+	ctx    context.Context // ends with Serve; its cause is why, where the link is lost
+	cancel context.CancelCauseFunc
+	loops  sync.WaitGroup
 }
 
-func open(ctx context.Context, o driver.Options, h driver.Handler, hooks hooks) (driver.Driver, error) {
+func open(ctx context.Context, o driver.Options, hooks hooks) (driver.Driver, error) {
 	if hooks.resolve == nil {
 		hooks.resolve = systemResolver
 	}
@@ -176,77 +172,103 @@ func open(ctx context.Context, o driver.Options, h driver.Handler, hooks hooks) 
 	if t.advertise, err = advertised(ctx, s.AdvertiseAddress, s.listen, hooks.resolve, o.Logger); err != nil {
 		return nil, errors.Join(err, t.Shutdown())
 	}
-	n := &node{settings: s, options: o, logger: o.Logger, trans: t, gate: &gate{handler: h}, closed: make(chan struct{})}
-	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.roster = newRoster(n)
-	n.seeds = newSeeds(n, hooks.resolve)
-	n.sender = newSender(n)
-	t.refused = n.roster.refused
-	d := &delegate{node: n, meta: meta}
+	c := &conn{mesh: mesh{settings: s, transport: t}, self: o.Self, logger: o.Logger, trans: t}
+	if hooks.wrap != nil {
+		c.mesh.transport = hooks.wrap(t)
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.roster = newRoster(c)
+	c.seeds = newSeeds(c, hooks.resolve)
+	c.sender = newSender(c)
+	c.roster.seeds, c.roster.hint = c.seeds, c.sender.hint
+	t.refused = c.roster.refused
+	d := &delegate{meta: meta, gate: &c.gate, logger: o.Logger, roster: c.roster, sender: c.sender}
 	if s.keys == nil {
 		t.receiver = &receiver{opening(s.Label), s.TCPTimeout, t.strangers, d.NotifyMsg}
 	}
-	n.outer = t
-	if hooks.wrap != nil {
-		n.outer = hooks.wrap(t)
-	}
-	if n.list, err = ml.Create(n.config(d)); err != nil {
-		n.cancel()
+	if c.mesh.list, err = ml.Create(c.config(d)); err != nil {
+		c.cancel(nil)
 		return nil, errors.Join(fmt.Errorf("memberlist: %w: %w", driver.ErrConfig, err), t.Shutdown())
 	}
-	t.start()
-	n.wg.Go(n.roster.run)
-	n.wg.Go(n.seeds.run)
-	return n, nil
+	return c, nil
 }
 
-func (n *node) config(d *delegate) *ml.Config {
-	c := ml.DefaultLANConfig()
-	c.Name = nodeName(n.options.Self)
-	c.Transport = n.outer
-	c.BindAddr, c.BindPort = n.listen.Addr().String(), int(n.listen.Port())
-	c.AdvertiseAddr, c.AdvertisePort = n.trans.advertise.Addr().String(), int(n.trans.advertise.Port())
-	c.Label = n.Label
-	c.Keyring = n.keys
-	c.GossipVerifyIncoming, c.GossipVerifyOutgoing = n.EncryptionVerifyIncoming, n.EncryptionVerifyOutgoing
-	c.GossipInterval = n.GossipInterval
-	c.ProbeInterval, c.ProbeTimeout = n.ProbeInterval, n.ProbeTimeout
-	c.PushPullInterval = n.PushPullInterval
-	c.TCPTimeout = n.TCPTimeout
-	c.SuspicionMult, c.AwarenessMaxMultiplier = suspicionMult, awarenessMax
-	c.RetransmitMult = retransmitMult
-	c.DeadNodeReclaimTime = reclaimAfter
-	c.HandoffQueueDepth = handoffQueue
-	c.UDPBufferSize = maxPacket
-	c.EnableCompression = false // slow, and both ends understand what is not compressed
-	c.Delegate, c.Events, c.Conflict, c.Ping = d, d, d, d
-	c.Logger = n.trans.strangers
-	return c
+func (c *conn) config(d *delegate) *ml.Config {
+	config := ml.DefaultLANConfig()
+	config.Name = nodeName(c.self)
+	config.Transport = c.mesh.transport
+	config.BindAddr, config.BindPort = c.mesh.settings.listen.Addr().String(), int(c.mesh.settings.listen.Port())
+	config.AdvertiseAddr, config.AdvertisePort = c.trans.advertise.Addr().String(), int(c.trans.advertise.Port())
+	config.Label = c.mesh.settings.Label
+	config.Keyring = c.mesh.settings.keys
+	config.GossipVerifyIncoming, config.GossipVerifyOutgoing = c.mesh.settings.EncryptionVerifyIncoming, c.mesh.settings.EncryptionVerifyOutgoing
+	config.GossipInterval = c.mesh.settings.GossipInterval
+	config.ProbeInterval, config.ProbeTimeout = c.mesh.settings.ProbeInterval, c.mesh.settings.ProbeTimeout
+	config.PushPullInterval = c.mesh.settings.PushPullInterval
+	config.TCPTimeout = c.mesh.settings.TCPTimeout
+	config.SuspicionMult, config.AwarenessMaxMultiplier = suspicionMult, awarenessMax
+	config.RetransmitMult = retransmitMult
+	config.DeadNodeReclaimTime = reclaimAfter
+	config.HandoffQueueDepth = handoffQueue
+	config.UDPBufferSize = maxPacket
+	config.EnableCompression = false // slow, and both ends understand what is not compressed
+	config.Delegate, config.Events, config.Conflict, config.Ping = d, d, d, d
+	config.Logger = c.trans.strangers
+	return config
 }
 
 // Caps implements [driver.Driver].
-func (n *node) Caps() driver.Caps {
-	return driver.Caps{MaxFrame: maxFrame, Membership: true, Exchange: true, Send: n.send}
+func (c *conn) Caps() driver.Caps {
+	return driver.Caps{MaxFrame: maxFrame, Linger: c.linger(), Membership: true, Exchange: true, Send: c.send, Updates: c.updates}
+}
+
+// linger is how long a stream may take, and how long a frame is repeated: four
+// times the logarithm of the number of members, in gossip intervals. Under a flood
+// repeats wait for longer, but they end with their sender.
+func (c *conn) linger() time.Duration {
+	return c.mesh.settings.TCPTimeout + 5*retransmitMult*c.mesh.settings.GossipInterval
+}
+
+// Serve implements [driver.Driver].
+func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
+	c.gate.open(h)
+	defer c.gate.close()
+	defer context.AfterFunc(ctx, func() { c.cancel(nil) })()
+	c.trans.start()
+	c.loops.Go(c.roster.run)
+	c.loops.Go(c.seeds.run)
+	<-c.ctx.Done()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(c.ctx)
 }
 
 // Broadcast implements [driver.Driver].
-func (n *node) Broadcast(ctx context.Context, frame []byte) error {
-	if err := n.usable(frame); err != nil {
+func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
+	if err := c.usable(frame); err != nil {
 		return err
 	}
-	return n.sender.broadcast(ctx, frame)
+	return c.sender.broadcast(ctx, frame)
 }
 
-func (n *node) send(ctx context.Context, to driver.Member, frame []byte) error {
-	if err := n.usable(frame); err != nil {
+func (c *conn) send(ctx context.Context, to driver.Member, frame []byte) error {
+	if err := c.usable(frame); err != nil {
 		return err
 	}
-	return n.sender.send(ctx, to, frame)
+	return c.sender.send(ctx, to, frame)
 }
 
-func (n *node) usable(frame []byte) error {
+func (c *conn) updates(_ context.Context, updates iter.Seq2[string, []byte]) (heard bool, err error) {
+	if err := c.usable(nil); err != nil {
+		return false, err
+	}
+	return false, c.sender.updates(updates)
+}
+
+func (c *conn) usable(frame []byte) error {
 	switch {
-	case n.ctx.Err() != nil:
+	case c.ctx.Err() != nil:
 		return fmt.Errorf("memberlist: %w", driver.ErrClosed)
 	case len(frame) > maxFrame:
 		return fmt.Errorf("memberlist: %w: a frame of %d bytes; at most %d are sent", driver.ErrTooLarge, len(frame), maxFrame)
@@ -261,29 +283,26 @@ const leaveTimeout = time.Second
 // Close implements [driver.Driver]. A probe of memberlist that waits for its
 // answer ends by itself, awarenessMax probe intervals later at most; its sockets
 // are closed, and it calls nobody.
-func (n *node) Close(ctx context.Context) error {
-	n.closing.Do(func() {
-		defer close(n.closed)
-		n.cancel()
-		n.sender.goodbye(ctx)
-		left := leaveTimeout
-		if deadline, ok := ctx.Deadline(); ok {
-			left = min(left, time.Until(deadline))
-		}
-		if err := n.list.Leave(max(left, time.Millisecond)); err != nil {
-			n.logger.Debug("the news of leaving may have reached nobody", "err", err)
-		}
-		if err := n.list.Shutdown(); err != nil {
-			n.logger.Warn("shutting down", "err", err)
-		}
-		n.wg.Wait()
-		n.gate.close()
-	})
-	<-n.closed
-	return nil
+func (c *conn) Close(ctx context.Context) error {
+	c.cancel(nil)
+	c.sender.goodbye(ctx)
+	left := leaveTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		left = min(left, time.Until(deadline))
+	}
+	if err := c.mesh.list.Leave(max(left, time.Millisecond)); err != nil {
+		c.logger.Debug("the news of leaving may have reached nobody", "err", err)
+	}
+	return c.shutDown()
 }
 
-// changed has the roster look at everything again.
-func (n *node) changed() { n.roster.signal() }
+// shutDown closes all sockets and waits for what uses them.
+func (c *conn) shutDown() error {
+	c.sender.end()
+	err := c.mesh.list.Shutdown()
+	c.loops.Wait()
+	c.sender.wg.Wait()
+	return err
+}
 
-var _ driver.Driver = (*node)(nil)
+var _ driver.Driver = (*conn)(nil)

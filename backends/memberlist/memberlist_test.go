@@ -24,7 +24,7 @@ func TestBroadcastReachesAll(t *testing.T) {
 		testkit.Eventually(t, 10*time.Second, func() error {
 			for _, n := range nodes[1:] {
 				if n.got(frame) == 0 {
-					return fmt.Errorf("%s has no frame of %d bytes", n.options.Self.Name, size)
+					return fmt.Errorf("%s has no frame of %d bytes", n.self.Name, size)
 				}
 			}
 			return nil
@@ -41,7 +41,7 @@ func TestBroadcastReachesAll(t *testing.T) {
 func TestSendReachesOne(t *testing.T) {
 	nodes := startAll(t, spec{cluster: "c"}, "a", "b", "c")
 	frame := []byte("\x0afor b")
-	if err := nodes[0].Caps().Send(t.Context(), nodes[1].options.Self, frame); err != nil {
+	if err := nodes[0].Caps().Send(t.Context(), nodes[1].self, frame); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, 5*time.Second, func() error {
@@ -67,7 +67,7 @@ func TestFullStateOnJoin(t *testing.T) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			if !slices.ContainsFunc(n.states, func(s []byte) bool { return string(s) == want }) {
-				return fmt.Errorf("%s was not given the state %q", n.options.Self.Name, want)
+				return fmt.Errorf("%s was not given the state %q", n.self.Name, want)
 			}
 			return nil
 		})
@@ -98,7 +98,7 @@ func TestLeaveIsPromptAndNoFailure(t *testing.T) {
 	<-done
 	for _, n := range nodes[:2] {
 		if !slices.Equal(n.recorder.left, []string{"c"}) {
-			t.Errorf("%s: left: %v, want c", n.options.Self.Name, n.recorder.left)
+			t.Errorf("%s: left: %v, want c", n.self.Name, n.recorder.left)
 		}
 	}
 	// A peer that left is not missed.
@@ -122,7 +122,7 @@ func TestCrashIsSeen(t *testing.T) {
 			t.Logf("%d nodes: a crash was seen by all after %v", size, time.Since(began).Round(time.Millisecond))
 			for _, n := range nodes[:size-1] {
 				if len(n.recorder.left) > 0 {
-					t.Errorf("%s took a crash for a leave", n.options.Self.Name)
+					t.Errorf("%s took a crash for a leave", n.self.Name)
 				}
 			}
 		})

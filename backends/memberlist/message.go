@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
-	ml "github.com/hashicorp/memberlist"
 )
 
 // Messages are framed as memberlist frames them, but past memberlist: by streams
@@ -99,20 +98,6 @@ const (
 
 // messageHeader is memberlist's.
 type messageHeader struct{ UserMsgLen int }
-
-// stream sends one message by a stream of its own.
-func (n *node) stream(to *ml.Node, b []byte) error {
-	if n.keys != nil {
-		return n.list.SendReliable(to, b)
-	}
-	conn, err := n.outer.DialAddressTimeout(to.FullAddress(), n.TCPTimeout)
-	if err != nil {
-		return err
-	}
-	err = writeMessage(conn, n.Label, b)
-	_ = conn.Close() // what was not written is known
-	return err
-}
 
 func writeMessage(conn net.Conn, label string, b []byte) error {
 	head := bytes.NewBuffer(append(opening(label), make([]byte, 0, 64)...))

@@ -57,7 +57,7 @@ func TestMessagesKeepTheirBytes(t *testing.T) {
 				for from := range nodes {
 					for i := range each {
 						if from != to && n.got(frame(from, i)) != 1 {
-							return fmt.Errorf("%s has frame %d of %s %d times", n.options.Self.Name, i, nodes[from].options.Self.Name, n.got(frame(from, i)))
+							return fmt.Errorf("%s has frame %d of %s %d times", n.self.Name, i, nodes[from].self.Name, n.got(frame(from, i)))
 						}
 					}
 				}

@@ -102,8 +102,7 @@ func (v *sight) look(ctx context.Context, s settings, o driver.Options) error {
 	if t.advertise, err = advertised(ctx, s.AdvertiseAddress, s.listen, systemResolver, o.Logger); err != nil {
 		return errors.Join(err, t.Shutdown())
 	}
-	n := &node{settings: s, options: o, logger: o.Logger, trans: t, outer: t}
-	c := n.config(nil)
+	c := (&conn{mesh: mesh{settings: s, transport: t}, self: o.Self, trans: t}).config(nil)
 	echoes := make(listener, 1)
 	c.Delegate, c.Events, c.Conflict, c.Ping = echoes, nil, nil, nil
 	c.GossipNodes, c.PushPullInterval, c.ProbeInterval = 0, 0, time.Hour

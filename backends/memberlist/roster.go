@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	ml "github.com/hashicorp/memberlist"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
@@ -28,9 +26,14 @@ import (
 //
 // memberlist's callbacks only take notes; run does the rest.
 type roster struct {
-	*node
-	self string
-	wake chan struct{}
+	self   string // the name of this node
+	mesh   *mesh
+	seeds  *seeds
+	hint   func([]byte) // tells our own kind
+	gate   *gate
+	logger *slog.Logger
+	ctx    context.Context // of run
+	wake   chan struct{}
 
 	mu       sync.Mutex
 	alive    map[string]*peer // whom memberlist holds for alive, this node included
@@ -40,7 +43,8 @@ type roster struct {
 	refusals map[string]bool  // addresses that refused once; true where another node says so
 	failed   map[string]*peer // whom to bring back, by name, and by name and place where it moved
 	others   []*peer          // alive, not gone, not refusing; replaced, never modified
-	foreign  bool             // whether others has an Alertmanager
+	ours     []*peer          // of others; likewise
+	foreign  []*peer          // the Alertmanagers among others; likewise
 	changes  chan struct{}    // closed when others is replaced
 
 	// What follows belongs to run.
@@ -63,9 +67,10 @@ const (
 	findTimeout   = 100 * time.Millisecond
 )
 
-func newRoster(n *node) *roster {
+// newRoster returns a roster without seeds and hint.
+func newRoster(c *conn) *roster {
 	return &roster{
-		node: n, self: nodeName(n.options.Self), wake: make(chan struct{}, 1),
+		self: nodeName(c.self), mesh: &c.mesh, gate: &c.gate, logger: c.logger, ctx: c.ctx, wake: make(chan struct{}, 1),
 		alive: map[string]*peer{}, gone: map[string]bool{}, vacant: map[string]bool{},
 		refusing: map[string]bool{}, refusals: map[string]bool{}, failed: map[string]*peer{},
 		changes: make(chan struct{}), shown: map[string]*peer{}, held: map[string]time.Time{},
@@ -158,13 +163,17 @@ func (r *roster) doubt(addr string, hinted bool) {
 
 // updated brings what follows from the notes up to date. r.mu is held.
 func (r *roster) updated() {
-	r.others, r.foreign = make([]*peer, 0, len(r.alive)), false
+	r.others, r.ours, r.foreign = make([]*peer, 0, len(r.alive)), nil, nil
 	for name, p := range r.alive {
 		if name == r.self || r.gone[name] || r.refusing[name] {
 			continue
 		}
 		r.others = append(r.others, p)
-		r.foreign = r.foreign || p.foreign
+		if p.foreign {
+			r.foreign = append(r.foreign, p)
+		} else {
+			r.ours = append(r.ours, p)
+		}
 	}
 	close(r.changes)
 	r.changes = make(chan struct{})
@@ -178,20 +187,25 @@ func (r *roster) current() []*peer {
 	return r.others
 }
 
-// find returns a live member. One that is not there is waited for a little: a
-// node that joins may be heard before it is known.
-func (r *roster) find(ctx context.Context, m driver.Member) *peer {
+// kinds returns the live others that are ours, and the Alertmanagers; the slices
+// must not be modified.
+func (r *roster) kinds() (ours, foreign []*peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ours, r.foreign
+}
+
+// find returns a live member of ours. One that is not there is waited for a
+// little: a node that joins may be heard before it is known.
+func (r *roster) find(ctx context.Context, instance string) *peer {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
 	for {
 		r.mu.Lock()
-		others, changes := r.others, r.changes
+		ours, changes := r.ours, r.changes
 		r.mu.Unlock()
-		i := slices.IndexFunc(others, func(p *peer) bool {
-			return p.Instance == m.Instance && (!p.foreign || p.Name == m.Name)
-		})
-		if i >= 0 {
-			return others[i]
+		if i := slices.IndexFunc(ours, func(p *peer) bool { return p.Instance == instance }); i >= 0 {
+			return ours[i]
 		}
 		select {
 		case <-changes:
@@ -201,12 +215,6 @@ func (r *roster) find(ctx context.Context, m driver.Member) *peer {
 			return nil
 		}
 	}
-}
-
-func (r *roster) hasForeign() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.foreign
 }
 
 // toReach returns the addresses of failed members, and of those that memberlist
@@ -298,7 +306,7 @@ func (r *roster) turn() time.Duration {
 	again := idleTurn
 	left, failed, wait := r.missing()
 	if wait {
-		again = r.ProbeInterval / 2
+		again = r.mesh.settings.ProbeInterval / 2
 	}
 	now := r.show()
 	for name, p := range r.shown { // those that are held stay
@@ -414,10 +422,7 @@ func (r *roster) ping(peers []*peer) []bool {
 	answers := make([]bool, len(peers))
 	var wg sync.WaitGroup
 	for i, p := range peers {
-		wg.Go(func() {
-			_, err := r.list.Ping(p.node.Name, &net.UDPAddr{IP: p.node.Addr, Port: int(p.node.Port)})
-			answers[i] = err == nil
-		})
+		wg.Go(func() { answers[i] = r.mesh.ping(p) })
 	}
 	wg.Wait()
 	return answers
@@ -433,18 +438,10 @@ func (r *roster) reaches(others []*peer) bool {
 	accepts := make([]bool, len(some))
 	var wg sync.WaitGroup
 	for i, p := range some {
-		wg.Go(func() { accepts[i] = r.dial(p) == nil })
+		wg.Go(func() { accepts[i] = r.mesh.dial(p) == nil })
 	}
 	wg.Wait()
 	return slices.Contains(accepts, true)
-}
-
-func (r *roster) dial(p *peer) error {
-	conn, err := r.outer.DialAddressTimeout(ml.Address{Addr: p.Addr, Name: p.node.Name}, r.ProbeTimeout)
-	if err == nil {
-		_ = conn.Close() // nothing was sent
-	}
-	return err
 }
 
 // confirmRefusals dials again where a connection was refused. Who is refused
@@ -459,9 +456,9 @@ func (r *roster) confirmRefusals() {
 	}
 	r.mu.Unlock()
 	for p, hinted := range doubted {
-		refused := errors.Is(r.dial(p), syscall.ECONNREFUSED)
+		refused := errors.Is(r.mesh.dial(p), syscall.ECONNREFUSED)
 		if refused && hinted {
-			refused = errors.Is(r.dial(p), syscall.ECONNREFUSED)
+			refused = errors.Is(r.mesh.dial(p), syscall.ECONNREFUSED)
 		}
 		if !refused {
 			continue
@@ -474,7 +471,7 @@ func (r *roster) confirmRefusals() {
 		}
 		r.mu.Unlock()
 		if same && !hinted {
-			r.sender.hint(controlMessage(controlRefused, p.node.Name))
+			r.hint(controlMessage(controlRefused, p.node.Name))
 		}
 	}
 	r.mu.Lock()

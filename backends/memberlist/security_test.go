@@ -142,7 +142,7 @@ func TestTLS(t *testing.T) {
 		testkit.Eventually(t, 10*time.Second, func() error {
 			for _, n := range nodes[1:] {
 				if n.got(frame) == 0 {
-					return fmt.Errorf("%s has no frame of %d bytes", n.options.Self.Name, size)
+					return fmt.Errorf("%s has no frame of %d bytes", n.self.Name, size)
 				}
 			}
 			return nil

@@ -20,7 +20,11 @@ import (
 // seeds finds the other nodes: it looks up the configured peers, and joins those
 // that are no members, and failed members, for ever.
 type seeds struct {
-	*node
+	mesh    *mesh
+	roster  *roster
+	at      netip.AddrPort  // where this node says that it is
+	ctx     context.Context // of run
+	giveUp  context.CancelCauseFunc
 	resolve resolver
 	wake    chan struct{}
 	slots   chan struct{} // bounds the attempts under way
@@ -46,9 +50,10 @@ const (
 	largeCluster = 10  // members above which nodes try less often
 )
 
-func newSeeds(n *node, resolve resolver) *seeds {
+func newSeeds(c *conn, resolve resolver) *seeds {
 	return &seeds{
-		node: n, resolve: resolve, wake: make(chan struct{}, 1), slots: make(chan struct{}, maxAttempts),
+		mesh: &c.mesh, roster: c.roster, at: c.trans.advertise, ctx: c.ctx, giveUp: c.cancel, resolve: resolve,
+		wake: make(chan struct{}, 1), slots: make(chan struct{}, maxAttempts),
 		names: map[string]error{}, found: map[string][]string{}, attempts: map[string]*attempt{},
 	}
 }
@@ -58,7 +63,7 @@ func (s *seeds) run() {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(s.lookUp)
-	pass := time.NewTicker(max(s.ReconnectInterval/4, time.Millisecond))
+	pass := time.NewTicker(max(s.mesh.settings.ReconnectInterval/4, time.Millisecond))
 	defer pass.Stop()
 	for {
 		for _, addr := range s.due() {
@@ -111,11 +116,11 @@ func (s *seeds) lookUp() {
 	for {
 		s.lookUpAll()
 		s.checkAddress()
-		s.changed()
+		s.roster.signal()
 		s.signal()
-		again := s.PeersResolveInterval
+		again := s.mesh.settings.PeersResolveInterval
 		if len(s.roster.current()) == 0 {
-			again = min(again, s.ReconnectInterval)
+			again = min(again, s.mesh.settings.ReconnectInterval)
 		}
 		timer := time.NewTimer(again)
 		select {
@@ -129,7 +134,7 @@ func (s *seeds) lookUp() {
 
 func (s *seeds) lookUpAll() {
 	var wg sync.WaitGroup
-	for _, peer := range s.Peers {
+	for _, peer := range s.mesh.settings.Peers {
 		wg.Go(func() {
 			addrs, err := s.addresses(peer)
 			s.mu.Lock()
@@ -151,17 +156,15 @@ func (s *seeds) lookUpAll() {
 // checkAddress gives up where this host has lost the address that the others
 // were told and has another one: another driver then tells them that.
 func (s *seeds) checkAddress() {
-	old := s.trans.advertise
+	old := s.at
 	if isLocal(old.Addr()) {
 		return
 	}
-	now, err := advertised(s.ctx, s.AdvertiseAddress, s.listen, s.resolve, slog.New(slog.DiscardHandler))
+	now, err := advertised(s.ctx, s.mesh.settings.AdvertiseAddress, s.mesh.settings.listen, s.resolve, slog.New(slog.DiscardHandler))
 	if err != nil || now == old || !isLocal(now.Addr()) { // a name of something before this host is not ours to judge
 		return
 	}
-	s.gate.do(func(h driver.Handler) {
-		h.Link(fmt.Errorf("memberlist: %w: this host is at %s now, no more at %s", driver.ErrUnavailable, now, old))
-	})
+	s.giveUp(fmt.Errorf("memberlist: %w: this host is at %s now, no more at %s", driver.ErrUnavailable, now, old))
 }
 
 // addresses returns where a configured peer can be reached. A name without an
@@ -204,10 +207,10 @@ func addrPort(ip netip.Addr, port uint16) netip.AddrPort {
 
 // isSelf tells whether this node listens at an address.
 func (s *seeds) isSelf(at netip.AddrPort) bool {
-	if at == s.trans.advertise || at == s.listen {
+	if at == s.at || at == s.mesh.settings.listen {
 		return true
 	}
-	return at.Port() == s.listen.Port() && s.listen.Addr().IsUnspecified() && isLocal(at.Addr())
+	return at.Port() == s.mesh.settings.listen.Port() && s.mesh.settings.listen.Addr().IsUnspecified() && isLocal(at.Addr())
 }
 
 func isLocal(ip netip.Addr) bool {
@@ -237,7 +240,7 @@ func (s *seeds) configured() map[string]bool {
 // due returns the addresses to try now, and takes note that they are.
 func (s *seeds) due() []string {
 	failed, alive := s.roster.toReach()
-	every := s.ReconnectInterval * time.Duration(max(1, len(alive)/largeCluster))
+	every := s.mesh.settings.ReconnectInterval * time.Duration(max(1, len(alive)/largeCluster))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	want := s.configured()
@@ -255,7 +258,7 @@ func (s *seeds) due() []string {
 	for addr := range want {
 		a, pause := s.of(addr), every
 		if a.err == nil && !slices.Contains(failed, addr) {
-			pause = max(every, s.PeersResolveInterval) // it answered, and is no other member: most likely this node
+			pause = max(every, s.mesh.settings.PeersResolveInterval) // it answered, and is no other member: most likely this node
 		}
 		// An attempt under way may have begun when nothing answered: an urgent one
 		// does not wait for it.
@@ -267,14 +270,14 @@ func (s *seeds) due() []string {
 	return now
 }
 
-// join exchanges the lists of members, and the states, with whoever is at addr.
+// join tries addr once.
 func (s *seeds) join(addr string) {
-	_, err := s.list.Join([]string{addr})
+	err := s.mesh.join(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.of(addr)
 	a.busy, a.ended, a.err = false, time.Now(), reason(err)
-	s.changed()
+	s.roster.signal()
 }
 
 // reason says what went wrong in joining one address, in one line and with the
@@ -309,7 +312,7 @@ func (s *seeds) verdict() (err error, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.resolved {
-		return nil, len(s.Peers) == 0
+		return nil, len(s.mesh.settings.Peers) == 0
 	}
 	var why []string
 	for peer, err := range s.names {
@@ -329,5 +332,5 @@ func (s *seeds) verdict() (err error, known bool) {
 		return nil, true
 	}
 	slices.Sort(why)
-	return fmt.Errorf("memberlist: none of the %d configured peers answers: %s", len(s.Peers), strings.Join(why, "; ")), true
+	return fmt.Errorf("memberlist: none of the %d configured peers answers: %s", len(s.mesh.settings.Peers), strings.Join(why, "; ")), true
 }

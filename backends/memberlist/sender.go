@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -16,20 +18,24 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // sender chooses the way of each frame: a packet where it fits and packets are
 // few, else a stream; straight to every member, or in a large cluster from
 // member to member.
 type sender struct {
-	*node
+	mesh    *mesh
+	roster  *roster
+	logger  *slog.Logger
+	ctx     context.Context // while frames are passed on
 	gossip  *ml.TransmitLimitedQueue
 	packets *rate.Limiter // broadcasts that go by packet
+	parts   *rate.Limiter // the same to Alertmanagers
 	small   int           // the largest frame that fits a packet
 	seen    *lru.Cache[uint64, struct{}]
 
-	stop chan struct{} // ends the couriers
+	stop chan struct{}  // ends the couriers
+	wg   sync.WaitGroup // of these
 
 	mu       sync.Mutex
 	stopped  bool
@@ -49,12 +55,12 @@ const (
 	labelOverhead = 2
 )
 
-func newSender(n *node) *sender {
+func newSender(c *conn) *sender {
 	small := maxPacket - 1 - crcOverhead
-	if n.Label != "" {
-		small -= labelOverhead + len(n.Label)
+	if c.mesh.settings.Label != "" {
+		small -= labelOverhead + len(c.mesh.settings.Label)
 	}
-	if n.keys != nil {
+	if c.mesh.settings.keys != nil {
 		small -= aesOverhead
 	}
 	seen, err := lru.New[uint64, struct{}](seenFrames)
@@ -62,69 +68,67 @@ func newSender(n *node) *sender {
 		panic(err) // only for a size that is not positive
 	}
 	s := &sender{
-		node: n, packets: rate.NewLimiter(packetRate, packetBurst), small: small, seen: seen,
+		mesh: &c.mesh, roster: c.roster, logger: c.logger, ctx: c.ctx, packets: rate.NewLimiter(packetRate, packetBurst), parts: rate.NewLimiter(packetRate, packetBurst), small: small, seen: seen,
 		stop: make(chan struct{}), couriers: map[string]*courier{},
 	}
-	s.gossip = &ml.TransmitLimitedQueue{RetransmitMult: retransmitMult, NumNodes: func() int { return len(n.roster.current()) + 1 }}
+	s.gossip = &ml.TransmitLimitedQueue{RetransmitMult: retransmitMult, NumNodes: func() int { return len(c.roster.current()) + 1 }}
 	return s
 }
 
-// broadcast sends frame to every other member.
+// broadcast sends frame to every other member of ours.
 func (s *sender) broadcast(ctx context.Context, frame []byte) error {
-	others := s.roster.current()
-	if len(others) > s.DirectLimit {
+	ours, foreign := s.roster.kinds()
+	if len(ours)+len(foreign) > s.mesh.settings.DirectLimit {
 		s.fresh(frame)
-		return s.spread(frame, others)
+		return s.spread(frame, ours, len(foreign) > 0)
 	}
 	var wait []delivery
 	var errs []error
-	few := s.packets.Allow()
-	byPacket := few && len(frame) <= s.small
+	byPacket := s.packets.Allow() && len(frame) <= s.small
 	byStream := onDemand(frame)
 	defer byStream.release()
-	foreign := false
-	for _, p := range others {
-		if p.foreign {
-			foreign = true
-			continue
-		}
+	for _, p := range ours {
 		if byPacket {
-			errs = append(errs, s.list.SendBestEffort(&p.node, frame))
+			errs = append(errs, s.mesh.packet(p, frame))
 			continue
 		}
 		d, err := s.deliver(p, byStream.message())
 		wait, errs = append(wait, d), append(errs, err)
 	}
-	if foreign {
-		errs = append(errs, s.broadcastForeign(frame, others, few))
-	} else if byPacket {
+	if byPacket && len(foreign) == 0 {
 		s.repeat(frame)
 	}
 	return errors.Join(append(errs, s.wait(ctx, wait))...)
 }
 
-// broadcastForeign sends the updates of frame to the Alertmanagers, each as they
-// send their own, and has them repeated.
-func (s *sender) broadcastForeign(frame []byte, others []*peer, few bool) error {
+// updates sends updates to the Alertmanagers, each as they send their own, and has
+// them repeated, to nodes of ours too. In a large cluster some have them straight,
+// and the others by what is repeated.
+func (s *sender) updates(updates iter.Seq2[string, []byte]) error {
+	ours, foreign := s.roster.kinds()
+	if len(foreign) == 0 {
+		return nil
+	}
+	if others := len(ours) + len(foreign); others > s.mesh.settings.DirectLimit {
+		foreign = some(foreign, fanout(others))
+	}
+	few := s.parts.Allow()
 	var errs []error
-	wire.Updates(frame, func(part []byte) bool {
+	for _, part := range updates {
 		if few {
 			s.repeat(part)
 		}
 		byStream := onDemand(part)
-		defer byStream.release()
-		for _, p := range others {
-			switch {
-			case !p.foreign:
-			case few && len(part) <= foreignSmall:
-				errs = append(errs, s.list.SendBestEffort(&p.node, part))
-			default:
-				_, err := s.deliver(p, byStream.message())
-				errs = append(errs, err)
+		for _, p := range foreign {
+			if few && len(part) <= foreignSmall {
+				errs = append(errs, s.mesh.packet(p, part))
+				continue
 			}
+			_, err := s.deliver(p, byStream.message())
+			errs = append(errs, err)
 		}
-		return true
-	})
+		byStream.release()
+	}
 	return errors.Join(errs...)
 }
 
@@ -137,31 +141,19 @@ func (s *sender) repeat(frame []byte) {
 	s.gossip.Prune(gossipQueue)
 }
 
-// send sends frame to one member, and waits until it is sent. The instance says
-// which; an Alertmanager has none, and is known by its name.
+// send sends frame to one member of ours, and waits until it is sent.
 func (s *sender) send(ctx context.Context, to driver.Member, frame []byte) error {
-	p := s.roster.find(ctx, to)
+	p := s.roster.find(ctx, to.Instance)
 	if p == nil {
 		return fmt.Errorf("memberlist: %w: %s is no live member", driver.ErrUnavailable, nodeName(to))
 	}
-	var wait []delivery
-	var errs []error
-	each := func(b []byte) bool {
-		m := copied(b)
-		defer m.release()
-		d, err := s.deliver(p, m)
-		wait, errs = append(wait, d), append(errs, err)
-		return true
+	m := copied(frame)
+	defer m.release()
+	d, err := s.deliver(p, m)
+	if err != nil {
+		return err
 	}
-	if p.foreign {
-		wire.Updates(frame, each)
-	} else {
-		each(frame)
-	}
-	for _, d := range wait {
-		errs = append(errs, d.result(ctx))
-	}
-	return errors.Join(errs...)
+	return d.result(ctx)
 }
 
 // fresh tells whether frame was not seen lately, and takes note of it.
@@ -170,33 +162,34 @@ func (s *sender) fresh(frame []byte) bool {
 	return !seen
 }
 
-// spread sends frame to some members, who do the same once; so that all have it
-// with high probability, and the rest is repaired.
-func (s *sender) spread(frame []byte, others []*peer) error {
-	fanout := int(math.Ceil(math.Log(float64(len(others)+1)))) + 2
+// fanout is to how many of others a frame goes that all are to have.
+func fanout(others int) int { return int(math.Ceil(math.Log(float64(others+1)))) + 2 }
+
+// some returns n of all, at random.
+func some(all []*peer, n int) []*peer {
+	chosen := make([]*peer, 0, n)
+	for _, i := range rand.Perm(len(all))[:min(n, len(all))] {
+		chosen = append(chosen, all[i])
+	}
+	return chosen
+}
+
+// spread sends frame to some members of ours, who do the same once; so that all
+// have it with high probability, and the rest is repaired.
+func (s *sender) spread(frame []byte, ours []*peer, foreign bool) error {
 	few := s.packets.Allow()
 	byStream := onDemand(frame)
 	defer byStream.release()
 	var errs []error
-	var foreign []*peer
-	for _, i := range rand.Perm(len(others)) {
-		p := others[i]
-		switch {
-		case p.foreign:
-			foreign = append(foreign, p)
-		case fanout == 0:
-		case few && len(frame) <= s.small:
-			fanout--
-			errs = append(errs, s.list.SendBestEffort(&p.node, frame))
-		default:
-			fanout--
-			_, err := s.deliver(p, byStream.message())
-			errs = append(errs, err)
+	for _, p := range some(ours, fanout(len(ours))) {
+		if few && len(frame) <= s.small {
+			errs = append(errs, s.mesh.packet(p, frame))
+			continue
 		}
+		_, err := s.deliver(p, byStream.message())
+		errs = append(errs, err)
 	}
-	if len(foreign) > 0 {
-		errs = append(errs, s.broadcastForeign(frame, foreign[:min(len(foreign), 1)], few))
-	} else if few {
+	if few && !foreign {
 		s.repeat(frame)
 	}
 	return errors.Join(errs...)
@@ -204,22 +197,20 @@ func (s *sender) spread(frame []byte, others []*peer) error {
 
 // relay sends a frame on that came in, in a large cluster, once.
 func (s *sender) relay(frame []byte) {
-	others := s.roster.current()
-	if len(others) <= s.DirectLimit || s.ctx.Err() != nil || !s.fresh(frame) {
+	ours, foreign := s.roster.kinds()
+	if len(ours)+len(foreign) <= s.mesh.settings.DirectLimit || s.ctx.Err() != nil || !s.fresh(frame) {
 		return
 	}
-	if err := s.spread(frame, others); err != nil {
+	if err := s.spread(frame, ours, len(foreign) > 0); err != nil {
 		s.logger.Debug("a frame was not passed on to some members", "err", err)
 	}
 }
 
 // hint tells our own kind something that it need not hear.
 func (s *sender) hint(message []byte) {
-	for _, p := range s.roster.current() {
-		if p.foreign {
-			continue
-		}
-		if err := s.list.SendBestEffort(&p.node, message); err != nil {
+	ours, _ := s.roster.kinds()
+	for _, p := range ours {
+		if err := s.mesh.packet(p, message); err != nil {
 			s.logger.Debug("a hint was not sent", "to", p.node.Name, "err", err)
 		}
 	}
@@ -267,9 +258,9 @@ func (s *sender) wait(ctx context.Context, all []delivery) error {
 var errSlow = errors.New("a member is slow")
 
 // goodbye sends what is queued and then the news of leaving, as far as ctx
-// allows, and ends the couriers.
+// allows.
 func (s *sender) goodbye(ctx context.Context) {
-	most := s.TCPTimeout
+	most := s.mesh.settings.TCPTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		most = min(most, time.Until(deadline)*3/4) // the rest is for the gossip of it
 	}
@@ -279,10 +270,8 @@ func (s *sender) goodbye(ctx context.Context) {
 	m := copied(news)
 	defer m.release()
 	var wait []delivery
-	for _, p := range s.roster.current() {
-		if p.foreign {
-			continue
-		}
+	ours, _ := s.roster.kinds()
+	for _, p := range ours {
 		if d, err := s.deliver(p, m); err == nil {
 			wait = append(wait, d)
 		}
@@ -297,6 +286,10 @@ func (s *sender) goodbye(ctx context.Context) {
 	if !delivered {
 		s.hint(news)
 	}
+}
+
+// end ends the couriers.
+func (s *sender) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true

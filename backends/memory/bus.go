@@ -64,7 +64,7 @@ func (b *Bus) Stop() {
 	b.stopped = true
 	b.mu.Unlock()
 	for _, c := range conns {
-		c.lost()
+		c.end()
 	}
 }
 
@@ -90,10 +90,11 @@ func (b *Bus) Cut(x, y string, cut bool) {
 	}
 }
 
-func (b *Bus) attach(o driver.Options, p Params, h driver.Handler) (*conn, error) {
+func (b *Bus) attach(o driver.Options, p Params) (*conn, error) {
+	ended := make(chan struct{})
 	c := &conn{
-		bus: b, cluster: o.Cluster, name: o.Self.Name, maxFrame: p.MaxFrame, h: h,
-		in: make(chan []byte, queueFrames), stop: make(chan struct{}),
+		bus: b, cluster: o.Cluster, name: o.Self.Name, maxFrame: p.MaxFrame, in: make(chan []byte, queueFrames),
+		end: sync.OnceFunc(func() { close(ended) }), ended: ended,
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -101,7 +102,6 @@ func (b *Bus) attach(o driver.Options, p Params, h driver.Handler) (*conn, error
 		return nil, fmt.Errorf("memory: %w: bus %q: %w", driver.ErrUnavailable, b.name, errStopped)
 	}
 	b.conns[c] = struct{}{}
-	c.done.Go(c.receive)
 	return c, nil
 }
 

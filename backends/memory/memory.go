@@ -11,8 +11,7 @@
 //
 // # Delivery
 //
-// Every frame is handed to every node in order, on a goroutine per node, its
-// sender included. A node that is 1,024 frames behind loses frames.
+// Every frame is handed to every node in order, its sender included. A node that is 1,024 frames behind loses frames.
 //
 // # Membership
 //
@@ -33,7 +32,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
@@ -53,7 +51,7 @@ var errStopped = errors.New("the bus is stopped")
 func init() { backend.Register("memory", driver.Backend{Open: Open, Params: Params{}}) }
 
 // Open is the backend's driver.OpenFunc.
-func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	var p Params
 	if err := params.Decode(o.Params, &p); err != nil {
 		return nil, fmt.Errorf("memory: %w", err)
@@ -61,20 +59,36 @@ func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Drive
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return lookup(p.Bus).attach(o, p, h)
+	return lookup(p.Bus).attach(o, p)
 }
 
-// conn is one node's driver.
+// conn is the driver: one node's connection to a bus.
 type conn struct {
 	bus      *Bus
 	cluster  string
 	name     string
 	maxFrame int
-	h        driver.Handler
 	in       chan []byte
-	stop     chan struct{} // closed when the conn is to end
-	stopOnce sync.Once
-	done     sync.WaitGroup
+	end      func()
+	ended    chan struct{} // closed by end: the bus has stopped, or the conn is closed
+}
+
+// Caps returns a plain bus. A frame arrives at once or never.
+func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: c.maxFrame} }
+
+// Serve hands inbound frames to the portable layer.
+func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
+	h.Link(nil)
+	for {
+		select {
+		case frame := <-c.in:
+			h.Frame(frame)
+		case <-c.ended:
+			return fmt.Errorf("memory: %w: %w", driver.ErrUnavailable, errStopped)
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // Broadcast hands a copy of frame to every node of the cluster.
@@ -86,7 +100,7 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 		return fmt.Errorf("memory: %w: frame of %d bytes, max_frame is %d", driver.ErrTooLarge, len(frame), c.maxFrame)
 	}
 	select {
-	case <-c.stop:
+	case <-c.ended:
 		return fmt.Errorf("memory: %w", driver.ErrClosed)
 	default:
 	}
@@ -100,35 +114,11 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	return nil
 }
 
-// Caps returns a plain bus.
-func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: c.maxFrame} }
-
 // Close leaves the bus.
 func (c *conn) Close(context.Context) error {
 	c.bus.detach(c)
-	c.stopOnce.Do(func() { close(c.stop) })
-	c.done.Wait()
+	c.end()
 	return nil
-}
-
-// receive hands inbound frames to the portable layer until the conn ends.
-func (c *conn) receive() {
-	c.h.Link(nil)
-	for {
-		select {
-		case <-c.stop:
-			return
-		case frame := <-c.in:
-			c.h.Frame(frame)
-		}
-	}
-}
-
-// lost ends the conn since its bus stopped. It does not wait: the portable
-// layer closes the conn.
-func (c *conn) lost() {
-	c.stopOnce.Do(func() { close(c.stop) })
-	c.h.Link(fmt.Errorf("memory: %w: %w", driver.ErrUnavailable, errStopped))
 }
 
 var _ driver.Driver = (*conn)(nil)

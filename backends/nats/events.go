@@ -2,6 +2,7 @@ package nats
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,13 +16,26 @@ import (
 // slowPause is the time between two lines about a node that is too slow.
 const slowPause = 10 * time.Second
 
-// link reports the state of the link. After ErrUnavailable nothing follows.
+// report hands on what callbacks tell of the link, until it is lost for good.
+func (c *conn) report(ctx context.Context, h driver.Handler) error {
+	for {
+		select {
+		case err := <-c.links:
+			if errors.Is(err, driver.ErrUnavailable) {
+				return err
+			}
+			h.Link(err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// link has Serve report the state of the link.
 func (c *conn) link(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.over {
-		c.over = errors.Is(err, driver.ErrUnavailable)
-		c.h.Link(err)
+	select {
+	case c.links <- err:
+	case <-c.serving.Done():
 	}
 }
 
@@ -71,18 +85,16 @@ func (c *conn) ended(nc *nats.Conn) {
 	c.giveUp(fmt.Errorf("the connection has ended: %s%w", hint(err), err))
 }
 
-// lost is the reason why the link is down, while the library tries on.
+// lost is the reason why the link is down, while the library tries.
 func lost(err error) error {
-	return fmt.Errorf("nats: not connected; trying on: %s%w", hint(err), cmp.Or(err, errors.New("the connection was closed")))
+	return fmt.Errorf("nats: not connected, still trying: %s%w", hint(err), cmp.Or(err, errors.New("the connection was closed")))
 }
 
 // retry is called when all servers were tried once more in vain, or are about to
 // be tried. It tells why, and returns how long to wait.
 func (c *conn) retry(round int) time.Duration {
-	c.mu.RLock() // not before Open has set nc
-	err := c.nc.LastError()
-	c.mu.RUnlock()
-	if err != nil {
+	<-c.connected
+	if err := c.nc.LastError(); err != nil {
 		c.link(lost(err))
 	}
 	d := min(retryMin<<min(round-1, 10), retryMax)

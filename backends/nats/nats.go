@@ -73,7 +73,7 @@
 // Servers of a cluster that lose each other serve their own clients on: the views
 // part, and are one again when the servers are.
 //
-// Close drains the connection: what was accepted reaches the server first.
+// Close waits for the server: what was accepted reaches it first.
 //
 // # Server footprint
 //
@@ -97,11 +97,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
@@ -114,12 +114,13 @@ const (
 	maxFrame      = 256 << 10 // a larger max_payload is not used, for heartbeats must get in between
 	pendingFrames = 64 << 10
 	pendingBytes  = 64 << 20
-	window        = 256 << 10 // bytes on their way to the server and back
+	linger        = 10 * time.Second // write_deadline: a server ends a connection that does not take what it sends
+	window        = 256 << 10        // bytes on their way to the server and back
 	cutDelay      = 500 * time.Millisecond
 )
 
 // Open starts a driver; it is registered as backend "nats".
-func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	s, err := parse(o.Params, o.Cluster, o.Self.Name)
 	if err != nil {
 		return nil, err
@@ -130,14 +131,11 @@ func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Drive
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	c := &conn{h: h, log: o.Logger, subject: s.subject, dialer: newDialer(), closed: make(chan struct{})}
-	c.mu.Lock() // until it is known how this ends, nothing is handed over
-	err = c.start(ctx, s)
-	if c.over = err != nil; !c.over {
-		h.Link(nil)
+	c := &conn{
+		log: o.Logger, subject: s.subject, dialer: newDialer(), connected: make(chan struct{}), closed: make(chan struct{}), links: make(chan error),
 	}
-	c.mu.Unlock()
-	if err != nil {
+	c.serving, c.served = context.WithCancel(context.Background())
+	if err := c.start(ctx, s); err != nil {
 		c.stop()
 		if errors.Is(err, driver.ErrConfig) {
 			return nil, err
@@ -147,21 +145,24 @@ func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Drive
 	return c, nil
 }
 
-// conn is one node's driver.
+// conn is the driver. The library reconnects by itself, for it knows servers that
+// the configuration does not, and tells by callbacks what becomes of the link.
 type conn struct {
-	nc       *nats.Conn
-	dialer   *dialer
-	log      *slog.Logger
-	subject  string
-	maxFrame int
-	sent     atomic.Int64 // bytes since the server was last waited for
-	closing  atomic.Bool
-	closed   chan struct{} // closed after the library's last callback
-	slowAt   time.Time     // of the latest line about dropped frames; only callbacks use it
+	nc        *nats.Conn
+	connected chan struct{} // closed once nc is set
+	sub       *nats.Subscription
+	dialer    *dialer
+	log       *slog.Logger
+	subject   string
+	maxFrame  int
+	sent      atomic.Int64 // bytes since the server was last waited for
+	closing   atomic.Bool
+	closed    chan struct{} // closed after the library's last callback
+	slowAt    time.Time     // of the latest line about dropped frames; only callbacks use it
 
-	mu   sync.RWMutex // held while the Handler is called
-	h    driver.Handler
-	over bool // the Handler is not called any more
+	links   chan error      // from callbacks to Serve
+	serving context.Context // until Serve has returned; callbacks wait for it
+	served  context.CancelFunc
 }
 
 // start connects and subscribes.
@@ -169,6 +170,7 @@ func (c *conn) start(ctx context.Context, s settings) (err error) {
 	if c.nc, err = c.connect(ctx, s); err != nil {
 		return err
 	}
+	close(c.connected)
 	err = c.subscribe(ctx)
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		return bad(s.credentialsKey(), "%w", err)
@@ -178,6 +180,7 @@ func (c *conn) start(ctx context.Context, s settings) (err error) {
 
 // stop ends the connection, and waits until the library calls back no more.
 func (c *conn) stop() {
+	c.served()
 	c.dialer.close()
 	if c.nc != nil {
 		c.nc.Close()
@@ -193,12 +196,30 @@ func (c *conn) flush(ctx context.Context) error {
 	return c.nc.FlushWithContext(ctx)
 }
 
-// receive hands a frame over. It is called by one goroutine of the library.
-func (c *conn) receive(m *nats.Msg) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if !c.over && len(m.Data) > 0 {
-		c.h.Frame(m.Data)
+// Caps returns a plain bus with the server's max_payload.
+func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: c.maxFrame, Linger: linger} }
+
+// Serve hands over what is published, and how the library fares.
+func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
+	defer c.served()
+	h.Link(nil)
+	loops, ctx := errgroup.WithContext(ctx)
+	loops.Go(func() error { return c.report(ctx, h) })
+	loops.Go(func() error { return c.receive(ctx, h) })
+	return loops.Wait()
+}
+
+func (c *conn) receive(ctx context.Context, h driver.Handler) error {
+	for {
+		m, err := c.sub.NextMsgWithContext(ctx)
+		switch {
+		case err == nil && len(m.Data) > 0:
+			h.Frame(m.Data)
+		case err == nil, errors.Is(err, nats.ErrSlowConsumer): // a callback tells
+		default: // ctx has ended, or the connection, and a callback tells why
+			<-ctx.Done()
+			return nil
+		}
 	}
 }
 
@@ -245,33 +266,17 @@ func (c *conn) publish(ctx context.Context, frame []byte) error {
 	return c.nc.Publish(c.subject, frame)
 }
 
-// Caps returns a plain bus with the server's max_payload.
-func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: c.maxFrame} }
-
-// Close drains the connection: what was published reaches the server first.
-func (c *conn) Close(ctx context.Context) error {
-	if c.closing.Swap(true) {
-		<-c.closed
-		return nil
-	}
-	c.mu.Lock()
-	c.over = true
-	c.mu.Unlock()
-	stop := context.AfterFunc(ctx, c.dialer.close)
-	defer stop()
-	err := c.nc.Drain()
-	if err == nil {
-		select {
-		case <-c.closed:
-		case <-ctx.Done():
-			err = ctx.Err()
+// Close waits until the server has what was published.
+func (c *conn) Close(ctx context.Context) (err error) {
+	c.closing.Store(true)
+	defer context.AfterFunc(ctx, c.dialer.close)()
+	if c.nc.IsConnected() {
+		if err = c.flush(ctx); err != nil {
+			err = fmt.Errorf("nats: close: not all was sent: %w", err)
 		}
 	}
 	c.stop()
-	if err != nil && !errors.Is(err, nats.ErrConnectionReconnecting) && !errors.Is(err, nats.ErrConnectionClosed) {
-		return fmt.Errorf("nats: close: not all was sent: %w", err)
-	}
-	return nil
+	return err
 }
 
 var _ driver.Driver = (*conn)(nil)

@@ -16,10 +16,10 @@ var errSmallPayload = errors.New("the server's max_payload is too small")
 
 // subscribe begins to hear the cluster, and makes sure that the server lets this
 // node hear and be heard: refusals come as events, some time later.
-func (c *conn) subscribe(ctx context.Context) error {
-	sub, err := c.nc.Subscribe(c.subject, c.receive)
+func (c *conn) subscribe(ctx context.Context) (err error) {
+	c.sub, err = c.nc.SubscribeSync(c.subject)
 	if err == nil {
-		err = sub.SetPendingLimits(pendingFrames, pendingBytes)
+		err = c.sub.SetPendingLimits(pendingFrames, pendingBytes)
 	}
 	if err != nil {
 		return err

@@ -16,21 +16,22 @@ import (
 const diagnosis = time.Second
 
 // diagnose finds out why an endpoint does not let this node subscribe, where the
-// connection just ended or nothing was answered: it asks simpler questions.
-func (d *node) diagnose(ctx context.Context, cause error) error {
+// connection just ended or nothing was answered: it asks simpler questions, of
+// channel too.
+func (c *client) diagnose(ctx context.Context, cause error, channel string) error {
 	var network net.Error
 	silent := errors.Is(cause, context.DeadlineExceeded) || errors.As(cause, &network) && network.Timeout()
 	ended := errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF) || errors.As(cause, &network) && !network.Timeout()
-	if d.params.Mode != "single" || ctx.Err() != nil {
+	if c.params.Mode != "single" || ctx.Err() != nil {
 		return cause
 	}
 	found := error(nil)
 	switch plain := (Params{}); {
-	case silent && d.params.TLS && d.answers(ctx, plain, "PING") != "":
+	case silent && c.params.TLS && c.answers(ctx, plain, "PING") != "":
 		found = errPlain
-	case ended && !d.params.TLS && d.handshakes(ctx):
+	case ended && !c.params.TLS && c.handshakes(ctx):
 		found = errTLS
-	case ended && d.answers(ctx, d.params, "PING") == "+PONG" && d.answers(ctx, d.params, "SUBSCRIBE", d.own(d.instance)) == "":
+	case ended && c.answers(ctx, c.params, "PING") == "+PONG" && c.answers(ctx, c.params, "SUBSCRIBE", channel) == "":
 		found = errNoPubSub
 	default:
 		return cause
@@ -40,8 +41,8 @@ func (d *node) diagnose(ctx context.Context, cause error) error {
 
 // answers returns the first line that the endpoint answers to a command, or
 // nothing.
-func (d *node) answers(ctx context.Context, p Params, command ...string) string {
-	conn, err := (&dialer{life: d.life, params: p}).dial(ctx, "tcp", d.params.Address[0])
+func (c *client) answers(ctx context.Context, p Params, command ...string) string {
+	conn, err := (&dialer{life: c.life, params: p}).dial(ctx, "tcp", c.params.Address[0])
 	if err != nil {
 		return ""
 	}
@@ -65,10 +66,10 @@ func (d *node) answers(ctx context.Context, p Params, command ...string) string 
 
 // handshakes tells whether the endpoint speaks TLS, whatever it makes of this
 // node.
-func (d *node) handshakes(ctx context.Context) bool {
+func (c *client) handshakes(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, diagnosis)
 	defer cancel()
-	conn, err := (&dialer{life: d.life}).dial(ctx, "tcp", d.params.Address[0])
+	conn, err := (&dialer{life: c.life}).dial(ctx, "tcp", c.params.Address[0])
 	if err != nil {
 		return false
 	}

@@ -29,7 +29,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	conn := &conn{TCPConn: raw.(*net.TCPConn)}
+	conn := &socket{TCPConn: raw.(*net.TCPConn)}
 	conn.release = context.AfterFunc(d.life, func() { _ = conn.TCPConn.Close() })
 	if !d.params.TLS {
 		return conn, nil
@@ -71,15 +71,15 @@ func (p *Params) serverTLS(host string) (*tls.Config, error) {
 	return c, nil
 }
 
-// conn is a connection that life may end.
-type conn struct {
+// socket is a connection that life may end.
+type socket struct {
 	*net.TCPConn
 	release func() bool
 }
 
-func (c *conn) Close() error {
-	c.release()
-	return c.TCPConn.Close()
+func (s *socket) Close() error {
+	s.release()
+	return s.TCPConn.Close()
 }
 
 // cipherSuites returns the numbers of those that are allowed; none where Go may

@@ -108,7 +108,7 @@ const enoughBuffer = 8 << 20
 func outputBuffer(ctx context.Context, e driver.Examination, p Params) {
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	client := newClient(ctx, p, nil)
+	client := newRedis(ctx, p, nil)
 	defer client.Close() //nolint:errcheck // it has answered
 	const name, tried = "output buffer", "read client-output-buffer-limit"
 	found, err := client.ConfigGet(ctx, "client-output-buffer-limit").Result()

@@ -16,42 +16,41 @@ import (
 // there. The driver itself would write a heartbeat, and so be a member: this one
 // asks for each of its rights in a way that changes nothing.
 type witness struct {
-	*grafana
-	full  error           // why the server takes no heartbeat for now
-	found []driver.Member // by their heartbeats
+	grafana *grafanaConn
+	full    error           // why the server takes no heartbeat for now
+	found   []driver.Member // by their heartbeats
 }
 
 // openWitness is a driver.OpenFunc.
-func openWitness(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+func openWitness(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	p, err := parse(o.Params)
 	if err != nil {
 		return nil, err
 	}
-	w := &witness{grafana: newGrafana(ctx, o, p, nil, h, grafanaDefaults)}
-	if err := w.preflight(ctx); err != nil {
-		_ = w.Close(ctx) // the error that counts is the preflight's
+	w := &witness{grafana: newGrafana(ctx, o, p, nil, grafanaDefaults)}
+	if err := w.preflight(ctx, o.Self.Instance); err != nil {
+		w.grafana.client.close()
 		return nil, err
 	}
-	h.Members(w.found)
-	w.wg.Go(w.receive)
 	return w, nil
 }
 
 // preflight asks for all that a node does. A SET of a key that must be there
 // writes none, and nobody has the key that is deleted.
-func (w *witness) preflight(ctx context.Context) error {
-	key, pattern := w.params.Prefix+w.instance, w.params.Prefix+"*"
+func (w *witness) preflight(ctx context.Context, instance string) error {
+	g, c := w.grafana, w.grafana.client
+	key, pattern := g.prefix()+instance, g.prefix()+"*"
 	for _, step := range []struct {
 		what string
 		try  func(ctx context.Context) error
 	}{
-		{"PSUBSCRIBE " + pattern, func(ctx context.Context) error { return w.sub.PSubscribe(ctx, pattern) }},
-		{"PSUBSCRIBE " + pattern, func(ctx context.Context) error { _, err := w.sub.ReceiveTimeout(ctx, timeout); return err }},
-		{"HELLO", w.checkRole},
-		{"PUBLISH " + w.params.Prefix + ownChannel, func(ctx context.Context) error { return w.publishOn(ctx, ownChannel, nil) }},
-		{"SET " + key, func(ctx context.Context) error { return w.client.SetXX(ctx, key, "0", time.Second).Err() }},
-		{"DEL " + key, func(ctx context.Context) error { return w.client.Del(ctx, key).Err() }},
-		{"MGET " + key, func(ctx context.Context) error { return w.client.MGet(ctx, key).Err() }},
+		{"PSUBSCRIBE " + pattern, func(ctx context.Context) error { return c.sub.PSubscribe(ctx, pattern) }},
+		{"PSUBSCRIBE " + pattern, func(ctx context.Context) error { _, err := c.sub.ReceiveTimeout(ctx, timeout); return err }},
+		{"HELLO", c.checkRole},
+		{"PUBLISH " + g.prefix() + ownChannel, func(ctx context.Context) error { return g.publishOn(ctx, ownChannel, nil) }},
+		{"SET " + key, func(ctx context.Context) error { return c.redis.SetXX(ctx, key, "0", time.Second).Err() }},
+		{"DEL " + key, func(ctx context.Context) error { return c.redis.Del(ctx, key).Err() }},
+		{"MGET " + key, func(ctx context.Context) error { return c.redis.MGet(ctx, key).Err() }},
 		{"SCAN " + pattern, w.readMembers},
 	} {
 		switch err := step.try(ctx); {
@@ -61,7 +60,7 @@ func (w *witness) preflight(ctx context.Context) error {
 		case refusesWrites(err):
 			w.full = fmt.Errorf("%s: %w", step.what, err)
 		default:
-			return w.explain(step.what, w.diagnose(ctx, err))
+			return g.explain(step.what, c.diagnose(ctx, err, g.prefix()+ownChannel))
 		}
 	}
 	return nil
@@ -69,9 +68,9 @@ func (w *witness) preflight(ctx context.Context) error {
 
 // readMembers finds those whose heartbeats count.
 func (w *witness) readMembers(ctx context.Context) error {
-	keys, err := w.scan(ctx)
+	keys, err := w.grafana.scan(ctx)
 	for _, k := range keys {
-		if time.Since(time.Unix(k.stamp, 0)) >= w.timing.expiry {
+		if time.Since(time.Unix(k.stamp, 0)) >= w.grafana.timing.expiry {
 			continue
 		}
 		name := k.key
@@ -93,32 +92,31 @@ func (w *witness) reportHeartbeat(e driver.Examination) {
 	e.OK(name, tried, "it does")
 }
 
-// receive hands over what nodes of ours send. What begins with a mark is a beat.
-func (w *witness) receive() {
-	for {
-		message, err := w.sub.Receive(w.life)
-		if err != nil {
-			return
+// Caps implements [driver.Driver].
+func (*witness) Caps() driver.Caps { return driver.Caps{} }
+
+// Serve hands over what nodes of ours send, but for their beats, and those whose
+// heartbeats were found.
+func (w *witness) Serve(ctx context.Context, h driver.Handler) error {
+	g := w.grafana
+	defer context.AfterFunc(ctx, g.client.end)()
+	h.Members(w.found)
+	return g.client.receive(ctx, func(m *goredis.Message) {
+		if m.Channel == g.prefix()+ownChannel && m.Payload != "" && m.Payload[0] != beatMark {
+			h.Frame([]byte(m.Payload))
 		}
-		m, ok := message.(*goredis.Message)
-		if ok && m.Channel == w.params.Prefix+ownChannel {
-			w.h.Frame([]byte(strings.TrimPrefix(m.Payload, string(rune(controlMark)))))
-		}
-	}
+	})
 }
 
 // Broadcast implements [driver.Driver].
 func (w *witness) Broadcast(ctx context.Context, frame []byte) error {
-	return w.publishOn(ctx, ownChannel, frame)
+	return w.grafana.publishOn(ctx, ownChannel, frame)
 }
 
-// Caps implements [driver.Driver].
-func (*witness) Caps() driver.Caps { return driver.Caps{} }
-
 // Close implements [driver.Driver]. It says no goodbye, for nobody was there.
-func (w *witness) Close(ctx context.Context) error {
-	w.stop()
-	return w.node.Close(ctx)
+func (w *witness) Close(context.Context) error {
+	w.grafana.client.close()
+	return nil
 }
 
 var _ driver.Driver = (*witness)(nil)

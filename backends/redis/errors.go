@@ -19,11 +19,6 @@ var (
 	errNoPubSub = errors.New("the endpoint answers PING, but not SUBSCRIBE: a proxy without pub/sub, such as nutcracker, stands in front")
 )
 
-// unavailable wraps err as what another attempt may heal.
-func (d *node) unavailable(what string, err error) error {
-	return fmt.Errorf("redis: %w: %s: %w", driver.ErrUnavailable, what, err)
-}
-
 // explain says what err means for a user, and whether another attempt may heal
 // it.
 func (p *Params) explain(what string, err error) error {

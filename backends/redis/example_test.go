@@ -49,7 +49,7 @@ func ExampleOpener() {
 		Backend: "redis",
 		Cluster: "alerts",
 		Name:    "node-1",
-		Open:    opener.Open,
+		Driver:  opener.Open,
 		Params:  map[string]string{"address": "127.0.0.1:1"},
 
 		OnStartFailure: backend.Fail,

@@ -2,18 +2,15 @@ package redis
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
+	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // The names that Grafana's peers use, after the prefix: a channel for each state
@@ -45,80 +42,83 @@ var grafanaDefaults = grafanaTiming{
 	heartbeat: 5 * time.Second, expiry: time.Minute, ttl: 5 * time.Minute, fullState: time.Minute, beat: 500 * time.Millisecond,
 }
 
-// grafana is the driver that speaks the protocol of Grafana's peers.
+// grafanaConn is the driver that speaks the protocol of Grafana's peers.
 //
 // Each node keeps a key, and finds Grafana's peers by their keys, as they do.
 // Nodes of ours find each other by beats on a channel that only they know, which
 // is quicker, says more and compares no clocks. One pattern is subscribed to, for
 // the states that a service will add are not known here.
-type grafana struct {
-	*node    // the client, the subscription, and what runs their commands
-	options  driver.Options
-	timing   grafanaTiming
-	enc      *wire.Encoder
-	key      string // of this node, without the prefix
-	roster   *roster
-	pace     pace
-	beatNow  chan struct{} // a node asks who is there
-	look     chan struct{} // the keys may have changed
-	orphans  chan struct{} // the roster has keys to delete
-	newcomer chan struct{} // a peer of Grafana is there that was not
-	wanted   chan struct{} // Grafana's peers lack what this node has
+type grafanaConn struct {
+	client  *client
+	cluster string
+	self    driver.Member
+	logger  *slog.Logger
+	timing  grafanaTiming
+	key     string // of this node, without the prefix
+	roster  *roster
+	pace    *pace
+	look    chan struct{} // the keys may have changed
+	wanted  chan struct{} // Grafana's peers lack what this node has
 
-	returning bool // the own key was there: this instance was open before
-
-	work  context.Context // ends when Close begins
-	stop  context.CancelFunc
-	loops sync.WaitGroup // of what sends by itself
-	lost  atomic.Bool
-
-	closing sync.Once
-	closed  chan struct{}
+	handler   driver.Handler // set by Serve
+	lastWord  []byte         // the full state as Serve ended, for Grafana's peers
+	returning bool           // the own key was there: this instance was open before
+	lost      atomic.Bool    // the link, so nothing is said on leaving
 }
 
-// newGrafana returns the driver, which runs nothing yet.
-func newGrafana(ctx context.Context, o driver.Options, p Params, credentials func(context.Context) (string, string, error), h driver.Handler, t grafanaTiming) *grafana {
-	n := &node{params: p, h: h, instance: o.Self.Instance, logger: o.Logger, detach: library.attach(o.Logger), lane: make(chan struct{}, 1)}
-	n.life, n.end = context.WithCancel(context.Background())
-	n.client = newClient(n.life, p, credentials)
-	n.sub = n.client.PSubscribe(ctx)
-	event := func() chan struct{} { return make(chan struct{}, 1) }
-	g := &grafana{
-		node: n, options: o, timing: t, enc: wire.NewEncoder(o.Cluster, o.Self.Instance), key: ownKey(o.Self),
-		beatNow: event(), look: event(), orphans: event(), newcomer: event(), wanted: event(), closed: make(chan struct{}),
+// newGrafana returns the driver, which has said nothing yet. credentials may be
+// nil, as in [Opener].
+func newGrafana(ctx context.Context, o driver.Options, p Params, credentials func(context.Context) (string, string, error), t grafanaTiming) *grafanaConn {
+	g := &grafanaConn{
+		client: newClient(p, credentials, o.Logger), self: o.Self, logger: o.Logger, timing: t,
+		cluster: o.Cluster, key: ownKey(o.Self), pace: newPace(), look: event(), wanted: event(),
 	}
-	g.work, g.stop = context.WithCancel(n.life)
-	g.pace.heard = make(chan struct{})
-	g.roster = newRoster(g)
+	g.client.sub = g.client.redis.PSubscribe(ctx)
+	g.roster = newRoster(o, t, g.pace)
 	return g
 }
 
-// openGrafana starts the driver. credentials may be nil, as in [Opener].
-func openGrafana(ctx context.Context, o driver.Options, p Params, credentials func(context.Context) (string, string, error), h driver.Handler, t grafanaTiming) (driver.Driver, error) {
-	g := newGrafana(ctx, o, p, credentials, h, t)
+// openGrafana starts the driver.
+func openGrafana(ctx context.Context, o driver.Options, p Params, credentials func(context.Context) (string, string, error), t grafanaTiming) (driver.Driver, error) {
+	g := newGrafana(ctx, o, p, credentials, t)
 	if err := g.preflight(ctx); err != nil {
-		g.lost.Store(true)
-		_ = g.Close(ctx) // the error that counts is the preflight's
+		g.client.close()
 		return nil, err
-	}
-	g.wg.Go(g.receive)
-	for _, loop := range []func(){g.attach, g.sendBeats, g.keepKey, g.share, g.watchEcho, g.watchRole} {
-		g.loops.Go(loop)
 	}
 	return g, nil
 }
 
-// do runs one or more commands, as [node.command] does.
-func (g *grafana) do(ctx context.Context, f func(context.Context) error) error {
+// Serve implements [driver.Driver].
+func (g *grafanaConn) Serve(ctx context.Context, h driver.Handler) error {
+	loops, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, func() { _ = g.client.sub.Close() })() // go-redis cannot otherwise be interrupted
+	g.handler = h
+	loops.Go(func() error { return g.client.receive(ctx, g.dispatch) })
+	loops.Go(func() error { return g.client.watchRole(ctx) })
+	for _, loop := range []func(context.Context) error{g.attach, g.sendBeats, g.keepKey, g.share, g.watchEcho} {
+		loops.Go(func() error { return loop(ctx) })
+	}
+	err := loops.Wait()
+	g.lost.Store(err != nil)
+	if err == nil && g.roster.hasPeers() {
+		g.lastWord = g.fullState()
+	}
+	return err
+}
+
+// do runs one or more commands, as [client.command] does.
+func (g *grafanaConn) do(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return g.command(ctx, func() error { return f(ctx) })
+	return g.client.command(ctx, func() error { return f(ctx) })
 }
 
 // publishOn publishes message on a channel, the prefix left out.
-func (g *grafana) publishOn(ctx context.Context, channel string, message []byte) error {
-	return g.do(ctx, func(ctx context.Context) error { return g.client.Publish(ctx, g.params.Prefix+channel, message).Err() })
+func (g *grafanaConn) publishOn(ctx context.Context, channel string, message []byte) error {
+	return g.do(ctx, func(ctx context.Context) error { return g.client.redis.Publish(ctx, g.prefix()+channel, message).Err() })
 }
+
+func (g *grafanaConn) prefix() string { return g.client.params.Prefix }
 
 func ownKey(m driver.Member) string { return m.Name + ownSeparator + m.Instance }
 
@@ -131,23 +131,25 @@ func isOwnKey(key string) bool {
 }
 
 // preflight shows that all that is needed is there and allowed.
-func (g *grafana) preflight(ctx context.Context) error {
-	pattern := g.params.Prefix + "*"
-	if err := g.sub.PSubscribe(ctx, pattern); err != nil {
-		return g.explain("PSUBSCRIBE "+pattern, g.diagnose(ctx, err))
+func (g *grafanaConn) preflight(ctx context.Context) error {
+	pattern := g.prefix() + "*"
+	if err := g.client.sub.PSubscribe(ctx, pattern); err != nil {
+		return g.explain("PSUBSCRIBE "+pattern, g.client.diagnose(ctx, err, g.prefix()+ownChannel))
 	}
-	if _, err := g.sub.ReceiveTimeout(ctx, timeout); err != nil { // its answer comes first
-		return g.explain("PSUBSCRIBE "+pattern, g.diagnose(ctx, err))
+	if _, err := g.client.sub.ReceiveTimeout(ctx, timeout); err != nil { // its answer comes first
+		return g.explain("PSUBSCRIBE "+pattern, g.client.diagnose(ctx, err, g.prefix()+ownChannel))
 	}
-	if err := g.checkRole(ctx); err != nil {
+	if err := g.client.checkRole(ctx); err != nil {
 		return err
 	}
 	var err error
 	if g.returning, err = g.setKey(ctx); err != nil && !refusesWrites(err) {
-		return g.explain("SET "+g.params.Prefix+g.key, err)
+		return g.explain("SET "+g.prefix()+g.key, err)
 	}
-	if err := g.publishOn(ctx, ownChannel, g.beatMessage(true, 0)); err != nil {
-		return g.explain("PUBLISH "+g.params.Prefix+ownChannel, err)
+	hello := g.beat()
+	hello.Hello = true
+	if err := g.publishOn(ctx, ownChannel, hello.encode()); err != nil {
+		return g.explain("PUBLISH "+g.prefix()+ownChannel, err)
 	}
 	keys, err := g.scan(ctx)
 	if err != nil {
@@ -163,22 +165,16 @@ func refusesWrites(err error) bool {
 	return strings.HasPrefix(err.Error(), "OOM ") || strings.HasPrefix(err.Error(), "MISCONF ")
 }
 
-func (g *grafana) explain(what string, err error) error {
+func (g *grafanaConn) explain(what string, err error) error {
 	if strings.Contains(err.Error(), "NOPERM") {
-		return bad("username", "%s: %w; allow it: ACL SETUSER … resetkeys ~%s* resetchannels &%[3]s* +psubscribe +publish +set +del +scan +mget", what, err, g.params.Prefix)
+		return bad("username", "%s: %w; allow it: ACL SETUSER … resetkeys ~%s* resetchannels &%[3]s* +psubscribe +publish +set +del +scan +mget", what, err, g.prefix())
 	}
-	return g.params.explain(what, err)
+	return g.client.params.explain(what, err)
 }
 
-// Caps implements [driver.Driver]. Larger frames are split here: Grafana's peers
-// take an update as one piece.
-func (g *grafana) Caps() driver.Caps { return driver.Caps{Membership: true, Exchange: true} }
-
-// lose reports that the link is lost for good: another driver is wanted.
-func (g *grafana) lose(err error) {
-	if g.work.Err() == nil && g.lost.CompareAndSwap(false, true) {
-		g.h.Link(fmt.Errorf("redis: %w: %w", driver.ErrUnavailable, err))
-	}
+// Caps implements [driver.Driver].
+func (g *grafanaConn) Caps() driver.Caps {
+	return driver.Caps{MaxFrame: maxFrame, Linger: linger, Membership: true, Exchange: true, Updates: g.updates}
 }
 
 // leaveTimeout bounds what is said on leaving.
@@ -186,48 +182,36 @@ const leaveTimeout = 2 * time.Second
 
 // Close implements [driver.Driver]. A node whose link is lost says nothing: it
 // may come back.
-func (g *grafana) Close(ctx context.Context) (err error) {
-	g.closing.Do(func() {
-		defer close(g.closed)
-		g.stop()
-		quiet := make(chan struct{}) // a beat that comes late would bring the node back
-		go func() { g.loops.Wait(); close(quiet) }()
-		if !g.lost.Load() {
-			leaving, cancel := context.WithTimeout(ctx, leaveTimeout)
-			defer cancel()
-			select {
-			case <-quiet:
-				g.goodbye(leaving)
-			case <-leaving.Done():
-			}
-		}
-		if err = g.node.Close(ctx); errors.Is(err, net.ErrClosed) {
-			err = nil // the connections end by themselves
-		}
-		<-quiet
-	})
-	<-g.closed
-	return err
+func (g *grafanaConn) Close(ctx context.Context) error {
+	if !g.lost.Load() {
+		leaving, cancel := context.WithTimeout(ctx, leaveTimeout)
+		defer cancel()
+		g.goodbye(leaving)
+	}
+	g.client.close()
+	return nil
 }
 
 // goodbye leaves as Grafana's peers do: the full state, then the key. Nodes of
 // ours are told.
-func (g *grafana) goodbye(ctx context.Context) {
-	if g.roster.hasPeers() {
-		g.publishState(ctx)
-	}
+func (g *grafanaConn) goodbye(ctx context.Context) {
+	g.publishState(ctx, g.lastWord)
+	bye := g.beat()
+	bye.Bye = true
 	err := g.do(ctx, func(ctx context.Context) error {
-		_, err := g.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
-			p.Del(ctx, g.params.Prefix+g.key)
-			p.Publish(ctx, g.params.Prefix+ownChannel, g.byeMessage())
+		_, err := g.client.redis.Pipelined(ctx, func(p goredis.Pipeliner) error {
+			p.Del(ctx, g.prefix()+g.key)
+			p.Publish(ctx, g.prefix()+ownChannel, bye.encode())
 			return nil
 		})
 		return err
 	})
 	if err != nil {
-		g.options.Logger.Debug("the news of leaving may have reached nobody", "err", err)
+		g.logger.Debug("the news of leaving may have reached nobody", "err", err)
 	}
 }
+
+func event() chan struct{} { return make(chan struct{}, 1) }
 
 func signal(c chan struct{}) {
 	select {
@@ -236,4 +220,4 @@ func signal(c chan struct{}) {
 	}
 }
 
-var _ driver.Driver = (*grafana)(nil)
+var _ driver.Driver = (*grafanaConn)(nil)

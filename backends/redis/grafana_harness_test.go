@@ -163,7 +163,7 @@ type seat struct {
 	key  string // as Grafana's peers list it
 	peer *grafanapeer.Peer
 	ours backend.ClusterChannel
-	drv  *grafana // the newest driver of ours
+	drv  *grafanaConn // the newest driver of ours
 	end  func()
 }
 
@@ -204,18 +204,18 @@ func (m *mesh) nodeAt(t grafanaTiming, name string, edits ...func(*backend.Confi
 	c := backend.Config{
 		Cluster: "alerts", Name: name, Logger: m.logger(name), Timing: backend.Timing{Grace: 2 * time.Second, Settle: 5 * time.Second},
 		Params: map[string]string{"address": m.addr, "wire": "grafana", "prefix": m.prefix},
-		Open: func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+		Driver: func(ctx context.Context, o driver.Options) (driver.Driver, error) {
 			p, err := parse(o.Params)
 			if err != nil {
 				return nil, err
 			}
-			d, err := openGrafana(ctx, o, p, nil, h, t)
+			d, err := openGrafana(ctx, o, p, nil, t)
 			if err != nil {
 				return nil, err
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.drv = d.(*grafana)
+			s.drv = d.(*grafanaConn)
 			return d, nil
 		},
 	}
@@ -251,7 +251,7 @@ func prefixed(prefix, name string) string {
 	return prefix + name
 }
 
-func (s *seat) driver() *grafana {
+func (s *seat) driver() *grafanaConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.drv
@@ -265,7 +265,7 @@ func (s *seat) crash() {
 		return
 	}
 	s.driver().lost.Store(true) // so that it does not say goodbye
-	s.driver().stop()
+	s.driver().client.end()
 	s.end()
 }
 

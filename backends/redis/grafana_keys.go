@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
 const (
@@ -18,11 +21,11 @@ const (
 )
 
 // setKey writes this node's heartbeat. It tells whether there was one before.
-func (g *grafana) setKey(ctx context.Context) (was bool, err error) {
+func (g *grafanaConn) setKey(ctx context.Context) (was bool, err error) {
 	set := func(mode string) error {
 		return g.do(ctx, func(ctx context.Context) error {
 			stamp := strconv.FormatInt(time.Now().Unix(), 10)
-			return g.client.SetArgs(ctx, g.params.Prefix+g.key, stamp, goredis.SetArgs{Mode: mode, TTL: g.timing.ttl}).Err()
+			return g.client.redis.SetArgs(ctx, g.prefix()+g.key, stamp, goredis.SetArgs{Mode: mode, TTL: g.timing.ttl}).Err()
 		})
 	}
 	if err := set("XX"); !errors.Is(err, goredis.Nil) {
@@ -33,7 +36,7 @@ func (g *grafana) setKey(ctx context.Context) (was bool, err error) {
 
 // keepKey writes this node's heartbeat, and looks for those of others: in turn,
 // and a moment after a hint.
-func (g *grafana) keepKey() {
+func (g *grafanaConn) keepKey(ctx context.Context) error {
 	turn := time.NewTicker(g.timing.heartbeat)
 	defer turn.Stop()
 	hint := time.NewTimer(0)
@@ -42,68 +45,78 @@ func (g *grafana) keepKey() {
 	for {
 		select {
 		case <-turn.C:
-			g.lookAtKeys()
-		case <-g.orphans:
-			g.deleteOrphans()
+			if err := g.lookAtKeys(ctx); err != nil {
+				return err
+			}
+		case <-g.roster.orphans:
+			g.deleteOrphans(ctx)
 		case <-g.look:
 			hint.Reset(lookDelay)
 		case <-hint.C:
-			g.lookAtKeys()
-		case <-g.work.Done():
-			return
+			if err := g.lookAtKeys(ctx); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
 
-func (g *grafana) writeKey() {
-	was, err := g.setKey(g.work)
+// writeKey returns an error only where another server is to be asked for.
+func (g *grafanaConn) writeKey(ctx context.Context) error {
+	was, err := g.setKey(ctx)
 	if !was {
 		g.roster.emptied()
 	}
 	switch {
-	case err == nil || g.work.Err() != nil:
-		return
+	case err == nil || ctx.Err() != nil:
+		return nil
 	case strings.HasPrefix(err.Error(), "READONLY "):
-		g.lose(err)
-	default:
-		g.options.Logger.Warn("the heartbeat could not be written; peers of Grafana will miss this node", "err", err)
+		return fmt.Errorf("redis: %w: %w", driver.ErrUnavailable, err)
 	}
-	g.h.Probe(g.options.Self.Name, 0, err)
+	g.logger.Warn("the heartbeat could not be written; peers of Grafana will miss this node", "err", err)
+	g.handler.Probe(g.self.Name, 0, err)
+	return nil
 }
 
 // deleteOrphans deletes the keys of nodes of ours that have failed, so that
 // Grafana's peers see the same. One that lives nevertheless writes it again.
-func (g *grafana) deleteOrphans() {
+func (g *grafanaConn) deleteOrphans(ctx context.Context) {
 	for _, key := range g.roster.takeOrphans() {
-		err := g.do(g.work, func(ctx context.Context) error { return g.client.Del(ctx, g.params.Prefix+key).Err() })
+		err := g.do(ctx, func(ctx context.Context) error { return g.client.redis.Del(ctx, g.prefix()+key).Err() })
 		if err != nil {
-			g.options.Logger.Debug("the key of a failed node stays until it expires", "key", g.params.Prefix+key, "err", err)
+			g.logger.Debug("the key of a failed node stays until it expires", "key", g.prefix()+key, "err", err)
 		}
 	}
 }
 
 // lookAtKeys writes first: whether the own key was there tells what to make of
 // others that are not.
-func (g *grafana) lookAtKeys() {
-	g.writeKey()
-	keys, err := g.scan(g.work)
+func (g *grafanaConn) lookAtKeys(ctx context.Context) error {
+	if err := g.writeKey(ctx); err != nil {
+		return err
+	}
+	keys, err := g.scan(ctx)
 	if err != nil {
-		if g.work.Err() == nil {
-			g.options.Logger.Warn("the keys could not be read; peers of Grafana stay as they were", "err", err)
+		if ctx.Err() == nil {
+			g.logger.Warn("the keys could not be read; peers of Grafana stay as they were", "err", err)
 		}
-		return
+		return nil
 	}
 	if !slices.ContainsFunc(keys, func(k heartbeat) bool { return k.key == g.key }) {
-		g.writeKey() // it went just now
+		if err := g.writeKey(ctx); err != nil { // it went just now
+			return err
+		}
 	}
 	g.roster.scanned(keys, time.Now())
+	return nil
 }
 
 // scan returns the keys that hold a heartbeat.
-func (g *grafana) scan(ctx context.Context) ([]heartbeat, error) {
-	cluster, ok := g.client.(*goredis.ClusterClient)
+func (g *grafanaConn) scan(ctx context.Context) ([]heartbeat, error) {
+	cluster, ok := g.client.redis.(*goredis.ClusterClient)
 	if !ok {
-		return g.scanServer(ctx, g.client)
+		return g.scanServer(ctx, g.client.redis)
 	}
 	var mu sync.Mutex
 	var all []heartbeat
@@ -117,12 +130,12 @@ func (g *grafana) scan(ctx context.Context) ([]heartbeat, error) {
 	return all, err
 }
 
-func (g *grafana) scanServer(ctx context.Context, server goredis.Cmdable) ([]heartbeat, error) {
+func (g *grafanaConn) scanServer(ctx context.Context, server goredis.Cmdable) ([]heartbeat, error) {
 	var all []heartbeat
 	var cursor uint64
 	for {
 		err := g.do(ctx, func(ctx context.Context) error {
-			page, next, err := server.Scan(ctx, cursor, g.params.Prefix+"*", scanPage).Result()
+			page, next, err := server.Scan(ctx, cursor, g.prefix()+"*", scanPage).Result()
 			if err != nil || len(page) == 0 {
 				cursor = next
 				return err
@@ -142,7 +155,7 @@ func (g *grafana) scanServer(ctx context.Context, server goredis.Cmdable) ([]hea
 
 // readStamps reads each key by an MGET of its own: in a Cluster keys of one MGET
 // would have to share a slot. What is no string is nil to MGET.
-func (g *grafana) readStamps(ctx context.Context, server goredis.Cmdable, keys []string) ([]heartbeat, error) {
+func (g *grafanaConn) readStamps(ctx context.Context, server goredis.Cmdable, keys []string) ([]heartbeat, error) {
 	values, err := server.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for _, key := range keys {
 			p.MGet(ctx, key)
@@ -160,7 +173,7 @@ func (g *grafana) readStamps(ctx context.Context, server goredis.Cmdable, keys [
 			continue
 		}
 		stamp, err := strconv.ParseInt(text, 10, 64)
-		key, ours := strings.CutPrefix(keys[i], g.params.Prefix)
+		key, ours := strings.CutPrefix(keys[i], g.prefix())
 		if age := time.Duration(now-stamp) * time.Second; err == nil && ours && key != "" && age < maxSkew && age > -maxSkew {
 			found = append(found, heartbeat{key, stamp})
 		}

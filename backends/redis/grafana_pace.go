@@ -20,6 +20,8 @@ type pace struct {
 	heard   chan struct{} // closed and replaced with each
 }
 
+func newPace() *pace { return &pace{heard: make(chan struct{})} }
+
 // add counts size bytes, and returns the number to be heard before more is
 // published; 0 means none.
 func (p *pace) add(size int) uint64 {
@@ -65,14 +67,16 @@ func (p *pace) wait(ctx, life context.Context, number uint64) {
 
 // hold holds up who has published size bytes, when this node is behind in hearing
 // itself.
-func (g *grafana) hold(ctx context.Context, size int) {
+func (g *grafanaConn) hold(ctx context.Context, size int) {
 	number := g.pace.add(size)
 	if number == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(missedBeats)*g.timing.beat)
 	defer cancel()
-	if g.publishOn(ctx, ownChannel, g.beatMessage(false, number)) == nil {
-		g.pace.wait(ctx, g.work, number)
+	echo := g.beat()
+	echo.ID = number
+	if g.publishOn(ctx, ownChannel, echo.encode()) == nil {
+		g.pace.wait(ctx, g.client.life, number)
 	}
 }

@@ -2,16 +2,15 @@ package redis
 
 import (
 	"cmp"
+	"log/slog"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 const (
@@ -25,22 +24,29 @@ const (
 
 // roster keeps who is a member, and tells the Handler.
 type roster struct {
-	*grafana
-	cluster uint32
+	self   driver.Member
+	key    string // of this node
+	timing grafanaTiming
+	logger *slog.Logger
+	pace   *pace
 
-	mu       sync.Mutex
-	attached bool
-	ours     map[string]*mate  // by instance, without this node
-	gone     map[string]bool   // instances that said goodbye
-	peers    map[string]*rival // by name: peers of Grafana, alive or not
-	awaited  map[string]bool   // keys of ours that are to be heard before this node is attached
-	heard    chan struct{}     // closed once this node hears itself and those awaited
-	heardAt  time.Time         // when this node last heard itself
-	busyAt   time.Time         // when it last heard anything
-	agedAt   time.Time
-	hold     time.Time // until when keys that vanished count, for all have
-	left     []string  // keys of nodes of ours that have failed
-	shown    []driver.Member
+	asked    chan struct{} // a node asks who is there
+	orphans  chan struct{} // there are keys to delete
+	newcomer chan struct{} // a peer of Grafana is there that was not
+
+	mu      sync.Mutex
+	handler driver.Handler    // nil until this node is attached
+	ours    map[string]*mate  // by instance, without this node
+	gone    map[string]bool   // instances that said goodbye
+	peers   map[string]*rival // by name: peers of Grafana, alive or not
+	awaited map[string]bool   // keys of ours that are to be heard before this node is attached
+	heard   chan struct{}     // closed once this node hears itself and those awaited
+	heardAt time.Time         // when this node last heard itself
+	busyAt  time.Time         // when it last heard anything
+	agedAt  time.Time
+	hold    time.Time // until when keys that vanished count, for all have
+	left    []string  // keys of nodes of ours that have failed
+	shown   []driver.Member
 }
 
 // mate is a node of ours.
@@ -57,34 +63,28 @@ type rival struct {
 	skewed bool      // that was logged
 }
 
-func newRoster(g *grafana) *roster {
+func newRoster(o driver.Options, t grafanaTiming, p *pace) *roster {
+	key := ownKey(o.Self)
 	return &roster{
-		grafana: g, cluster: wire.ClusterHash(g.options.Cluster), heardAt: time.Now(), busyAt: time.Now(), heard: make(chan struct{}),
-		ours: map[string]*mate{}, gone: map[string]bool{}, peers: map[string]*rival{}, awaited: map[string]bool{g.key: true},
+		self: o.Self, key: key, timing: t, logger: o.Logger, pace: p,
+		asked: event(), orphans: event(), newcomer: event(), heardAt: time.Now(), busyAt: time.Now(), heard: make(chan struct{}),
+		ours: map[string]*mate{}, gone: map[string]bool{}, peers: map[string]*rival{}, awaited: map[string]bool{key: true},
 	}
 }
 
-// control takes in a beat or a goodbye. It tells whether it was one.
-func (r *roster) control(f *wire.Frame) bool {
-	if f.Cluster != r.cluster || len(f.Origin) == 0 {
-		return false
-	}
-	instance := string(f.Origin)
+// take notes what a node of ours says of itself.
+func (r *roster) take(b beat) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case instance == r.options.Self.Instance:
-		if f.Kind == wire.Beat {
-			r.echo(f.ID)
-		}
-	case f.Kind == wire.Beat:
-		return r.beat(instance, f)
-	case f.Kind == wire.Bye:
-		r.bye(instance)
+	case b.Instance == r.self.Instance && !b.Bye:
+		r.echo(b.ID)
+	case b.Instance == r.self.Instance:
+	case b.Bye:
+		r.bye(b.Instance)
 	default:
-		return false
+		r.beat(b)
 	}
-	return true
 }
 
 // echo notes that this node has heard itself. Only then does it count how long
@@ -113,43 +113,21 @@ func (r *roster) echo(id uint64) {
 }
 
 // beat notes a sign of life of another node. r.mu is held.
-func (r *roster) beat(instance string, f *wire.Frame) bool {
-	m, ok := memberOf(instance, f)
-	if !ok {
-		return false
+func (r *roster) beat(b beat) {
+	m := b.member()
+	if b.Hello {
+		signal(r.asked)
+		delete(r.gone, m.Instance) // its node goes on with another driver
 	}
-	if f.Hello {
-		signal(r.beatNow)
-		delete(r.gone, instance) // its node goes on with another driver
+	old := r.ours[m.Instance]
+	if r.gone[m.Instance] || old == nil && len(r.ours) >= maxRoster {
+		return
 	}
-	if r.gone[instance] {
-		return true
-	}
-	old := r.ours[instance]
-	if old == nil && len(r.ours) >= maxRoster {
-		return true
-	}
-	interval := time.Duration(min(f.Interval, uint64(maxBeat/time.Millisecond))) * time.Millisecond
-	r.ours[instance] = &mate{Member: m, interval: max(interval, r.timing.beat)}
+	r.ours[m.Instance] = &mate{Member: m, interval: b.interval(r.timing.beat)}
 	r.answered(ownKey(m))
 	if old == nil || old.Name != m.Name || old.Addr != m.Addr || !maps.Equal(old.Meta, m.Meta) {
 		r.tell()
 	}
-	return true
-}
-
-// memberOf reads whom a beat describes.
-func memberOf(instance string, f *wire.Frame) (driver.Member, bool) {
-	m := driver.Member{Name: string(f.Member.Name), Instance: instance, Addr: string(f.Member.Addr)}
-	valid := m.Name != "" && utf8.ValidString(m.Name+m.Instance+m.Addr)
-	if len(f.Member.Meta) > 0 {
-		m.Meta = make(map[string]string, len(f.Member.Meta))
-	}
-	for _, pair := range f.Member.Meta {
-		m.Meta[string(pair[0])] = string(pair[1])
-		valid = valid && utf8.Valid(pair[0]) && utf8.Valid(pair[1])
-	}
-	return m, valid
 }
 
 // bye notes that a node of ours leaves. r.mu is held.
@@ -163,8 +141,8 @@ func (r *roster) bye(instance string) {
 		return
 	}
 	delete(r.ours, instance)
-	if r.attached {
-		r.h.Left(m.Member)
+	if r.handler != nil {
+		r.handler.Left(m.Member)
 	}
 	r.tell()
 }
@@ -185,7 +163,7 @@ func (r *roster) scanned(keys []heartbeat, now time.Time) {
 		switch {
 		case k.key == r.key:
 		case isOwnKey(k.key):
-			if !r.attached && now.Unix()-k.stamp <= int64(2*r.timing.heartbeat/time.Second) {
+			if r.handler == nil && now.Unix()-k.stamp <= int64(2*r.timing.heartbeat/time.Second) {
 				r.awaited[k.key] = true
 			}
 		case len(found) < maxRoster:
@@ -206,7 +184,7 @@ func (r *roster) scanned(keys []heartbeat, now time.Time) {
 func (r *roster) emptied() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.attached {
+	if r.handler != nil {
 		r.hold = time.Now().Add(2 * r.timing.heartbeat)
 	}
 }
@@ -224,8 +202,8 @@ func (r *roster) vanished(found map[string]bool, now time.Time) {
 			continue
 		}
 		delete(r.peers, name)
-		if r.attached && !emptied && now.Before(p.until) {
-			r.h.Left(driver.Member{Name: name})
+		if r.handler != nil && !emptied && now.Before(p.until) {
+			r.handler.Left(driver.Member{Name: name})
 		}
 	}
 }
@@ -250,7 +228,7 @@ func (r *roster) alive(name string, stamp int64, now time.Time) {
 	p.stamp = stamp
 	if skewed := age < -skewTolerated || moved && age > skewTolerated+2*r.timing.heartbeat; skewed && !p.skewed {
 		p.skewed = true
-		r.options.Logger.Warn("the clock of a peer differs from this node's; peers of Grafana do not see one whose clock is late by more than expiry",
+		r.logger.Warn("the clock of a peer differs from this node's; peers of Grafana do not see one whose clock is late by more than expiry",
 			"peer", name, "late", age, "expiry", r.timing.expiry)
 	}
 }
@@ -290,21 +268,21 @@ func (r *roster) takeOrphans() []string {
 }
 
 // attach tells the Handler that this node is attached, and whom it found.
-func (r *roster) attach() {
+func (r *roster) attach(h driver.Handler) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.attached = true
+	r.handler = h
 	r.tell()
-	r.h.Link(nil)
+	r.handler.Link(nil)
 }
 
 // tell hands over the members where they have changed. r.mu is held.
 func (r *roster) tell() {
-	if !r.attached {
+	if r.handler == nil {
 		return
 	}
 	now := time.Now()
-	all := []driver.Member{r.options.Self}
+	all := []driver.Member{r.self}
 	for _, m := range r.ours {
 		all = append(all, m.Member)
 	}
@@ -318,7 +296,7 @@ func (r *roster) tell() {
 	})
 	if !reflect.DeepEqual(all, r.shown) {
 		r.shown = all
-		r.h.Members(slices.Clone(all))
+		r.handler.Members(slices.Clone(all))
 	}
 }
 

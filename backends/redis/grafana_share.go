@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
+	"iter"
 	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 const (
@@ -23,83 +22,47 @@ const (
 // found one: at once, and again for states that the service adds meanwhile.
 var askAgain = []time.Duration{0, time.Second, 5 * time.Second, 15 * time.Second}
 
-// Broadcast implements [driver.Driver]. A server that stalls cannot hold it
-// beyond ctx.
-func (g *grafana) Broadcast(ctx context.Context, frame []byte) error {
-	if g.work.Err() != nil {
-		return fmt.Errorf("redis: %w", driver.ErrClosed)
+// Broadcast implements [driver.Driver]: Grafana's peers do not hear the frame. A
+// server that stalls cannot hold it beyond ctx.
+func (g *grafanaConn) Broadcast(ctx context.Context, frame []byte) error {
+	if len(frame) > maxFrame {
+		return fmt.Errorf("redis: %w: frame of %d bytes, at most %d are published at once", driver.ErrTooLarge, len(frame), maxFrame)
 	}
-	return g.publish(ctx, bytes.Clone(frame))
-}
-
-// publish sends updates on the channels of their states while there are peers of
-// Grafana to hear them, and all else on the own channel. Nodes of ours hear both.
-func (g *grafana) publish(ctx context.Context, frame []byte) error {
-	var f wire.Frame
-	if err := wire.Decode(frame, &f); err != nil {
-		return fmt.Errorf("redis: %w", err)
+	if err := g.publishOn(ctx, ownChannel, bytes.Clone(frame)); err != nil {
+		return g.explain("PUBLISH "+g.prefix()+ownChannel, err)
 	}
-	var rest [][]byte
-	if (f.Kind == wire.Update || f.Kind == wire.Batch) && g.roster.hasPeers() {
-		var err error
-		if rest, err = g.publishParts(ctx, frame); err != nil {
-			signal(g.wanted) // Grafana's peers repair nothing by themselves
-			return g.explain("PUBLISH", err)
-		}
-	} else {
-		rest = [][]byte{frame}
-	}
-	for _, b := range rest {
-		if err := g.publishOwn(ctx, b, string(f.To)); err != nil {
-			return g.explain("PUBLISH "+g.params.Prefix+ownChannel, err)
-		}
-	}
+	g.hold(ctx, len(frame))
 	return nil
 }
 
-// publishParts publishes the updates of frame, each as a Part on its state's
-// channel, and returns those that Grafana's channels cannot carry.
-func (g *grafana) publishParts(ctx context.Context, frame []byte) (rest [][]byte, err error) {
-	pipe, size := g.client.Pipeline(), 0
-	wire.Updates(frame, func(part []byte) bool {
-		var f wire.Frame
-		switch {
-		case wire.Decode(part, &f) != nil:
-		case len(part) > maxPart || slices.Contains([]string{fullStateChannel, requestChannel, ownChannel}, string(f.Key)):
-			rest = append(rest, part)
-		default:
-			pipe.Publish(ctx, g.params.Prefix+string(f.Key), part)
-			size += len(part)
-		}
-		return true
-	})
-	if pipe.Len() == 0 {
-		return rest, nil
+// updates publishes each update on the channel of its state while there are peers
+// of Grafana to hear them. Nodes of ours hear them there too, but for those that
+// such a channel cannot carry.
+func (g *grafanaConn) updates(ctx context.Context, updates iter.Seq2[string, []byte]) (heard bool, err error) {
+	if !g.roster.hasPeers() {
+		return false, nil
 	}
-	err = g.do(ctx, func(ctx context.Context) error { _, err := pipe.Exec(ctx); return err })
-	if err == nil {
+	pipe, size, rest := g.client.redis.Pipeline(), 0, 0
+	for key, part := range updates {
+		if len(part) > maxPart || slices.Contains([]string{fullStateChannel, requestChannel, ownChannel}, key) {
+			rest++
+			continue
+		}
+		pipe.Publish(ctx, g.prefix()+key, bytes.Clone(part))
+		size += len(part)
+	}
+	if pipe.Len() > 0 {
+		if err := g.do(ctx, func(ctx context.Context) error { _, err := pipe.Exec(ctx); return err }); err != nil {
+			signal(g.wanted) // Grafana's peers repair nothing by themselves
+			return false, g.explain("PUBLISH", err)
+		}
 		g.hold(ctx, size)
 	}
-	return rest, err
-}
-
-// publishOwn publishes frame on the own channel, in pieces where it is large.
-func (g *grafana) publishOwn(ctx context.Context, frame []byte, to string) error {
-	one := func(b []byte) error {
-		err := g.publishOn(ctx, ownChannel, b)
-		if err == nil {
-			g.hold(ctx, len(b))
-		}
-		return err
-	}
-	if len(frame) <= maxFrame {
-		return one(frame)
-	}
-	return g.enc.Chunks(frame, maxFrame, to, rand.Uint64(), one)
+	return rest == 0, nil
 }
 
 // share keeps Grafana's peers up to date with full states, and asks for theirs.
-func (g *grafana) share() {
+func (g *grafanaConn) share(ctx context.Context) error {
 	turn := time.NewTicker(g.timing.fullState)
 	defer turn.Stop()
 	ask := time.NewTimer(0)
@@ -110,81 +73,93 @@ func (g *grafana) share() {
 		select {
 		case <-turn.C:
 			if g.roster.hasPeers() {
-				g.publishState(g.work)
+				g.publishState(ctx, g.fullState())
 			}
 		case <-g.wanted:
-			g.publishState(g.work)
-		case <-g.newcomer:
+			g.publishState(ctx, g.fullState())
+		case <-g.roster.newcomer:
 			asked = 0
 			ask.Reset(askAgain[0])
-			g.publishState(g.work)
+			g.publishState(ctx, g.fullState())
 		case <-ask.C:
-			g.requestState()
+			g.requestState(ctx)
 			if asked++; asked < len(askAgain) {
 				ask.Reset(askAgain[asked] - askAgain[asked-1])
 			}
-		case <-g.work.Done():
-			return
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
 
-func (g *grafana) requestState() {
-	if err := g.publishOn(g.work, requestChannel, []byte(g.key)); err != nil {
-		g.options.Logger.Debug("the full state could not be asked for", "err", err)
+func (g *grafanaConn) requestState(ctx context.Context) {
+	if err := g.publishOn(ctx, requestChannel, []byte(g.key)); err != nil {
+		g.logger.Debug("the full state could not be asked for", "err", err)
 	}
 }
 
 // takeRequest answers a peer of Grafana. Nodes of ours ask by frames.
-func (g *grafana) takeRequest(from string) {
+func (g *grafanaConn) takeRequest(from string) {
 	if from != g.key && !isOwnKey(from) {
 		signal(g.wanted)
 		signal(g.look)
 	}
 }
 
-// publishState publishes this node's full state, marked as ours.
-func (g *grafana) publishState(ctx context.Context) {
-	state := g.h.LocalState()
+// fullState returns this node's full state, marked as ours, or nil where there is
+// none to be published.
+func (g *grafanaConn) fullState() []byte {
+	state := g.handler.LocalState()
 	if len(state) == 0 {
-		return
+		return nil
 	}
 	if len(state) > maxPart {
-		g.options.Logger.Warn("the full state is too large for a channel of Redis, and is not given to Grafana's peers", "bytes", len(state), "limit", maxPart)
-		return
+		g.logger.Warn("the full state is too large for a channel of Redis, and is not given to Grafana's peers", "bytes", len(state), "limit", maxPart)
+		return nil
 	}
 	state = protowire.AppendTag(state, fieldSharer, protowire.BytesType)
-	state = protowire.AppendString(state, g.key)
+	return protowire.AppendString(state, g.key)
+}
+
+func (g *grafanaConn) publishState(ctx context.Context, state []byte) {
+	if state == nil {
+		return
+	}
 	if err := g.publishOn(ctx, fullStateChannel, state); err != nil {
-		g.options.Logger.Debug("the full state could not be published", "err", err) // the next turn repairs it
+		g.logger.Debug("the full state could not be published", "err", err) // the next turn repairs it
 	}
 }
 
 // takeState takes in the full state of a peer of Grafana, which may be its last
 // word. Nodes of ours compare their states by frames.
-func (g *grafana) takeState(state []byte) {
-	if isShared(state) {
+func (g *grafanaConn) takeState(state []byte) {
+	if _, ours := field(state, fieldSharer); ours {
 		return
 	}
 	signal(g.look)
-	g.h.MergeState(state)
+	g.handler.MergeState(state)
 }
 
-// isShared tells whether a full state was published by a node of ours.
-func isShared(state []byte) bool {
-	for len(state) > 0 {
-		num, typ, n := protowire.ConsumeTag(state)
+// partKey is the field of a clusterpb.Part that holds the key of its state.
+const partKey = 1
+
+// field returns the first field of that number in a protobuf message that holds
+// bytes, or a text.
+func field(message []byte, want protowire.Number) (value []byte, ok bool) {
+	for len(message) > 0 {
+		num, typ, n := protowire.ConsumeTag(message)
 		if n < 0 {
-			return false
+			return nil, false
 		}
-		if num == fieldSharer {
-			return true
+		message = message[n:]
+		if num == want && typ == protowire.BytesType {
+			value, n = protowire.ConsumeBytes(message)
+			return value, n >= 0
 		}
-		size := protowire.ConsumeFieldValue(num, typ, state[n:])
-		if size < 0 {
-			return false
+		if n = protowire.ConsumeFieldValue(num, typ, message); n < 0 {
+			return nil, false
 		}
-		state = state[n+size:]
+		message = message[n:]
 	}
-	return false
+	return nil, false
 }

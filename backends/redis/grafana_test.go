@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/tests/grafanapeer"
 )
 
@@ -42,7 +43,7 @@ func TestGrafanaPeersAndOursHaveOneOrder(t *testing.T) {
 func TestGrafanaWithDefaultPeriods(t *testing.T) {
 	m := newMesh(t, "")
 	peer := m.peer("a", func(o *grafanapeer.Options) { o.Heartbeat, o.Scan, o.Timeout = 0, 0, 0 })
-	ours := m.node("b", func(c *backend.Config) { c.Backend, c.Open = "redis", nil })
+	ours := m.node("b", func(c *backend.Config) { c.Backend, c.Driver = "redis", nil })
 	t.Logf("seen by both after %v", m.agree(12*time.Second, peer, ours))
 	ours.set("x", 1)
 	m.hold(time.Second, "x", 1, peer)
@@ -204,9 +205,34 @@ func TestGrafanaLeaveIsSeen(t *testing.T) {
 func TestGrafanaDriverLeaves(t *testing.T) {
 	m := newMesh(t, "grafana")
 	reg := prometheus.NewRegistry()
-	stays, leaves := m.node("a", func(c *backend.Config) { c.Registerer = reg }), m.node("b")
-	m.agree(10*time.Second, stays, leaves)
-	if err := leaves.driver().Close(t.Context()); err != nil {
+	stays := m.node("a", func(c *backend.Config) { c.Registerer = reg })
+	leaves := &seat{name: "b", key: prefixed(m.prefix, "b+aaaaaaaaaaaaa")}
+	o := driver.Options{
+		Cluster: "alerts", Self: driver.Member{Name: "b", Instance: "aaaaaaaaaaaaa"}, Logger: m.logger("b"),
+		Params: map[string]string{"address": m.addr, "wire": "grafana", "prefix": m.prefix},
+	}
+	p, err := parse(o.Params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := openGrafana(t.Context(), o, p, nil, quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving, end := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- d.Serve(serving, deaf{}) }()
+	m.within(10*time.Second, func() error {
+		if keys, _ := stays.view(m.prefix); !slices.Equal(keys, []string{stays.key, leaves.key}) {
+			return fmt.Errorf("a lists %q", keys)
+		}
+		return nil
+	})
+	end()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if err := d.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	m.agree(time.Second, stays)
@@ -214,6 +240,16 @@ func TestGrafanaDriverLeaves(t *testing.T) {
 		t.Errorf("%v members have left, want 1", n)
 	}
 }
+
+// deaf is a driver.Handler that hears nothing.
+type deaf struct{ driver.Handler }
+
+func (deaf) Frame([]byte)            {}
+func (deaf) Link(error)              {}
+func (deaf) Members([]driver.Member) {}
+func (deaf) Left(driver.Member)      {}
+func (deaf) MergeState([]byte)       {}
+func (deaf) LocalState() []byte      { return nil }
 
 func metric(t *testing.T, reg *prometheus.Registry, name string) float64 {
 	t.Helper()

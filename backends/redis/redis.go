@@ -60,9 +60,9 @@
 //
 // # When the server is lost
 //
-// A subscription that ends, by CLIENT KILL, an idle proxy or a restart, is
-// reported as lost at once and made again once; if that fails, a new client is
-// opened, with back-off, for ever, so that Sentinels and names are asked anew. A
+// When a subscription ends, by CLIENT KILL, an idle proxy or a restart, a new
+// client is opened, with back-off, for ever, so that Sentinels and names are asked
+// anew. A
 // server that falls silent shows when a node does not hear itself. A master that
 // was demoted is left within a second or two: each node looks at its server's
 // role, for what is published on a replica does not reach the master. In a
@@ -109,16 +109,15 @@
 package redis
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
-	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
@@ -130,6 +129,11 @@ import (
 // Beats pass between two frames.
 const maxFrame = 512 << 10
 
+// linger is how long a server of default configuration lets a subscriber be behind
+// by more than 8 MiB before it drops it. Who is behind by less for longer does not
+// hear itself and subscribes again.
+const linger = time.Minute
+
 // channels is how many a node subscribes to: the cluster's and its own.
 const channels = 2
 
@@ -139,12 +143,12 @@ func init() {
 }
 
 // Open is the backend's driver.OpenFunc.
-func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-	return Opener{}.Open(ctx, o, h)
+func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
+	return Opener{}.Open(ctx, o)
 }
 
 // Opener opens the backend with what no configuration can hold. Its Open is for
-// backend.Config.Open.
+// backend.Config.Driver.
 type Opener struct {
 	// Credentials returns the username and the password for a new connection to a
 	// server, in place of those in Params: a token that expires, for example. The
@@ -154,7 +158,7 @@ type Opener struct {
 }
 
 // Open is a driver.OpenFunc.
-func (op Opener) Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+func (op Opener) Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	p, err := parse(o.Params)
 	if err != nil {
 		return nil, err
@@ -169,159 +173,76 @@ func (op Opener) Open(ctx context.Context, o driver.Options, h driver.Handler) (
 		return nil, err
 	}
 	if p.Wire == "grafana" {
-		return openGrafana(ctx, o, p, op.Credentials, h, grafanaDefaults)
+		return openGrafana(ctx, o, p, op.Credentials, grafanaDefaults)
 	}
-	d := &node{
-		params: p, channel: p.Prefix + url.QueryEscape(o.Cluster), instance: o.Self.Instance, h: h,
-		logger: o.Logger, detach: library.attach(o.Logger), lane: make(chan struct{}, 1), confirms: make(chan confirm, maxConfirms),
+	c := &conn{
+		client: newClient(p, op.Credentials, o.Logger), logger: o.Logger,
+		channel: p.Prefix + url.QueryEscape(o.Cluster), instance: o.Self.Instance, confirms: make(chan confirm, maxConfirms),
 	}
-	d.life, d.end = context.WithCancel(context.Background())
-	d.client = newClient(d.life, p, op.Credentials)
-	d.sub = d.client.Subscribe(ctx)
-	if err := d.preflight(ctx); err != nil {
-		_ = d.Close(ctx) // the error that counts is the preflight's
+	c.client.sub = c.client.redis.Subscribe(ctx)
+	if err := c.preflight(ctx); err != nil {
+		c.client.close()
 		return nil, err
 	}
-	d.wg.Go(d.receive)
-	d.wg.Go(d.watch)
-	d.wg.Go(d.confirmAll)
-	return d, nil
+	return c, nil
 }
 
-// newClient returns a client whose connections end with life. It dials nothing.
-func newClient(life context.Context, p Params, credentials func(context.Context) (string, string, error)) goredis.UniversalClient {
-	dialer := &dialer{life: life, params: p}
-	return goredis.NewUniversalClient(&goredis.UniversalOptions{
-		Addrs: p.Address, MasterName: p.MasterName, IsClusterMode: p.Mode == "cluster",
-		Username: p.Username, Password: p.Password, CredentialsProviderContext: credentials,
-		SentinelUsername: p.SentinelUsername, SentinelPassword: p.SentinelPassword,
-		DB: p.DB, ClientName: p.ClientName, DisableIdentity: true, Protocol: 2,
-		Dialer: dialer.dial, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout,
-		MaxRetries: -1, ContextTimeoutEnabled: true,
-		PoolSize: p.PoolSize, MaxActiveConns: p.PoolSize, PipelinePoolSize: -1, ConnMaxIdleTime: time.Minute,
-	})
-}
-
-// node is one node's driver.
-type node struct {
-	params   Params
+// conn is the driver.
+type conn struct {
+	client   *client
+	logger   *slog.Logger
 	channel  string // of the cluster
 	instance string
-	h        driver.Handler
-	logger   *slog.Logger
-	client   goredis.UniversalClient
-	sub      *goredis.PubSub
-	life     context.Context
-	end      context.CancelFunc
-	detach   func()
-	lane     chan struct{} // cap 1: whose command is under way
 	flows    flows
 	confirms chan confirm
-	wg       sync.WaitGroup
-
-	mu     sync.Mutex
-	closed bool
-}
-
-// Broadcast publishes frame to all.
-func (d *node) Broadcast(ctx context.Context, frame []byte) error {
-	return d.publish(ctx, d.channel, frame)
-}
-
-func (d *node) publish(ctx context.Context, channel string, frame []byte) error {
-	if len(frame) > maxFrame {
-		return fmt.Errorf("redis: %w: frame of %d bytes, at most %d are published at once", driver.ErrTooLarge, len(frame), maxFrame)
-	}
-	frame = bytes.Clone(frame) // for a server that stalls beyond ctx
-	err := d.command(ctx, func() error { return d.client.Publish(ctx, channel, frame).Err() })
-	if err == nil || errors.Is(err, driver.ErrClosed) {
-		return err
-	}
-	return d.params.explain("PUBLISH "+channel, err)
-}
-
-// command runs f, one at a time, so that one connection does for all. A server
-// that stalls holds the caller until ctx is done, and f until Close at most.
-func (d *node) command(ctx context.Context, f func() error) error {
-	select {
-	case d.lane <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	done := make(chan error, 1)
-	d.mu.Lock()
-	closed := d.closed
-	if !closed {
-		d.wg.Go(func() {
-			err := f()
-			<-d.lane
-			done <- err
-		})
-	}
-	d.mu.Unlock()
-	if closed {
-		<-d.lane
-		return fmt.Errorf("redis: %w", driver.ErrClosed)
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Caps returns a bus that can send to one node alone.
-func (d *node) Caps() driver.Caps { return driver.Caps{MaxFrame: maxFrame, Send: d.send} }
-
-// Close ends the subscription and all connections.
-func (d *node) Close(context.Context) error {
-	d.mu.Lock()
-	again := d.closed
-	d.closed = true
-	d.mu.Unlock()
-	if again {
-		return nil
-	}
-	d.end()
-	err := errors.Join(d.sub.Close(), d.client.Close())
-	d.wg.Wait()
-	d.detach()
-	return err
+func (c *conn) Caps() driver.Caps {
+	return driver.Caps{MaxFrame: maxFrame, Linger: linger, Send: c.send}
 }
 
-// receive hands over what is published until the subscription is lost for good.
-// go-redis subscribes again once by itself; if that fails too, another driver is
-// wanted, which asks anew where the servers are.
-func (d *node) receive() {
-	d.h.Link(nil)
-	for lost := false; ; {
-		message, err := d.sub.Receive(d.life)
-		switch m := message.(type) {
-		case *goredis.Message:
-			if m.Channel == d.channel {
-				d.h.Frame([]byte(m.Payload))
+// Serve hands over what is published until the subscription is lost, or the
+// server is a master no more.
+func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
+	g, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, c.client.end)() // go-redis cannot otherwise be interrupted
+	h.Link(nil)
+	g.Go(func() error {
+		return c.client.receive(ctx, func(m *goredis.Message) {
+			if m.Channel == c.channel {
+				h.Frame([]byte(m.Payload))
 			} else {
-				d.heardOwn(m.Payload)
+				c.heardOwn(m.Payload, h)
 			}
-		case *goredis.Subscription:
-			if m.Count == channels {
-				lost = false
-				d.h.Link(nil)
-			}
-		}
-		switch {
-		case err == nil:
-		case d.life.Err() != nil:
-			return
-		case lost || isReply(err):
-			d.h.Link(d.unavailable("SUBSCRIBE "+d.channel, err))
-			return
-		default:
-			lost = true
-			d.h.Link(fmt.Errorf("redis: the subscription is lost: %w", err))
-		}
-	}
+		})
+	})
+	g.Go(func() error { return c.client.watchRole(ctx) })
+	g.Go(func() error { return c.confirmAll(ctx) })
+	return g.Wait()
 }
 
-var _ driver.Driver = (*node)(nil)
+// Broadcast publishes frame to all.
+func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
+	return c.publish(ctx, c.channel, frame)
+}
+
+func (c *conn) publish(ctx context.Context, channel string, frame []byte) error {
+	if len(frame) > maxFrame {
+		return fmt.Errorf("redis: %w: frame of %d bytes, at most %d are published at once", driver.ErrTooLarge, len(frame), maxFrame)
+	}
+	err := c.client.publish(ctx, channel, frame)
+	if err == nil || errors.Is(err, driver.ErrClosed) {
+		return err
+	}
+	return c.client.params.explain("PUBLISH "+channel, err)
+}
+
+// Close ends the subscription and all connections. What Broadcast accepted was
+// published.
+func (c *conn) Close(context.Context) error {
+	c.client.close()
+	return nil
+}
+
+var _ driver.Driver = (*conn)(nil)

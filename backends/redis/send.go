@@ -33,19 +33,19 @@ const (
 )
 
 // own returns the channel of one node.
-func (d *node) own(instance string) string { return d.channel + ":" + instance }
+func (c *conn) own(instance string) string { return c.channel + ":" + instance }
 
 // send publishes frame to one member alone. A member on a slow link is not sent
 // more than it takes: its server would end its subscription.
-func (d *node) send(ctx context.Context, to driver.Member, frame []byte) error {
-	if err := d.publish(ctx, d.own(to.Instance), frame); err != nil {
+func (c *conn) send(ctx context.Context, to driver.Member, frame []byte) error {
+	if err := c.publish(ctx, c.own(to.Instance), frame); err != nil {
 		return err
 	}
-	number, confirmed := d.flows.add(to.Instance, len(frame))
+	number, confirmed := c.flows.add(to.Instance, len(frame))
 	if confirmed == nil {
 		return nil
 	}
-	if err := d.publish(ctx, d.own(to.Instance), mark(askMark, d.instance, number)); err != nil {
+	if err := c.publish(ctx, c.own(to.Instance), mark(askMark, c.instance, number)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
@@ -53,7 +53,7 @@ func (d *node) send(ctx context.Context, to driver.Member, frame []byte) error {
 	select {
 	case <-confirmed:
 		return nil
-	case <-d.life.Done():
+	case <-c.client.life.Done():
 		return fmt.Errorf("redis: %w", driver.ErrClosed)
 	case <-ctx.Done():
 		return fmt.Errorf("redis: %s does not confirm what it is sent: %w", to.Instance, ctx.Err())
@@ -65,7 +65,7 @@ func mark(kind, instance string, number uint64) []byte {
 }
 
 // heardOwn takes in what was published on this node's own channel.
-func (d *node) heardOwn(payload string) {
+func (c *conn) heardOwn(payload string, h driver.Handler) {
 	if payload == "" {
 		return // of a preflight
 	}
@@ -74,13 +74,13 @@ func (d *node) heardOwn(payload string) {
 	number, err := strconv.ParseUint(text, 10, 64)
 	switch {
 	case kind != askMark && kind != confMark:
-		d.h.Frame([]byte(payload))
+		h.Frame([]byte(payload))
 	case !ok || err != nil:
 	case kind == confMark:
-		d.flows.confirm(instance, number)
+		c.flows.confirm(instance, number)
 	default:
 		select {
-		case d.confirms <- confirm{instance, number}:
+		case c.confirms <- confirm{instance, number}:
 		default: // who asks so often waits for none of them
 		}
 	}
@@ -94,15 +94,15 @@ type confirm struct {
 
 // confirmAll sends the confirmations, since who receives must not wait for a
 // server.
-func (d *node) confirmAll() {
+func (c *conn) confirmAll(ctx context.Context) error {
 	for {
 		select {
-		case c := <-d.confirms:
-			if err := d.publish(d.life, d.own(c.to), mark(confMark, d.instance, c.number)); err != nil {
-				d.logger.Debug("a confirmation was not sent", "to", c.to, "err", err)
+		case a := <-c.confirms:
+			if err := c.publish(ctx, c.own(a.to), mark(confMark, c.instance, a.number)); err != nil {
+				c.logger.Debug("a confirmation was not sent", "to", a.to, "err", err)
 			}
-		case <-d.life.Done():
-			return
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }

@@ -9,13 +9,13 @@ import (
 )
 
 // openTLS is Open for URLs of the scheme rediss.
-func openTLS(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+func openTLS(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	p, err := impliedTLS(o.Params)
 	if err != nil {
 		return nil, err
 	}
 	o.Params = p
-	return Open(ctx, o, h)
+	return Open(ctx, o)
 }
 
 // examineTLS is examine for URLs of the scheme rediss.

@@ -13,11 +13,11 @@ type Hub struct {
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex
-	conns map[*conn]bool
+	conns map[*client]bool
 	done  bool
 }
 
-type conn struct {
+type client struct {
 	net.Conn
 	cluster string
 
@@ -30,7 +30,7 @@ func Listen(address string) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hub{listener: l, conns: map[*conn]bool{}}
+	h := &Hub{listener: l, conns: map[*client]bool{}}
 	h.wg.Go(h.accept)
 	return h, nil
 }
@@ -69,11 +69,11 @@ func (h *Hub) accept() {
 		if err != nil {
 			return
 		}
-		h.wg.Go(func() { h.serve(&conn{Conn: nc}) })
+		h.wg.Go(func() { h.serve(&client{Conn: nc}) })
 	}
 }
 
-func (h *Hub) serve(c *conn) {
+func (h *Hub) serve(c *client) {
 	defer func() { _ = c.Close() }()
 	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	cluster, err := readFrame(c)
@@ -95,16 +95,16 @@ func (h *Hub) serve(c *conn) {
 }
 
 // send drops a connection that does not take a frame in time.
-func (c *conn) send(frame []byte) {
+func (c *client) send(frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_ = c.SetWriteDeadline(time.Now().Add(linger))
 	if err := writeFrame(c, frame); err != nil {
 		_ = c.Close()
 	}
 }
 
-func (h *Hub) add(c *conn, cluster string) bool {
+func (h *Hub) add(c *client, cluster string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.cluster = cluster
@@ -114,16 +114,16 @@ func (h *Hub) add(c *conn, cluster string) bool {
 	return !h.done
 }
 
-func (h *Hub) remove(c *conn) {
+func (h *Hub) remove(c *client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c)
 }
 
-func (h *Hub) of(cluster string) []*conn {
+func (h *Hub) of(cluster string) []*client {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var conns []*conn
+	var conns []*client
 	for c := range h.conns {
 		if c.cluster == cluster {
 			conns = append(conns, c)

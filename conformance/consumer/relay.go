@@ -19,21 +19,23 @@ import (
 
 func init() { backend.Register("relay", driver.Backend{Open: Open}) }
 
+// linger is how long the hub waits for a connection to take a frame.
+const linger = time.Second
+
 // MaxFrame is the largest frame that the hub takes.
 const MaxFrame = 256 << 10
 
-type relay struct {
-	conn    net.Conn
-	handler driver.Handler
-	reader  sync.WaitGroup
+// conn is the driver: one node's connection to the hub.
+type conn struct {
+	hub net.Conn
 
-	mu     sync.Mutex // one frame at a time on conn
+	mu     sync.Mutex // one frame at a time to the hub
 	closed bool
 }
 
 // Open is the driver.OpenFunc of the backend. Its one parameter is address, the
 // hub's host:port.
-func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	address := o.Params["address"]
 	for key := range o.Params {
 		if key != "address" {
@@ -47,86 +49,78 @@ func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Drive
 		return nil, fmt.Errorf("relay: %w: cluster is empty", driver.ErrConfig)
 	}
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
+	hub, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w: %w", driver.ErrUnavailable, err)
 	}
-	r := &relay{conn: conn, handler: h}
-	if err := r.subscribe(ctx, o.Cluster); err != nil {
+	c := &conn{hub: hub}
+	if err := c.subscribe(ctx, o.Cluster); err != nil {
+		_ = hub.Close() // it was not used
 		return nil, fmt.Errorf("relay: %w: %w", driver.ErrUnavailable, err)
 	}
-	r.reader.Go(r.read)
-	return r, nil
+	return c, nil
 }
 
 // subscribe names the cluster and waits until the hub has said it back: from
 // then on nothing is missed.
-func (r *relay) subscribe(ctx context.Context, cluster string) error {
-	stop := context.AfterFunc(ctx, func() { _ = r.conn.SetDeadline(time.Unix(1, 0)) })
-	err := writeFrame(r.conn, []byte(cluster))
+func (c *conn) subscribe(ctx context.Context, cluster string) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.hub.SetDeadline(time.Unix(1, 0)) })
+	err := writeFrame(c.hub, []byte(cluster))
 	if err == nil {
-		_, err = readFrame(r.conn)
+		_, err = readFrame(c.hub)
 	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
-	if err != nil {
-		_ = r.conn.Close()
-	}
 	return err
 }
 
-func (r *relay) read() {
-	r.handler.Link(nil)
-	in := bufio.NewReader(r.conn)
+// Caps implements driver.Driver.
+func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: MaxFrame, Linger: linger} }
+
+// Serve implements driver.Driver.
+func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
+	defer context.AfterFunc(ctx, func() { _ = c.hub.SetReadDeadline(time.Unix(1, 0)) })()
+	h.Link(nil)
+	in := bufio.NewReader(c.hub)
 	for {
 		frame, err := readFrame(in)
-		if err != nil {
-			if !r.isClosed() {
-				r.handler.Link(fmt.Errorf("relay: %w: %w", driver.ErrUnavailable, err))
-			}
-			return
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("relay: %w: %w", driver.ErrUnavailable, err)
 		}
-		r.handler.Frame(frame)
+		h.Frame(frame)
 	}
-}
-
-func (r *relay) isClosed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.closed
 }
 
 // Broadcast implements driver.Driver.
-func (r *relay) Broadcast(ctx context.Context, frame []byte) error {
+func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	if len(frame) > MaxFrame {
 		return fmt.Errorf("relay: %w: %d bytes", driver.ErrTooLarge, len(frame))
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
 		return fmt.Errorf("relay: %w", driver.ErrClosed)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = r.conn.SetWriteDeadline(time.Unix(1, 0)) })
-	err := writeFrame(r.conn, frame)
+	stop := context.AfterFunc(ctx, func() { _ = c.hub.SetWriteDeadline(time.Unix(1, 0)) })
+	err := writeFrame(c.hub, frame)
 	stop()
 	if err != nil {
-		_ = r.conn.Close() // the frame may have gone out in part; read tells that the link is lost
+		_ = c.hub.Close() // the frame may have gone out in part; Serve tells that the link is lost
 		return fmt.Errorf("relay: %w: %w", driver.ErrUnavailable, err)
 	}
 	return nil
 }
 
-// Caps implements driver.Driver.
-func (r *relay) Caps() driver.Caps { return driver.Caps{MaxFrame: MaxFrame} }
-
 // Close implements driver.Driver.
-func (r *relay) Close(context.Context) error {
-	r.mu.Lock()
-	r.closed = true
-	r.mu.Unlock()
-	_ = r.conn.Close() // what was written is still sent
-	r.reader.Wait()
+func (c *conn) Close(context.Context) error {
+	_ = c.hub.Close() // what was written is still sent
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
 	return nil
 }
 

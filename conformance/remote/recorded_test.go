@@ -16,7 +16,7 @@ var recorded struct {
 }
 
 func init() {
-	open := func(_ context.Context, o driver.Options, _ driver.Handler) (driver.Driver, error) {
+	open := func(_ context.Context, o driver.Options) (driver.Driver, error) {
 		recorded.Lock()
 		defer recorded.Unlock()
 		if err := recorded.open(o.Params); err != nil {

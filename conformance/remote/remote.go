@@ -111,7 +111,7 @@ const patience = 10 * time.Second
 func probe(ctx context.Context, open driver.OpenFunc, params map[string]string) (driver.Caps, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	d, err := open(ctx, options("conf-probe-"+rand.Text(), params), deaf{})
+	d, err := open(ctx, options("conf-probe-"+rand.Text(), params))
 	if err != nil {
 		return driver.Caps{}, err
 	}
@@ -135,7 +135,7 @@ type stranger struct {
 func (s stranger) inject(t testing.TB, _ conformance.Server, cluster string, frame []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	d, err := s.open(ctx, options(cluster, s.params), deaf{})
+	d, err := s.open(ctx, options(cluster, s.params))
 	if err != nil {
 		t.Errorf("inject into %q: %v", cluster, err)
 		return
@@ -145,16 +145,3 @@ func (s stranger) inject(t testing.TB, _ conformance.Server, cluster string, fra
 		t.Errorf("inject %d bytes into %q: %v", len(frame), cluster, err)
 	}
 }
-
-// deaf is a driver.Handler that hears nothing.
-type deaf struct{}
-
-func (deaf) Frame([]byte)                       {}
-func (deaf) Link(error)                         {}
-func (deaf) Members([]driver.Member)            {}
-func (deaf) Left(driver.Member)                 {}
-func (deaf) Probe(string, time.Duration, error) {}
-func (deaf) LocalState() []byte                 { return nil }
-func (deaf) MergeState([]byte)                  {}
-
-var _ driver.Handler = deaf{}

@@ -26,7 +26,7 @@ func TestCloseEndsWhileTheServerIsSilent(t *testing.T) {
 	d, err := postgres.Open(t.Context(), driver.Options{
 		Cluster: "silent", Logger: slog.New(slog.DiscardHandler),
 		Params: map[string]string{"address": proxy.Addr(), "password": servers.PostgresPassword},
-	}, deaf{})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,9 +47,3 @@ func TestCloseEndsWhileTheServerIsSilent(t *testing.T) {
 		t.Errorf("Broadcast after Close: %v, want ErrClosed", err)
 	}
 }
-
-// deaf is a driver.Handler that hears nothing.
-type deaf struct{ driver.Handler }
-
-func (deaf) Frame([]byte) {}
-func (deaf) Link(error)   {}

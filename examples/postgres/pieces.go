@@ -40,21 +40,20 @@ type joiner struct {
 	frame []byte
 }
 
-// add takes in one notification and returns the frame that it completes, or nil.
-// What is no piece is returned as it is: the portable layer counts it.
-func (j *joiner) add(n *pgconn.Notification) []byte {
+// add takes one notification and returns the frame that it completes, or nil.
+func (j *joiner) add(n *pgconn.Notification) ([]byte, error) {
 	index, count, piece, err := parsePiece(n.Payload)
 	if err == nil && index == 0 {
 		*j = joiner{pid: n.PID, count: count, frame: j.frame[:0]}
 	}
 	if err != nil || index != j.next || count != j.count || n.PID != j.pid || len(j.frame)+len(piece) > MaxFrame {
-		return []byte(n.Payload)
+		return nil, fmt.Errorf("%q is no piece of a frame, or does not follow the one before", n.Payload[:min(len(n.Payload), headSize)])
 	}
 	j.next++
 	if j.frame = append(j.frame, piece...); j.next < j.count {
-		return nil
+		return nil, nil
 	}
-	return j.frame
+	return j.frame, nil
 }
 
 func parsePiece(payload string) (index, count int, piece []byte, err error) {

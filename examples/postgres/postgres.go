@@ -43,9 +43,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"sync"
+	"net"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,21 +59,18 @@ func init() {
 	backend.Register("postgres", driver.Backend{Open: Open, Params: Params{}})
 }
 
-// bus is one node's driver.
-type bus struct {
+// conn is the driver.
+type conn struct {
 	channel string
-	handler driver.Handler
-	net     *network
 	listen  *pgx.Conn
 	notify  *pgx.Conn
-	turn    chan struct{} // holds one: the right to use notify, which Close keeps
-	ctx     context.Context
-	stop    context.CancelFunc
-	reader  sync.WaitGroup
+	turn    chan struct{}   // holds one: the right to use notify, which Close keeps
+	life    context.Context // of all sockets
+	end     context.CancelCauseFunc
 }
 
 // Open is the backend's driver.OpenFunc.
-func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
+func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	config, err := parse(o)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
@@ -79,78 +78,91 @@ func Open(ctx context.Context, o driver.Options, h driver.Handler) (driver.Drive
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	b := &bus{channel: channel(o.Cluster), handler: h, net: &network{}, turn: make(chan struct{}, 1)}
-	config.DialFunc = b.net.dial
-	b.ctx, b.stop = context.WithCancel(context.Background())
-	if err := b.connect(ctx, config); err != nil {
-		_ = b.Close(ctx) // it has nothing to flush
-		return nil, fmt.Errorf("postgres: %w", err)
+	c := &conn{channel: channel(o.Cluster), turn: make(chan struct{}, 1)}
+	c.life, c.end = context.WithCancelCause(context.Background())
+	config.DialFunc = c.dial
+	if err := c.connect(ctx, config); err != nil {
+		c.release(ctx)
+		return nil, fmt.Errorf("postgres: %w", refused(err))
 	}
-	h.Link(nil)
-	b.reader.Go(b.read)
-	return b, nil
+	return c, nil
 }
 
 // connect opens both connections, and listens before it returns: from then on
 // nothing is missed.
-func (b *bus) connect(ctx context.Context, config *pgx.ConnConfig) (err error) {
-	if b.listen, err = pgx.ConnectConfig(ctx, config); err != nil {
-		return refused(err)
+func (c *conn) connect(ctx context.Context, config *pgx.ConnConfig) (err error) {
+	if c.listen, err = pgx.ConnectConfig(ctx, config); err != nil {
+		return err
 	}
-	if _, err = b.listen.Exec(ctx, "listen "+pgx.Identifier{b.channel}.Sanitize()); err != nil {
-		return refused(err)
+	if _, err = c.listen.Exec(ctx, "listen "+pgx.Identifier{c.channel}.Sanitize()); err != nil {
+		return err
 	}
-	if b.notify, err = pgx.ConnectConfig(ctx, config); err != nil {
-		return refused(err)
+	if c.notify, err = pgx.ConnectConfig(ctx, config); err != nil {
+		return err
 	}
 	// Nothing of a notification is kept, so its commit need not wait for the disk.
-	if _, err = b.notify.Exec(ctx, "set synchronous_commit = off"); err != nil {
-		return refused(err)
-	}
-	return nil
+	_, err = c.notify.Exec(ctx, "set synchronous_commit = off")
+	return err
 }
 
-// read hands inbound frames to the portable layer until the bus is closed or
-// lost.
-func (b *bus) read() {
+// dial opens a socket that ends with life. pgx ends a broken connection by
+// another one, and would wait for either.
+func (c *conn) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.life, cancel)()
+	socket, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err == nil {
+		context.AfterFunc(c.life, func() { _ = socket.Close() })
+	}
+	return socket, err
+}
+
+// linger is how long a node that takes nothing can be behind before it does not
+// hear itself any more and is opened again: the server's queue for it is large.
+const linger = time.Minute
+
+// Caps implements driver.Driver.
+func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: MaxFrame, Linger: linger} }
+
+// Serve hands inbound frames to the portable layer until the link is lost.
+func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
+	h.Link(nil)
 	var in joiner
 	for {
-		n, err := b.listen.WaitForNotification(b.ctx)
+		n, err := c.listen.WaitForNotification(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
-			b.lost(err)
-			return
+			return fmt.Errorf("postgres: %w: %w", driver.ErrUnavailable, cmp.Or(context.Cause(c.life), err))
 		}
-		if frame := in.add(n); frame != nil {
-			b.handler.Frame(frame)
+		switch frame, err := in.add(n); {
+		case err != nil:
+			h.Reject(driver.Malformed, err)
+		case frame != nil:
+			h.Frame(frame)
 		}
-	}
-}
-
-// lost says that the bus is of no use any more: the portable layer closes it and
-// opens another.
-func (b *bus) lost(err error) {
-	if b.ctx.Err() == nil {
-		b.handler.Link(fmt.Errorf("postgres: %w: %w", driver.ErrUnavailable, err))
 	}
 }
 
 // Broadcast implements driver.Driver. A statement that has begun is not taken
 // back when ctx ends: pgx would close the connection for it.
-func (b *bus) Broadcast(ctx context.Context, frame []byte) error {
+func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	if len(frame) > MaxFrame {
 		return fmt.Errorf("postgres: %w: a frame of %d bytes; the most is %d", driver.ErrTooLarge, len(frame), MaxFrame)
 	}
 	select {
-	case b.turn <- struct{}{}:
-	case <-b.ctx.Done():
+	case c.turn <- struct{}{}:
+	case <-c.life.Done():
 		return fmt.Errorf("postgres: %w", driver.ErrClosed)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	payloads, sent := split(frame), make(chan error, 1)
 	go func() { // Close waits for it: it has the turn
-		defer func() { <-b.turn }()
-		sent <- b.send(payloads)
+		defer func() { <-c.turn }()
+		sent <- c.send(payloads)
 	}()
 	select {
 	case err := <-sent:
@@ -161,39 +173,44 @@ func (b *bus) Broadcast(ctx context.Context, frame []byte) error {
 }
 
 // send commits one transaction of notifications.
-func (b *bus) send(payloads []string) error {
-	if b.ctx.Err() != nil {
-		return fmt.Errorf("postgres: %w", driver.ErrClosed)
-	}
+func (c *conn) send(payloads []string) error {
 	const statement = "select pg_notify($1, payload) from unnest($2::text[]) as payload"
-	_, err := b.notify.Exec(context.Background(), statement, b.channel, payloads)
+	_, err := c.notify.Exec(context.Background(), statement, c.channel, payloads)
 	if err == nil {
 		return nil
 	}
-	if b.notify.IsClosed() {
-		b.lost(err)
+	if c.notify.IsClosed() {
+		c.end(err) // Serve returns it
 	}
 	return fmt.Errorf("postgres: %w: %w", driver.ErrUnavailable, err)
 }
 
-// Caps implements driver.Driver.
-func (b *bus) Caps() driver.Caps { return driver.Caps{MaxFrame: MaxFrame} }
+// goodbye is how long the server is given to hear that a connection ends.
+const goodbye = time.Second
 
 // Close implements driver.Driver. What Broadcast accepted is committed already.
-func (b *bus) Close(ctx context.Context) error {
-	if b.ctx.Err() != nil {
-		return nil
-	}
-	b.stop()
-	b.reader.Wait()
+func (c *conn) Close(ctx context.Context) error {
 	select {
-	case b.turn <- struct{}{}:
+	case c.turn <- struct{}{}:
 	case <-ctx.Done():
-		b.net.close() // it ends the statement that has the turn
-		b.turn <- struct{}{}
+		c.end(ctx.Err()) // it ends the statement that has the turn
+		c.turn <- struct{}{}
 	}
-	b.net.end(ctx, b.listen, b.notify)
+	c.release(ctx)
 	return nil
 }
 
-var _ driver.Driver = (*bus)(nil)
+// release ends what is open, with a word to the server where it still hears.
+func (c *conn) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, goodbye)
+	defer cancel()
+	for _, pg := range []*pgx.Conn{c.listen, c.notify} {
+		if pg != nil {
+			_ = pg.Close(ctx) // the server notices either way
+			defer func() { <-pg.PgConn().CleanupDone() }()
+		}
+	}
+	c.end(nil)
+}
+
+var _ driver.Driver = (*conn)(nil)

@@ -32,6 +32,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 
 	"github.com/cespare/xxhash/v2"
@@ -219,22 +220,24 @@ func Decode(b []byte, f *Frame) error {
 	})
 }
 
-// Updates calls yield with each update of frame, in order, as a frame of its
-// own that Alertmanager's peers understand too: a clusterpb.Part with further
-// fields. It yields nothing when frame is of another kind or damaged. The slices
-// alias frame.
-func Updates(frame []byte, yield func(part []byte) bool) {
-	var f Frame
-	if Decode(frame, &f) != nil {
-		return
-	}
-	switch f.Kind {
-	case Update:
-		yield(frame)
-	case Batch:
-		for _, u := range f.Updates {
-			if !yield(u) {
-				return
+// Updates yields each update of frame, in order: the key of its state, and the
+// update as a frame of its own that Alertmanager's peers understand too, a
+// clusterpb.Part with further fields. It yields nothing when frame is of another
+// kind, and leaves out what is damaged. The slices alias frame.
+func Updates(frame []byte) iter.Seq2[string, []byte] {
+	return func(yield func(key string, update []byte) bool) {
+		var f, u Frame
+		if Decode(frame, &f) != nil {
+			return
+		}
+		switch f.Kind {
+		case Update:
+			yield(string(f.Key), frame)
+		case Batch:
+			for _, b := range f.Updates {
+				if Decode(b, &u) == nil && u.Kind == Update && !yield(string(u.Key), b) {
+					return
+				}
 			}
 		}
 	}

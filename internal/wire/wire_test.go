@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -19,10 +20,13 @@ func TestAnUpdateIsAnAlertmanagerPart(t *testing.T) {
 	e := NewEncoder("alerts", "abc")
 	b, start := e.AppendUpdate(e.AppendBatch(nil), "sil", []byte("x"), 7, 42)
 	b, _ = e.AppendUpdate(b, "nfl", nil, 8, 43)
+	var keys []string
 	var parts [][]byte
-	Updates(b, func(p []byte) bool { parts = append(parts, p); return true })
-	if len(parts) != 2 || !bytes.HasPrefix(b[start:], parts[0]) {
-		t.Fatalf("%d updates, the first %q", len(parts), parts)
+	for key, p := range Updates(b) {
+		keys, parts = append(keys, key), append(parts, p)
+	}
+	if !slices.Equal(keys, []string{"nfl", "sil"}) || !bytes.HasPrefix(b[start:], parts[0]) {
+		t.Fatalf("updates of %q: %q", keys, parts)
 	}
 	// Alertmanager ignores the fields that follow, which it does not know.
 	own, ok := bytes.CutPrefix(parts[0], []byte(alertmanagerPart))
@@ -141,7 +145,9 @@ func FuzzDecode(f *testing.F) {
 		if err := Decode(b, &fr); err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrVersion) {
 			t.Fatal(err)
 		}
-		Updates(b, func([]byte) bool { return true })
+		for range Updates(b) {
+			continue
+		}
 		if _, err := DecodeParts(b); err != nil && !errors.Is(err, ErrMalformed) {
 			t.Fatal(err)
 		}

@@ -87,12 +87,36 @@ func openDriverFor(t testing.TB, params map[string]string, r *recorder) driver.D
 	t.Helper()
 	d, err := nats.Open(t.Context(), driver.Options{
 		Cluster: "test", Self: driver.Member{Name: "a", Instance: "1"}, Params: params, Logger: slog.New(slog.DiscardHandler),
-	}, r)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { closeDriver(t, d) })
-	return d
+	ctx, end := context.WithCancel(context.Background())
+	s := &served{Driver: d, end: end}
+	s.serving.Go(func() {
+		if err := d.Serve(ctx, r); err != nil {
+			r.Link(err)
+		}
+	})
+	t.Cleanup(func() { closeDriver(t, s) })
+	return s
+}
+
+// served is a driver that serves until it is closed.
+type served struct {
+	driver.Driver
+	end     context.CancelFunc
+	serving sync.WaitGroup
+	once    sync.Once
+}
+
+func (s *served) Close(ctx context.Context) (err error) {
+	s.once.Do(func() {
+		s.end()
+		s.serving.Wait()
+		err = s.Driver.Close(ctx)
+	})
+	return err
 }
 
 // openBehindProxy opens a driver whose link to its server passes a proxy.

@@ -30,6 +30,15 @@ func (h *held) Frame(b []byte) {
 	h.Handler.Frame(b)
 }
 
+type heldBack struct {
+	driver.Driver
+	hold *atomic.Pointer[chan struct{}]
+}
+
+func (d *heldBack) Serve(ctx context.Context, h driver.Handler) error {
+	return d.Driver.Serve(ctx, &held{h, d.hold})
+}
+
 // TestSlowConsumer: a node that does not keep up loses frames, which is counted
 // and logged, and has them repaired at once.
 func TestSlowConsumer(t *testing.T) {
@@ -43,8 +52,9 @@ func TestSlowConsumer(t *testing.T) {
 	a := open(t, "a", params, patient)
 	slow := open(t, "slow", params, patient, func(c *backend.Config) {
 		c.Registerer = reg
-		c.Open = func(ctx context.Context, o driver.Options, h driver.Handler) (driver.Driver, error) {
-			return nats.Open(ctx, o, &held{h, &stalled})
+		c.Driver = func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+			d, err := nats.Open(ctx, o)
+			return &heldBack{d, &stalled}, err
 		}
 	})
 	testkit.Eventually(t, 20*time.Second, func() error { return agree(a, slow) })

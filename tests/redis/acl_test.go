@@ -134,7 +134,7 @@ func TestCredentials(t *testing.T) {
 		}
 		return "", "", errors.New("the issuer of tokens is away")
 	}}
-	supplied := func(c *backend.Config) { c.Open = opener.Open }
+	supplied := func(c *backend.Config) { c.Driver = opener.Open }
 	nodes := trio(t, address(s), supplied)
 
 	setUser(t, s, "resetpass >second-"+secret)

@@ -1,0 +1,352 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// conn is the driver: one connection to one endpoint, with a lease that is kept
+// alive and a watch. What fails in any of them ends it: the client's own retrying
+// would hide a loss. Calls fail at once where there is no connection.
+type conn struct {
+	seat     *seat
+	endpoint string
+	timer    *time.Timer // ends the opening
+	client   *clientv3.Client
+	auth     etcdserverpb.AuthClient
+	kv       etcdserverpb.KVClient
+	leases   etcdserverpb.LeaseClient
+
+	ctx    context.Context // ends with the link, by its cause
+	cancel context.CancelCauseFunc
+	alive  atomic.Pointer[renewals]
+	watch  *stream
+	roster roster
+	ttl    time.Duration // of the lease, as granted
+	lost   atomic.Bool   // the link
+	full   atomic.Bool   // the server said that it is out of quota
+
+	renewed atomic.Int64 // when the lease was last renewed, since began
+	watched atomic.Int64 // when the watch last spoke, or since when it could
+	began   time.Time
+}
+
+// renewals is the stream by which the lease is renewed.
+type renewals struct {
+	etcdserverpb.Lease_LeaseKeepAliveClient
+}
+
+// A node gives a server up that is silent for three of the five beats that a
+// lease has, where there is another endpoint to renew it by; else for four, so
+// that it knows before the others do. The watch has longer, for a large event that is under way holds up all that comes after it.
+const (
+	beatsPerLease = 5
+	silentBeats   = 3
+	patientBeats  = 4
+	maxBeat       = time.Second
+	watchSilence  = 4 * time.Second
+)
+
+// at returns a connection that is yet to be opened, which may take as long as
+// dial_timeout: reach, and then settle.
+func (s *seat) at(endpoint string) *conn {
+	c := &conn{seat: s, endpoint: endpoint, began: time.Now()}
+	c.ctx, c.cancel = context.WithCancelCause(clientv3.WithRequireLeader(context.Background()))
+	limit := s.params.DialTimeout
+	c.timer = time.AfterFunc(limit, func() { c.cancel(fmt.Errorf("%w within %v", errNoAnswer, limit)) })
+	return c
+}
+
+// reach shows that the endpoint can be used and has a quorum behind it: it reads
+// the members. It changes nothing.
+func (c *conn) reach() error {
+	return c.steps(c.connect, c.read)
+}
+
+// settle makes the node a member: it holds a lease, its key is there, and the
+// watch runs.
+func (c *conn) settle() error {
+	defer c.timer.Stop()
+	return c.steps(c.hold, c.register, c.startWatch)
+}
+
+// steps takes one step after the other. Its error says what it means for a user.
+func (c *conn) steps(steps ...func() error) error {
+	for _, step := range steps {
+		err := step()
+		if cause := context.Cause(c.ctx); cause != nil {
+			err = cause
+		}
+		if err != nil {
+			return c.seat.params.explain(c.endpoint, err)
+		}
+	}
+	return nil
+}
+
+func (c *conn) connect() error {
+	p := &c.seat.params
+	tls, err := p.TLSConfig(p.TLSMinVersion) // anew, so that files that were replaced count
+	if err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	options := []grpc.DialOption{
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}),
+		grpc.WithPerRPCCredentials(c.seat.tokens.PerRPCCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(int(p.MaxFrame)+2*requestOverhead), grpc.MaxCallRecvMsgSize(math.MaxInt32)),
+	}
+	if p.TLSServerName != "" { // etcd's client puts the endpoint's host in place of that of the tls.Config
+		options = append(options, grpc.WithAuthority(p.TLSServerName))
+	}
+	c.client, err = clientv3.New(clientv3.Config{
+		Endpoints:       []string{c.endpoint},
+		TLS:             tls,
+		Context:         c.ctx,
+		Logger:          newZap(c.seat.logger),
+		MaxUnaryRetries: 1,
+		DialOptions:     options,
+	})
+	if err != nil {
+		return bad("endpoints", "%w", err)
+	}
+	conn := c.client.ActiveConnection()
+	c.auth, c.kv, c.leases = etcdserverpb.NewAuthClient(conn), etcdserverpb.NewKVClient(conn), etcdserverpb.NewLeaseClient(conn)
+	return nil
+}
+
+// loginTimeout is how long a server may take to compare a password, which is
+// slow on purpose, and slower when many nodes come at once.
+const loginTimeout = 10 * time.Second
+
+// login gets a token. That is a raft write, so the token stays with the node: it
+// is good for all calls and all members, until the server forgets it.
+func (c *conn) login(ctx context.Context) error {
+	if c.timer.Stop() { // it is about endpoints that do not answer
+		defer c.timer.Reset(c.seat.params.DialTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
+	p := &c.seat.params
+	r, err := c.auth.Authenticate(ctx, &etcdserverpb.AuthenticateRequest{Name: p.Username, Password: p.Password})
+	if err != nil {
+		return err
+	}
+	c.seat.tokens.UpdateAuthToken(r.Token)
+	return nil
+}
+
+// call calls f, and again after a login where the server wants a token, or
+// another one. Its error is etcd's own where the server has answered, and the end
+// of the link where that is the reason.
+func (c *conn) call(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	err := f(ctx)
+	if err != nil && c.seat.params.Username != "" && needsLogin(err) {
+		if err = c.login(ctx); err == nil {
+			err = f(ctx)
+		}
+	}
+	if cause := context.Cause(c.ctx); err != nil && cause != nil {
+		return cause
+	}
+	return rpctypes.Error(err)
+}
+
+// hold renews the node's lease, or has it granted.
+func (c *conn) hold() error {
+	if err := c.openRenewals(); err != nil {
+		return err
+	}
+	id := c.seat.lease
+	alive := c.alive.Load()
+	_ = alive.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: id}) // Recv tells why it failed
+	r, err := alive.Recv()
+	if err != nil {
+		return err
+	}
+	if r.TTL > 0 {
+		c.ttl = time.Duration(r.TTL) * time.Second
+		return nil
+	}
+	return c.call(c.ctx, func(ctx context.Context) error {
+		r, err := c.leases.LeaseGrant(ctx, &etcdserverpb.LeaseGrantRequest{ID: id, TTL: int64(c.seat.params.LeaseTTL / time.Second)})
+		if err == nil {
+			c.ttl = time.Duration(r.TTL) * time.Second
+		}
+		return err
+	})
+}
+
+func (c *conn) openRenewals() error {
+	client, err := c.leases.LeaseKeepAlive(c.ctx)
+	if err == nil {
+		c.alive.Store(&renewals{client})
+	}
+	return err
+}
+
+// read reads the members.
+func (c *conn) read() error {
+	keys := c.seat.keys
+	return c.call(c.ctx, func(ctx context.Context) error {
+		r, err := c.kv.Range(ctx, &etcdserverpb.RangeRequest{Key: []byte(keys.members), RangeEnd: end(keys.members)})
+		if err == nil {
+			c.roster = newRoster(c.seat, r)
+		}
+		return err
+	})
+}
+
+// register puts this node's key where it was not among those that were read. It
+// writes nothing else, so that a node keeps its seat on a server that is out of
+// quota.
+func (c *conn) register() error {
+	if c.roster.registered {
+		return nil
+	}
+	return c.put(c.ctx, c.seat.keys.members+c.seat.self.Instance, c.seat.record)
+}
+
+func (c *conn) put(ctx context.Context, key string, value []byte) error {
+	return c.call(ctx, func(ctx context.Context) error {
+		_, err := c.kv.Put(ctx, &etcdserverpb.PutRequest{Key: []byte(key), Value: value, Lease: c.seat.lease})
+		return err
+	})
+}
+
+// beat asks for the lease to be renewed and for a sign of life from the watch,
+// and ends when either is missing for too long: a link may be half
+// open, and a watch dead on a connection that works.
+func (c *conn) beat(h driver.Handler) error {
+	beat := min(c.ttl/beatsPerLease, maxBeat)
+	tick := time.NewTicker(beat / 2)
+	defer tick.Stop()
+	c.mark(&c.renewed)
+	c.mark(&c.watched)
+	// A stream that takes no more blocks its sender.
+	var senders sync.WaitGroup
+	defer senders.Wait()
+	ask := make(chan struct{}, 1)
+	defer close(ask)
+	senders.Go(func() {
+		for range ask {
+			c.ask()
+		}
+	})
+	for half := 0; ; half++ {
+		if half%2 == 0 {
+			select {
+			case ask <- struct{}{}:
+			default:
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-c.ctx.Done():
+			return nil
+		}
+		if err := c.silent(beat); err != nil {
+			h.Probe(c.endpoint, 0, err)
+			return err
+		}
+	}
+}
+
+// silent tells what has been missing for too long.
+func (c *conn) silent(beat time.Duration) error {
+	beats := time.Duration(patientBeats)
+	if len(c.seat.params.Endpoints) > 1 {
+		beats = silentBeats
+	}
+	if quiet := c.since(&c.renewed); quiet > beats*beat {
+		return fmt.Errorf("the lease was not renewed for %v", quiet.Round(time.Millisecond))
+	}
+	if quiet := c.since(&c.watched); quiet > watchSilence {
+		return fmt.Errorf("the watch is silent for %v", quiet.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// ask sends what is to be answered. Where it fails, the receivers are told why.
+func (c *conn) ask() {
+	_ = c.alive.Load().Send(&etcdserverpb.LeaseKeepAliveRequest{ID: c.seat.lease})
+	_ = c.watch.send(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_ProgressRequest{
+		ProgressRequest: &etcdserverpb.WatchProgressRequest{},
+	}})
+}
+
+func (c *conn) mark(at *atomic.Int64) { at.Store(int64(time.Since(c.began))) }
+
+func (c *conn) since(at *atomic.Int64) time.Duration {
+	return time.Since(c.began) - time.Duration(at.Load())
+}
+
+// receiveRenewals takes in that the lease was renewed. A stream has the token
+// that it was opened with, so it ends when that expires, and another is opened.
+func (c *conn) receiveRenewals(driver.Handler) error {
+	for {
+		r, err := c.alive.Load().Recv()
+		switch {
+		case err != nil && c.seat.params.Username != "" && needsLogin(err):
+			if err := c.login(c.ctx); err != nil {
+				return err
+			}
+			if err := c.openRenewals(); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		case r.TTL <= 0:
+			return errLeaseLost
+		}
+		c.mark(&c.renewed)
+	}
+}
+
+const leaveTimeout = time.Second
+
+// leave revokes the lease, and so deletes this node's keys.
+func (c *conn) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	revoke := func() error {
+		_, err := c.leases.LeaseRevoke(ctx, &etcdserverpb.LeaseRevokeRequest{ID: c.seat.lease})
+		return err
+	}
+	err := revoke()
+	if err != nil && c.seat.params.Username != "" && needsLogin(err) && c.login(ctx) == nil {
+		err = revoke()
+	}
+	if err != nil {
+		c.seat.logger.Debug("the lease was not revoked; the server keeps it until it expires", "ttl", c.ttl, "err", plain(err))
+	}
+}
+
+// close releases the connection.
+func (c *conn) close() {
+	c.timer.Stop()
+	c.cancel(context.Canceled)
+	if c.client != nil {
+		if err := c.client.Close(); err != nil && !errors.Is(err, context.Canceled) {
+			c.seat.logger.Debug("closing the connection", "err", err)
+		}
+	}
+}

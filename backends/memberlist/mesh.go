@@ -1,0 +1,52 @@
+package memberlist
+
+import (
+	"net"
+
+	ml "github.com/hashicorp/memberlist"
+)
+
+// mesh is how this node reaches others: memberlist, and the transport below it.
+type mesh struct {
+	settings  settings
+	transport ml.NodeAwareTransport
+	list      *ml.Memberlist // nil until it is created, which calls the delegate
+}
+
+// ping reports whether p answers.
+func (m *mesh) ping(p *peer) bool {
+	_, err := m.list.Ping(p.node.Name, &net.UDPAddr{IP: p.node.Addr, Port: int(p.node.Port)})
+	return err == nil
+}
+
+// dial connects to p and says nothing.
+func (m *mesh) dial(p *peer) error {
+	conn, err := m.transport.DialAddressTimeout(ml.Address{Addr: p.Addr, Name: p.node.Name}, m.settings.ProbeTimeout)
+	if err == nil {
+		_ = conn.Close() // nothing was sent
+	}
+	return err
+}
+
+// packet sends b by a packet, which may be lost.
+func (m *mesh) packet(p *peer, b []byte) error { return m.list.SendBestEffort(&p.node, b) }
+
+// stream sends b by a stream of its own, and returns once it is handled there.
+func (m *mesh) stream(p *peer, b []byte) error {
+	if m.settings.keys != nil {
+		return m.list.SendReliable(&p.node, b)
+	}
+	conn, err := m.transport.DialAddressTimeout(p.node.FullAddress(), m.settings.TCPTimeout)
+	if err != nil {
+		return err
+	}
+	err = writeMessage(conn, m.settings.Label, b)
+	_ = conn.Close() // what was not written is known
+	return err
+}
+
+// join exchanges the lists of members, and the states, with whoever is at addr.
+func (m *mesh) join(addr string) error {
+	_, err := m.list.Join([]string{addr})
+	return err
+}
