@@ -107,6 +107,21 @@ func (c *Core) tickDisputes() {
 		c.self.digest.Count++
 	}
 	c.agreeNow()
+	c.askAgain()
+}
+
+// askAgain asks for the lists of those whose views are named as differing, where
+// heartbeats are rare: they may have come to agree since the last one.
+func (c *Core) askAgain() {
+	if !c.transport.Native || c.link == down {
+		return
+	}
+	for _, p := range c.roster.live {
+		if p.dispute.named {
+			c.askList(p)
+			c.self.at = min(c.self.at, max(p.dispute.asked+p.dispute.pause, c.now+firstPause))
+		}
+	}
 }
 
 // agreeNow ends the disagreements that a change of this node's view has ended.
@@ -121,7 +136,6 @@ func (c *Core) agreeNow() {
 // compareViews finds out in whom two views differ: by the digests alone where
 // that is one member, else by asking for the other's list.
 func (c *Core) compareViews(p *peer) {
-	d := &p.dispute
 	mine := c.viewDigest()
 	diff := mine.Hash ^ p.view.Hash
 	if mine.Count == p.view.Count+1 {
@@ -130,6 +144,12 @@ func (c *Core) compareViews(p *peer) {
 			return
 		}
 	}
+	c.askList(p)
+}
+
+// askList asks a peer for its list, with a back-off.
+func (c *Core) askList(p *peer) {
+	d := &p.dispute
 	if d.pause == 0 {
 		d.pause = firstPause
 	}
@@ -160,7 +180,7 @@ func (c *Core) steadyWith(hash uint64) (instance string, ok bool) {
 
 // seeList takes in the list of a peer whose view differs.
 func (c *Core) seeList(p *peer, l *List, listsSelf bool) {
-	if !c.outlasts(p) {
+	if !c.outlasts(p) && !p.dispute.named {
 		return
 	}
 	theirs := map[string]bool{p.Instance: true}
@@ -190,10 +210,15 @@ func (c *Core) seeList(p *peer, l *List, listsSelf bool) {
 // differ names a disagreement.
 func (c *Core) differ(p *peer, without, more []string) {
 	d := &p.dispute
-	if len(without)+len(more) == 0 || d.named && slices.Equal(d.without, without) && slices.Equal(d.more, more) {
+	if len(without)+len(more) == 0 {
+		c.agree(p)
+		return
+	}
+	if d.named && slices.Equal(d.without, without) && slices.Equal(d.more, more) {
 		return
 	}
 	d.named, d.without, d.more = true, without, more
+	c.self.at = min(c.self.at, c.now+firstPause)
 	c.changed = true
 	for _, text := range c.disputesWith(p) {
 		c.note(NoteDisputed, p, "", 1, text)
