@@ -81,6 +81,8 @@ const (
 	tellChanged = 16                     // keys that changed, in one heartbeat
 	tellIdle    = 4                      // others, in turn
 	tellTimes   = 3                      // heartbeats that tell of a change
+	markEvery   = 30 * time.Second       // between marks, with native membership
+	markAgain   = 5 * time.Second        // before a mark tells a change once more
 	markDelay   = 250 * time.Millisecond // without an update, before a mark tells the last numbers
 
 	// Standing still and catching up.

@@ -67,6 +67,9 @@ func (c *Core) onLinkUp(t Transport) {
 		c.pulse.Restart(c.now)
 	}
 	c.sayHello()
+	for _, p := range c.roster.all {
+		p.ignored = 0
+	}
 	switch {
 	case t.Native && !again:
 		c.heard()
@@ -171,7 +174,7 @@ func (c *Core) caughtUp() {
 // merged what waited when it was over.
 func (c *Core) catchUpOpen() (n int) {
 	for _, st := range c.keys {
-		if st.stale || st.merged < st.backlog {
+		if st.stale || st.ready == Settling || st.merged < st.backlog {
 			n++
 		}
 	}
@@ -202,6 +205,10 @@ func (c *Core) stoodStill() {
 	c.pulse.StoodStill(c.now, late)
 	c.emit(Note{Kind: NoteStoodStill, Took: late})
 	c.asked.abandon(c)
+	for _, st := range c.keys {
+		st.limitAt += late
+	}
+	c.settleBy += late
 	if c.link != attached && c.link != catchingUp {
 		return
 	}
@@ -217,10 +224,14 @@ func (c *Core) stoodStill() {
 // beatPause is how long after a heartbeat the next one is sent. With native
 // membership they are rare marks.
 func (c *Core) beatPause() time.Duration {
-	if c.transport.Native {
-		return c.syncPause()
+	switch {
+	case !c.transport.Native:
+		return c.interval
+	case len(c.changes) > 0: // told once more
+		return markAgain
+	default:
+		return markEvery - markEvery/10 + time.Duration(c.rand.Int64N(int64(markEvery/5)))
 	}
-	return c.interval
 }
 
 // onEcho takes in that this node heard its own heartbeat.

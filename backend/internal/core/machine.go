@@ -11,10 +11,9 @@ import (
 
 // Core is the machine. Its methods must not be called at once.
 type Core struct {
-	cfg   Config
-	now   time.Duration
-	began time.Duration
-	rand  *rand.Rand
+	cfg  Config
+	now  time.Duration
+	rand *rand.Rand
 
 	effects   []Effect
 	view      *View
@@ -54,17 +53,18 @@ type Core struct {
 	joined   []*peer       // that appeared ready, and are to be compared with
 	joinedAt time.Duration
 
-	states  map[string]*state
-	retired map[string]numbersOf
-	keys    []*state // sorted by key
-	keySet  uint64
-	foreign []foreignUpdate // for keys that are not registered here
-	told    int             // where in keys the idle ones are told next
-	changes []*state        // that changed lately, the next to be told first
-	keptAll int             // bytes
-	streams int
-	ready   Readiness
-	readyAt time.Duration // when a limit passes
+	states   map[string]*state
+	retired  map[string]numbersOf
+	keys     []*state // sorted by key
+	keySet   uint64
+	foreign  []foreignUpdate // for keys that are not registered here
+	told     int             // where in keys the idle ones are told next
+	changes  []*state        // that changed lately, the next to be told first
+	keptAll  int             // bytes
+	streams  int
+	ready    Readiness
+	readyAt  time.Duration // when a limit passes
+	settleBy time.Duration // the limit of a node without states
 
 	holes    holes
 	asked    asked
@@ -79,11 +79,12 @@ type Core struct {
 	closed   bool
 }
 
-// New returns the core of a node that is detached and knows nobody.
+// New returns the core of a node that is detached and knows nobody. All times must
+// be positive: zero stands for never.
 func New(cfg Config, now time.Duration) *Core {
 	c := &Core{
-		cfg: cfg, now: now, began: now, rand: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)),
-		since: now, detachedAt: now, attachedAt: Never, interval: cfg.Heartbeat,
+		cfg: cfg, now: now, rand: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)),
+		settleBy: now + cfg.Settle, since: now, detachedAt: now, attachedAt: Never, interval: cfg.Heartbeat,
 		nextBeat: Never, markAt: Never, listAt: Never, lingerAt: Never, joinedAt: Never, departAt: Never, wakeAt: Never,
 		listBudget: newBucket(4, 8), raises: newBucket(1/raiseEvery.Seconds(), raiseBurst), voids: newBucket(1, 4),
 		roster: roster{byID: map[string]*peer{}},

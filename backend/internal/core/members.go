@@ -80,6 +80,10 @@ func (c *Core) believe(p *peer, incarnation uint32, count uint64, leaves bool) b
 // order. But one that goes on for longer than a silence is allowed to be is of a
 // node that lives, and that something false is believed of: it is told.
 func (c *Core) ignore(p *peer, count uint64) {
+	if c.link == down || c.link == unheard {
+		p.ignored = 0 // what a bus hands over at first may be a backlog
+		return
+	}
 	before := p.ignoredN
 	p.ignoredN = count
 	if p.ignored > 0 && count <= before {

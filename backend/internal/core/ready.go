@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,7 +74,10 @@ func (c *Core) coldReady(st *state) {
 		return
 	}
 	for _, p := range c.roster.live {
-		if !p.foreign() && p.known && p.worth != Joining && !p.lacks[st.key] {
+		if p.foreign() || p.lacks[st.key] {
+			continue
+		}
+		if p.known && p.worth != Joining || !p.known && !slices.Contains(st.search.tried, p) {
 			return
 		}
 	}
@@ -178,7 +182,7 @@ func (c *Core) readySoon() { c.readyAt = min(c.readyAt, c.now) }
 func (c *Core) nextReady() (at time.Duration) {
 	at = Never
 	if len(c.keys) == 0 && c.ready == Settling {
-		at = min(c.startLimit(), c.aloneAt())
+		at = min(c.settleBy, c.aloneAt())
 	}
 	for _, st := range c.keys {
 		if st.ready == Settling {
@@ -196,8 +200,6 @@ func (c *Core) nextReady() (at time.Duration) {
 	}
 	return at
 }
-
-func (c *Core) startLimit() time.Duration { return c.began + c.cfg.Settle }
 
 // settle makes the readiness of the node out of that of its states. Once it is
 // not Settling it stays so.
@@ -223,7 +225,7 @@ func (c *Core) overall() Readiness {
 			return Synced
 		case c.link == attached && c.now >= c.aloneAt():
 			return Alone
-		case c.now >= c.startLimit():
+		case c.now >= c.settleBy:
 			return TimedOut
 		}
 		return Settling
