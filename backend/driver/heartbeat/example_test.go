@@ -20,7 +20,7 @@ func Example() {
 			continue // the bus delivers nothing
 		}
 		_, _ = self.Echo(now, count)
-		if self.Ages(now, interval) && peer.Age(interval) {
+		if peer.Age(self.Ages(now, interval)) {
 			fmt.Println("failed after", now)
 		}
 	}
