@@ -16,6 +16,7 @@ import (
 	"time"
 
 	ml "github.com/hashicorp/memberlist"
+	"golang.org/x/time/rate"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
@@ -35,6 +36,7 @@ type transport struct {
 	streams   chan net.Conn
 	refused   func(addr string) // told when nothing listens there; must not block
 	receiver  *receiver         // nil where messages are left to memberlist
+	retries   *rate.Limiter     // of what fails
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -62,7 +64,7 @@ func listen(s settings, logger *slog.Logger, strangers *log.Logger) (*transport,
 	t := &transport{
 		logger: logger, strangers: strangers, refused: func(string) {},
 		packets: make(chan *ml.Packet), streams: make(chan net.Conn),
-		ctx: ctx, cancel: cancel, conns: map[net.Conn]struct{}{},
+		ctx: ctx, cancel: cancel, conns: map[net.Conn]struct{}{}, retries: rate.NewLimiter(rate.Every(20*time.Millisecond), 1),
 	}
 	if s.tls != nil {
 		var err error
@@ -135,7 +137,7 @@ func (t *transport) accept() {
 				return
 			}
 			t.logger.Warn("accepting a connection failed", "err", err)
-			t.pause(50 * time.Millisecond)
+			t.failing()
 			continue
 		}
 		tracked, err := t.track(conn)
@@ -150,6 +152,9 @@ func (t *transport) accept() {
 	}
 }
 
+// failing holds up who would try again at once.
+func (t *transport) failing() { _ = t.retries.Wait(t.ctx) } // it ends early where the transport does
+
 func (t *transport) receive() {
 	buf := make([]byte, packetBuffer)
 	for {
@@ -160,7 +165,7 @@ func (t *transport) receive() {
 			return
 		case err != nil:
 			t.logger.Debug("receiving a packet failed", "err", err)
-			t.pause(time.Millisecond)
+			t.failing()
 		case n > 0:
 			t.deliverPacket(buf[:n], from, now)
 		}
@@ -188,16 +193,6 @@ func (t *transport) deliverStream(conn net.Conn) {
 	case t.streams <- conn:
 	case <-t.ctx.Done():
 		_ = conn.Close() // nobody is there to be told
-	}
-}
-
-// pause waits for d, or until the transport is shut down.
-func (t *transport) pause(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-t.ctx.Done():
 	}
 }
 

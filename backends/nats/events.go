@@ -13,9 +13,6 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// slowPause is the time between two lines about a node that is too slow.
-const slowPause = 10 * time.Second
-
 // report hands on what callbacks tell of the link, until it is lost for good.
 func (c *conn) report(ctx context.Context, h driver.Handler) error {
 	for {
@@ -67,11 +64,9 @@ func (c *conn) troubled(_ *nats.Conn, sub *nats.Subscription, err error) {
 // slow tells of frames that were dropped here. The events come in pairs with
 // every frame that there is room for.
 func (c *conn) slow(sub *nats.Subscription) {
-	now := time.Now()
-	if now.Sub(c.slowAt) < slowPause {
+	if _, ok := c.lines.Allow("slow"); !ok {
 		return
 	}
-	c.slowAt = now
 	dropped, _ := sub.Dropped() // fails for a subscription that is closed
 	c.log.Warn("this node is too slow for what arrives; gaps are repaired by state exchange", "frames_dropped", dropped)
 }

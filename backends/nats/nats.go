@@ -105,6 +105,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/driver/loglimit"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
@@ -133,6 +134,7 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	}
 	c := &conn{
 		log: o.Logger, subject: s.subject, dialer: newDialer(), connected: make(chan struct{}), closed: make(chan struct{}), links: make(chan error),
+		lines: loglimit.Limiter{Every: 10 * time.Second},
 	}
 	c.serving, c.served = context.WithCancel(context.Background())
 	if err := c.start(ctx, s); err != nil {
@@ -157,8 +159,8 @@ type conn struct {
 	maxFrame  int
 	sent      atomic.Int64 // bytes since the server was last waited for
 	closing   atomic.Bool
-	closed    chan struct{} // closed after the library's last callback
-	slowAt    time.Time     // of the latest line about dropped frames; only callbacks use it
+	closed    chan struct{}    // closed after the library's last callback
+	lines     loglimit.Limiter // about dropped frames
 
 	links   chan error      // from callbacks to Serve
 	serving context.Context // until Serve has returned; callbacks wait for it

@@ -30,8 +30,8 @@ type client struct {
 	commands sync.WaitGroup
 }
 
-// newClient dials nothing. credentials may be nil, as in [Opener].
-func newClient(p Params, credentials func(context.Context) (string, string, error), logger *slog.Logger) *client {
+// newClient dials nothing. credentials may be nil.
+func newClient(p Params, credentials Credentials, logger *slog.Logger) *client {
 	c := &client{params: p, detach: library.attach(logger), lane: make(chan struct{}, 1)}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.redis = newRedis(c.life, p, credentials)
@@ -39,7 +39,7 @@ func newClient(p Params, credentials func(context.Context) (string, string, erro
 }
 
 // newRedis returns go-redis's client, whose connections end with life.
-func newRedis(life context.Context, p Params, credentials func(context.Context) (string, string, error)) goredis.UniversalClient {
+func newRedis(life context.Context, p Params, credentials Credentials) goredis.UniversalClient {
 	return goredis.NewUniversalClient(&goredis.UniversalOptions{
 		Addrs: p.Address, MasterName: p.MasterName, IsClusterMode: p.Mode == "cluster",
 		Username: p.Username, Password: p.Password, CredentialsProviderContext: credentials,

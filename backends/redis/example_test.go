@@ -40,16 +40,16 @@ func Example_sentinel() {
 	// Output: open rediss: redis: bad configuration: master_name: is required where mode is sentinel
 }
 
-// ExampleOpener has the service supply tokens as passwords.
-func ExampleOpener() {
-	opener := redis.Opener{Credentials: func(context.Context) (string, string, error) {
+// ExampleWithCredentials has the service supply tokens as passwords.
+func ExampleWithCredentials() {
+	open := redis.WithCredentials(func(context.Context) (string, string, error) {
 		return "node", "a token that is valid now", nil
-	}}
+	})
 	_, err := backend.Open(context.Background(), backend.Config{
 		Backend: "redis",
 		Cluster: "alerts",
 		Name:    "node-1",
-		Driver:  opener.Open,
+		Driver:  open,
 		Params:  map[string]string{"address": "127.0.0.1:1"},
 
 		OnStartFailure: backend.Fail,

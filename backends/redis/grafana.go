@@ -67,8 +67,8 @@ type grafanaConn struct {
 }
 
 // newGrafana returns the driver, which has said nothing yet. credentials may be
-// nil, as in [Opener].
-func newGrafana(ctx context.Context, o driver.Options, p Params, credentials func(context.Context) (string, string, error), t grafanaTiming) *grafanaConn {
+// nil.
+func newGrafana(ctx context.Context, o driver.Options, p Params, credentials Credentials, t grafanaTiming) *grafanaConn {
 	g := &grafanaConn{
 		client: newClient(p, credentials, o.Logger), self: o.Self, logger: o.Logger, timing: t,
 		cluster: o.Cluster, key: ownKey(o.Self), pace: newPace(), look: event(), wanted: event(),
@@ -79,7 +79,7 @@ func newGrafana(ctx context.Context, o driver.Options, p Params, credentials fun
 }
 
 // openGrafana starts the driver.
-func openGrafana(ctx context.Context, o driver.Options, p Params, credentials func(context.Context) (string, string, error), t grafanaTiming) (driver.Driver, error) {
+func openGrafana(ctx context.Context, o driver.Options, p Params, credentials Credentials, t grafanaTiming) (driver.Driver, error) {
 	g := newGrafana(ctx, o, p, credentials, t)
 	if err := g.preflight(ctx); err != nil {
 		g.client.close()

@@ -8,7 +8,7 @@
 // # Parameters
 //
 // [Params] documents each key of the block. Credentials that change, such as
-// tokens, come from a function of the service: see [Opener].
+// tokens, come from a function of the service: see [WithCredentials].
 //
 // With wire: grafana a node speaks as Grafana's alerting does over Redis. A
 // service is moved over by replacing Grafana's peers one by one: meanwhile all are
@@ -143,22 +143,21 @@ func init() {
 }
 
 // Open is the backend's driver.OpenFunc.
-func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
-	return Opener{}.Open(ctx, o)
+func Open(ctx context.Context, o driver.Options) (driver.Driver, error) { return open(ctx, o, nil) }
+
+// Credentials returns the username and the password for a new connection to a
+// server, in place of those in Params: a token that expires, for example. The
+// username may be empty. It is called for each connection, from any goroutine, and
+// should return by the end of ctx.
+type Credentials func(ctx context.Context) (username, password string, err error)
+
+// WithCredentials returns what opens the backend with credentials that no
+// configuration can hold, for backend.Config.Driver.
+func WithCredentials(c Credentials) driver.OpenFunc {
+	return func(ctx context.Context, o driver.Options) (driver.Driver, error) { return open(ctx, o, c) }
 }
 
-// Opener opens the backend with what no configuration can hold. Its Open is for
-// backend.Config.Driver.
-type Opener struct {
-	// Credentials returns the username and the password for a new connection to a
-	// server, in place of those in Params: a token that expires, for example. The
-	// username may be empty. It is called for each connection, from any goroutine,
-	// and should return by the end of ctx.
-	Credentials func(ctx context.Context) (username, password string, err error)
-}
-
-// Open is a driver.OpenFunc.
-func (op Opener) Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
+func open(ctx context.Context, o driver.Options, credentials Credentials) (driver.Driver, error) {
 	p, err := parse(o.Params)
 	if err != nil {
 		return nil, err
@@ -166,17 +165,17 @@ func (op Opener) Open(ctx context.Context, o driver.Options) (driver.Driver, err
 	if err := params.RequireCluster(o.Cluster); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	if op.Credentials != nil && p.Password != "" {
+	if credentials != nil && p.Password != "" {
 		return nil, bad("password", "is given, but the service supplies the credentials itself; leave it out")
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if p.Wire == "grafana" {
-		return openGrafana(ctx, o, p, op.Credentials, grafanaDefaults)
+		return openGrafana(ctx, o, p, credentials, grafanaDefaults)
 	}
 	c := &conn{
-		client: newClient(p, op.Credentials, o.Logger), logger: o.Logger,
+		client: newClient(p, credentials, o.Logger), logger: o.Logger,
 		channel: p.Prefix + url.QueryEscape(o.Cluster), instance: o.Self.Instance, confirms: make(chan confirm, maxConfirms),
 	}
 	c.client.sub = c.client.redis.Subscribe(ctx)

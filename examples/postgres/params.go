@@ -40,10 +40,7 @@ func parse(o driver.Options) (*pgx.ConnConfig, error) {
 		return nil, err
 	}
 	hosts, ports, err := hostsAndPorts(p.Address)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.readable(); err != nil {
+	if err := cmp.Or(err, p.readable()); err != nil {
 		return nil, err
 	}
 	config, err := pgx.ParseConfig(settings{
@@ -119,13 +116,13 @@ func channel(cluster string) string {
 
 // refused tells what the user can mend from what may pass by itself.
 func refused(err error) error {
-	var e *pgconn.PgError
+	e, is := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.As(err, &e) && strings.HasPrefix(e.Code, "28"): // invalid authorization
+	case is && strings.HasPrefix(e.Code, "28"): // invalid authorization
 		return fmt.Errorf("%w: username, password, sslmode: the server refuses them: %w", driver.ErrConfig, err)
-	case errors.As(err, &e) && e.Code == "3D000": // invalid catalog name
+	case is && e.Code == "3D000": // invalid catalog name
 		return fmt.Errorf("%w: database: the server has none of that name: %w", driver.ErrConfig, err)
 	}
 	return fmt.Errorf("%w: %w", driver.ErrUnavailable, err)

@@ -55,9 +55,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-func init() {
-	backend.Register("postgres", driver.Backend{Open: Open, Params: Params{}})
-}
+func init() { backend.Register("postgres", driver.Backend{Open: Open, Params: Params{}}) }
 
 // conn is the driver.
 type conn struct {
@@ -118,12 +116,9 @@ func (c *conn) dial(ctx context.Context, network, address string) (net.Conn, err
 	return socket, err
 }
 
-// linger is how long a node that takes nothing can be behind before it does not
-// hear itself any more and is opened again: the server's queue for it is large.
-const linger = time.Minute
-
-// Caps implements driver.Driver.
-func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: MaxFrame, Linger: linger} }
+// Caps implements driver.Driver. The server's queue for a node that is behind is
+// large; one that is a minute behind does not hear itself, and is opened again.
+func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: MaxFrame, Linger: time.Minute} }
 
 // Serve hands inbound frames to the portable layer until the link is lost.
 func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
@@ -185,9 +180,6 @@ func (c *conn) send(payloads []string) error {
 	return fmt.Errorf("postgres: %w: %w", driver.ErrUnavailable, err)
 }
 
-// goodbye is how long the server is given to hear that a connection ends.
-const goodbye = time.Second
-
 // Close implements driver.Driver. What Broadcast accepted is committed already.
 func (c *conn) Close(ctx context.Context) error {
 	select {
@@ -200,9 +192,10 @@ func (c *conn) Close(ctx context.Context) error {
 	return nil
 }
 
-// release ends what is open, with a word to the server where it still hears.
+// release ends what is open, with a word to the server where it hears that within
+// a second.
 func (c *conn) release(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, goodbye)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for _, pg := range []*pgx.Conn{c.listen, c.notify} {
 		if pg != nil {

@@ -128,13 +128,13 @@ func TestCredentials(t *testing.T) {
 	s := withUser(t, least)
 	var password atomic.Value
 	password.Store(secret)
-	opener := redis.Opener{Credentials: func(context.Context) (string, string, error) {
+	open := redis.WithCredentials(func(context.Context) (string, string, error) {
 		if p := password.Load().(string); p != "" {
 			return "node", p, nil
 		}
 		return "", "", errors.New("the issuer of tokens is away")
-	}}
-	supplied := func(c *backend.Config) { c.Driver = opener.Open }
+	})
+	supplied := func(c *backend.Config) { c.Driver = open }
 	nodes := trio(t, address(s), supplied)
 
 	setUser(t, s, "resetpass >second-"+secret)
