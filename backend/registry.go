@@ -18,11 +18,10 @@ var registry = struct {
 
 // Register makes a backend available under name, as Config.Backend and as the
 // scheme of a URL. Backends call it in init. It panics when name is empty or
-// taken, b.Open is nil, or b.Params is no struct as package params describes it.
+// taken, b.Open is nil, b.Params is no struct as package params describes it, or
+// one of b.Flags sets a parameter that is not in it.
 func Register(name string, b driver.Backend) {
-	if b.Params != nil {
-		params.Keys(b.Params) // which panics
-	}
+	checkDescription(name, b)
 	registry.Lock()
 	defer registry.Unlock()
 	switch {
@@ -34,6 +33,20 @@ func Register(name string, b driver.Backend) {
 		panic(fmt.Sprintf("backend: Register(%q): the name is taken", name))
 	}
 	registry.backends[name] = b
+}
+
+func checkDescription(name string, b driver.Backend) {
+	known := map[string]bool{"": true}
+	if b.Params != nil {
+		for _, k := range params.Keys(b.Params) { // which panics
+			known[k.Name] = true
+		}
+	}
+	for _, f := range b.Flags {
+		if !known[f.Param] {
+			panic(fmt.Sprintf("backend: Register(%q): the flag %s sets %q, which is no parameter", name, f.Name, f.Param))
+		}
+	}
 }
 
 // Lookup returns the backend registered under name. What wraps it hands its Open

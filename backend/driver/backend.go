@@ -18,9 +18,36 @@ type Backend struct {
 	// is shown.
 	Params any
 
+	// Mesh is for a backend without a server, whose nodes meet each other: it returns
+	// the parameters of a node that listens at self and finds the others at peers,
+	// each a host:port. Nil: there is a server, and a parameter that is named address
+	// or has that alias says where, unless Local.
+	Mesh func(self string, peers []string) map[string]string
+
+	// Local says that only nodes of one process can meet, as in tests.
+	Local bool
+
+	// Flags are Alertmanager's own, where it knows this kind of cluster.
+	Flags []Flag
+
 	// Examine is the backend's part of the doctor. Nil: the doctor opens a driver,
 	// sends a frame and hears it.
 	Examine ExamineFunc
+}
+
+// A Flag is one of Alertmanager's flags --cluster.NAME, which a program with
+// Alertmanager's command line accepts for a parameter of a backend.
+type Flag struct {
+	Name  string // what comes after "--cluster."
+	Param string // the parameter that it sets; empty where it is accepted without effect
+	Type  string // as of params.Key, where Param is empty; else the parameter's
+	Help  string // a sentence
+
+	// Switch: given as the empty text, the flag turns high availability off.
+	Switch bool
+
+	// Cluster: the flag also names the cluster where nothing else does.
+	Cluster bool
 }
 
 // An ExamineFunc goes from the parameters to a frame that is heard, one step

@@ -6,11 +6,24 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// Bad returns an error that wraps driver.ErrConfig and what format wraps, and
-// names the key: "bad configuration: pool_size: 0 is too small; at least 1 is
-// valid". The text says what is wrong and what to do, and shows no secret.
+// An Error says that the value of a key cannot be used. It wraps driver.ErrConfig
+// and its cause.
+type Error struct {
+	Key string
+	Err error // what is wrong, without the key
+}
+
+// Error names the key before the cause.
+func (e *Error) Error() string { return fmt.Sprintf("%v: %s: %v", driver.ErrConfig, e.Key, e.Err) }
+
+// Unwrap returns driver.ErrConfig and the cause.
+func (e *Error) Unwrap() []error { return []error{driver.ErrConfig, e.Err} }
+
+// Bad returns an [Error] that wraps what format wraps: "bad configuration:
+// pool_size: 0 is too small; at least 1 is valid". The text says what is wrong and
+// what to do, and shows no secret.
 func Bad(key, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
+	return &Error{Key: key, Err: fmt.Errorf(format, args...)}
 }
 
 // OrDefault sets *value to fallback where it is zero. A negative one is an error

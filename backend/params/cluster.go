@@ -1,16 +1,10 @@
 package params
 
-import (
-	"fmt"
-
-	"github.com/clusterchannel/clusterchannel/backend/driver"
-)
-
 // RequireCluster returns an error that wraps driver.ErrConfig where a cluster has
 // no name. Backends on a server that other clusters may use call it.
 func RequireCluster(name string) error {
 	if name == "" {
-		return fmt.Errorf("%w: cluster: is empty; a server is shared, so a name is required", driver.ErrConfig)
+		return Bad("cluster", "is empty; a server is shared, so a name is required")
 	}
 	return nil
 }

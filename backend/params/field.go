@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
-
-	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
 // field is one key, and where its value goes.
@@ -102,9 +100,9 @@ func (f field) set(text string) error {
 
 func (f field) bad(text, complaint string) error {
 	if f.Secret {
-		return fmt.Errorf("%w: %s: the value (a secret, not shown) cannot be used", driver.ErrConfig, f.Name)
+		return Bad(f.Name, "the value (a secret, not shown) cannot be used")
 	}
-	return fmt.Errorf("%w: %s: %q %s", driver.ErrConfig, f.Name, shorten(text), complaint)
+	return Bad(f.Name, "%q %s", shorten(text), complaint)
 }
 
 // shorten keeps an error readable, whatever was pasted into a key.

@@ -37,7 +37,7 @@ func Decode(raw map[string]string, into any) error {
 	}
 	for _, f := range fields {
 		if f.Required && raw[f.Name] == "" && (f.Alias == "" || raw[f.Alias] == "") {
-			return fmt.Errorf("%w: %s: is required", driver.ErrConfig, f.Name)
+			return Bad(f.Name, "is required")
 		}
 	}
 	return nil
@@ -74,7 +74,7 @@ func overlay(raw map[string]string, fields []field) error {
 		alias, aliased := raw[f.Alias]
 		switch {
 		case given && aliased && f.Alias != "":
-			return fmt.Errorf("%w: %s: is given twice, also as %s", driver.ErrConfig, f.Name, f.Alias)
+			return Bad(f.Name, "is given twice, also as %s", f.Alias)
 		case aliased && f.Alias != "":
 			value, given = alias, true
 		}

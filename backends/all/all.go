@@ -7,6 +7,7 @@ package all
 import (
 	_ "github.com/clusterchannel/clusterchannel/backends/etcd"       // backend "etcd"
 	_ "github.com/clusterchannel/clusterchannel/backends/memberlist" // backend "memberlist"
+	_ "github.com/clusterchannel/clusterchannel/backends/memory"     // backend "memory", for tests
 	_ "github.com/clusterchannel/clusterchannel/backends/nats"       // backend "nats"
 	_ "github.com/clusterchannel/clusterchannel/backends/redis"      // backend "redis", and "rediss" with TLS
 )

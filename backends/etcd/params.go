@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 	"github.com/clusterchannel/clusterchannel/backend/params/clienttls"
 )
@@ -128,5 +127,5 @@ func (p *Params) checkServer() error {
 }
 
 func bad(key, format string, args ...any) error {
-	return fmt.Errorf("etcd: %w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
+	return fmt.Errorf("etcd: %w", params.Bad(key, format, args...))
 }

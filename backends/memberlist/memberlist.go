@@ -106,7 +106,7 @@ import (
 )
 
 func init() {
-	backend.Register("memberlist", driver.Backend{Open: Open, Params: Params{}, Examine: examine})
+	backend.Register("memberlist", driver.Backend{Open: Open, Params: Params{}, Mesh: meshParams, Flags: flags, Examine: examine})
 }
 
 // maxFrame is below what memberlist takes as one message, 20 MiB.

@@ -10,7 +10,6 @@ import (
 
 	ml "github.com/hashicorp/memberlist"
 
-	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
@@ -169,5 +168,5 @@ func keyring(texts []string) (*ml.Keyring, error) {
 }
 
 func bad(key, format string, args ...any) error {
-	return fmt.Errorf("memberlist: %w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
+	return fmt.Errorf("memberlist: %w", params.Bad(key, format, args...))
 }

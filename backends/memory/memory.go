@@ -48,7 +48,7 @@ const queueFrames = 1024
 
 var errStopped = errors.New("the bus is stopped")
 
-func init() { backend.Register("memory", driver.Backend{Open: Open, Params: Params{}}) }
+func init() { backend.Register("memory", driver.Backend{Open: Open, Params: Params{}, Local: true}) }
 
 // Open is the backend's driver.OpenFunc.
 func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 	"github.com/clusterchannel/clusterchannel/backend/params/clienttls"
 )
@@ -133,5 +132,5 @@ func isSubject(s string) bool {
 func unsubject(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 
 func bad(key, format string, args ...any) error {
-	return fmt.Errorf("nats: %w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
+	return fmt.Errorf("nats: %w", params.Bad(key, format, args...))
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 	"github.com/clusterchannel/clusterchannel/backend/params/clienttls"
 )
@@ -161,5 +160,5 @@ func (p *Params) checkServer() error {
 }
 
 func bad(key, format string, args ...any) error {
-	return fmt.Errorf("redis: %w: %s: %w", driver.ErrConfig, key, fmt.Errorf(format, args...))
+	return fmt.Errorf("redis: %w", params.Bad(key, format, args...))
 }

@@ -7,7 +7,6 @@ package main
 
 import (
 	_ "github.com/clusterchannel/clusterchannel/backends/all"
-	_ "github.com/clusterchannel/clusterchannel/backends/memory" // to try it without a server
 	"github.com/clusterchannel/clusterchannel/cmd/command"
 )
 

@@ -111,7 +111,7 @@ func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
 		config.Logger, config.Registerer = logger, registry
 		channel, err := backend.Open(ctx, config)
 		if err != nil {
-			return err
+			return c.blame(err)
 		}
 		defer func() {
 			ctx, cancel := context.WithTimeout(context.Background(), shutDownTimeout)
@@ -156,6 +156,14 @@ func (c *alertmanagerCmd) cluster() (backend.Config, bool, error) {
 	c.PeerTimeout, c.Retention = s.PeerTimeout, s.NotificationLogRetention
 	c.Rules.byGrafana(s)
 	return s.Config, s.Config.Backend != "", nil
+}
+
+// blame says which flag has set what an error of the backend is about.
+func (c *alertmanagerCmd) blame(err error) error {
+	if c.ConfigINI != "" {
+		return err
+	}
+	return c.Cluster.blame(err)
 }
 
 // serve answers HTTP, and reloads at SIGHUP, until ctx is done. It calls end to

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -9,64 +10,55 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// clusterFlags say which cluster to join. Those that only gossip has are handed
-// to the backend memberlist.
+// clusterPrefix begins the names of all flags of clusterFlags.
+const clusterPrefix = "cluster."
+
+// clusterFlags say which cluster to join.
 type clusterFlags struct {
 	Config        string            `name:"config" help:"YAML file with the cluster's configuration, in place of all other cluster flags."`
-	Backend       string            `name:"backend" default:"memberlist" help:"Key of the backend."`
+	Backend       string            `name:"backend" default:"${backend}" help:"Key of the backend."`
 	Param         map[string]string `name:"param" mapsep:"none" placeholder:"KEY=VALUE" help:"Parameter of the backend; repeatable."`
-	Name          string            `name:"name" help:"Name of the cluster; default: the label, by gossip."`
+	Name          string            `name:"name" help:"Name of the cluster."`
 	PeerName      string            `name:"peer-name" help:"Name of this node; default: the host's."`
 	SettleTimeout time.Duration     `name:"settle-timeout" default:"1m" help:"How long to wait at most for the state of the others."`
 
-	ListenAddress     string        `name:"listen-address" default:"0.0.0.0:9094" help:"Gossip address, TCP and UDP; empty turns high availability off."`
-	AdvertiseAddress  string        `name:"advertise-address" help:"What to tell the others in its place."`
-	Peer              []string      `name:"peer" sep:"none" help:"host:port of another node; repeatable. Names are looked up again for ever."`
-	Label             string        `name:"label" help:"Must be the same on all nodes."`
-	GossipInterval    time.Duration `name:"gossip-interval" default:"200ms" help:"How often to repeat what others may have missed."`
-	PushPullInterval  time.Duration `name:"pushpull-interval" default:"1m" help:"How often to exchange full states with gossip's own means."`
-	TCPTimeout        time.Duration `name:"tcp-timeout" default:"10s" help:"Limit of a stream connection."`
-	ProbeInterval     time.Duration `name:"probe-interval" help:"How often to probe a member; default: the backend's."`
-	ProbeTimeout      time.Duration `name:"probe-timeout" help:"How long to wait for the answer; default: the backend's."`
-	ReconnectInterval time.Duration `name:"reconnect-interval" help:"How often to try lost peers; default: the backend's."`
-	ReconnectTimeout  time.Duration `name:"reconnect-timeout" help:"Accepted for Alertmanager's sake: lost peers are tried for ever."`
-	ResolveTimeout    time.Duration `name:"peers-resolve-timeout" help:"Accepted for Alertmanager's sake: names are looked up for ever, in the background."`
-	TLSConfig         string        `name:"tls-config" help:"File with Alertmanager's TLS settings for gossip."`
-	InsecureDiscovery bool          `name:"allow-insecure-public-advertise-address-discovery" help:"Accepted for Alertmanager's sake: give --cluster.advertise-address."`
+	Backends kong.Plugins `embed:""` // the flags of the backends: a backendFlags each
+}
+
+// newClusterFlags returns clusterFlags with the flags of all registered backends.
+func newClusterFlags() clusterFlags {
+	var f clusterFlags
+	for _, b := range allBackendFlags() {
+		f.Backends = append(f.Backends, b.plugin.Interface())
+	}
+	return f
 }
 
 // conflict tells of a flag that would be ignored, among those that were given: one
 // beside what says all of the cluster, which instead names if there is such, or one
-// that only gossip has beside another backend.
+// of another backend.
 func (f *clusterFlags) conflict(k *kong.Context, instead string) error {
 	if instead == "" && f.Config != "" {
 		instead = "--cluster.config"
 	}
 	for _, p := range k.Path {
-		if p.Flag == nil || !strings.HasPrefix(p.Flag.Name, "cluster.") {
+		if p.Flag == nil || !strings.HasPrefix(p.Flag.Name, clusterPrefix) {
 			continue
 		}
 		name := "--" + p.Flag.Name
+		owner := flagOwner(strings.TrimPrefix(p.Flag.Name, clusterPrefix))
 		switch {
 		case name == instead, name == "--cluster.peer-timeout" && instead == "--cluster.config":
 		case instead != "":
 			return fmt.Errorf("%s is given beside %s, which says all of the cluster: set it there, or leave it out", name, instead)
-		case f.Backend != "memberlist" && isGossip(p.Flag.Name):
-			return fmt.Errorf("%s is for the backend memberlist, and --cluster.backend is %s: leave it out, or give a --cluster.param", name, f.Backend)
+		case owner != "" && owner != f.Backend:
+			return fmt.Errorf("%s is for the backend %s, and --cluster.backend is %s: leave it out, or give a --cluster.param", name, owner, f.Backend)
 		}
 	}
 	return nil
-}
-
-// isGossip tells whether the flag of that name is one that only gossip has.
-func isGossip(name string) bool {
-	switch strings.TrimPrefix(name, "cluster.") {
-	case "config", "backend", "param", "name", "peer-name", "settle-timeout", "peer-timeout":
-		return false
-	}
-	return true
 }
 
 // config returns the configuration of the channel, and whether there is to be
@@ -76,40 +68,55 @@ func (f *clusterFlags) config() (backend.Config, bool, error) {
 		c, err := backend.LoadFile(f.Config)
 		return c, err == nil, err
 	}
+	own := f.own()
 	c := backend.Config{
-		Backend: f.Backend, Cluster: f.Name, Name: f.PeerName, Params: map[string]string{},
+		Backend: f.Backend, Cluster: f.Name, Name: f.PeerName, Params: own.params(),
 		Timing: backend.Timing{Settle: f.SettleTimeout},
 	}
-	if f.Backend == "memberlist" {
-		if f.ListenAddress == "" {
+	for i, flag := range own.flags {
+		value := own.text(i)
+		if flag.Switch && value == "" {
 			return c, false, nil
 		}
-		f.gossip(c.Params)
-		if c.Cluster == "" {
-			c.Cluster = f.Label
+		if flag.Cluster && c.Cluster == "" {
+			c.Cluster = value
 		}
 	}
 	maps.Copy(c.Params, f.Param)
 	return c, true, nil
 }
 
-// gossip sets what the flags say of the backend memberlist.
-func (f *clusterFlags) gossip(params map[string]string) {
-	params["listen_address"] = f.ListenAddress
-	params["label"] = f.Label
-	for key, value := range map[string]string{
-		"advertise_address": f.AdvertiseAddress, "peers": strings.Join(f.Peer, ","), "tls_config_file": f.TLSConfig,
-	} {
-		if value != "" {
-			params[key] = value
+// own returns the flags of the backend that is selected.
+func (f *clusterFlags) own() backendFlags {
+	for i, b := range allBackendFlags() {
+		if b.backend == f.Backend {
+			return b.with(f.Backends[i])
 		}
 	}
-	for key, d := range map[string]time.Duration{
-		"gossip_interval": f.GossipInterval, "push_pull_interval": f.PushPullInterval, "tcp_timeout": f.TCPTimeout,
-		"probe_interval": f.ProbeInterval, "probe_timeout": f.ProbeTimeout, "reconnect_interval": f.ReconnectInterval,
-	} {
-		if d != 0 {
-			params[key] = d.String()
+	return backendFlags{}
+}
+
+// blame says of an error about a parameter, where the flags have set that, which
+// flag has.
+func (f *clusterFlags) blame(err error) error {
+	bad, ok := errors.AsType[*params.Error](err)
+	if !ok || f.Config != "" {
+		return err
+	}
+	flag := ""
+	for _, own := range f.own().flags {
+		if own.Param == bad.Key {
+			flag = own.Name
 		}
 	}
+	if _, given := f.Param[bad.Key]; given {
+		flag = "param " + bad.Key
+	}
+	if bad.Key == "cluster" {
+		flag = "name"
+	}
+	if flag == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s: --%s%s: %w", backend.ErrConfig, f.Backend, clusterPrefix, flag, bad.Err)
 }

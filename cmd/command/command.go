@@ -22,6 +22,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/clusterchannel/clusterchannel/backend"
 )
 
 // cli is the command line.
@@ -42,8 +44,9 @@ func Main() {
 	name := filepath.Base(os.Args[0])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var c cli
+	c := cli{Alertmanager: alertmanagerCmd{Cluster: newClusterFlags()}, Doctor: doctorCmd{Cluster: newClusterFlags()}}
 	parser := kong.Must(&c,
+		kong.Vars{"backend": usualBackend()},
 		kong.Name(name),
 		kong.Description("A service becomes highly available by one config key."),
 		kong.UsageOnError(),
@@ -61,6 +64,24 @@ func Main() {
 		stop()
 		os.Exit(exitCode(err))
 	}
+}
+
+// defaultBackend is what is run where nothing is said.
+const defaultBackend = "memberlist"
+
+// usualBackend returns the default, or the one backend that a program has besides
+// those for tests.
+func usualBackend() string {
+	var all []string
+	for _, name := range backend.Registered() {
+		if b, _ := backend.Lookup(name); !b.Local {
+			all = append(all, name)
+		}
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return defaultBackend
 }
 
 // usageError is a mistake on the command line that only a command can find.

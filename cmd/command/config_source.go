@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 var sectionHead = regexp.MustCompile(`(?m)^[ \t]*\[[^\[\]]+\][ \t]*\r?$`)
@@ -108,10 +110,11 @@ func place(v grafanaini.Value) string {
 	return "file"
 }
 
-// culprit names the keys of the file that became the parameter which err names.
+// culprit names the key of the file that became the parameter which err is about.
 func culprit(path string, values []grafanaini.Value, err error) string {
+	bad, ok := errors.AsType[*params.Error](err)
 	for _, v := range values {
-		if v.Param != "" && v.Source != grafanaini.Default && strings.Contains(err.Error(), ": "+v.Param+": ") {
+		if ok && v.Param == bad.Key && v.Source != grafanaini.Default {
 			return fmt.Sprintf("%s: [unified_alerting] %s (%s): ", path, v.Key, place(v))
 		}
 	}

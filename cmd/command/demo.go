@@ -27,7 +27,7 @@ const sinkURL = "http://127.0.0.1:5001/" // of the shipped configuration
 // killed.
 type demoCmd struct {
 	Nodes   int               `default:"3" help:"Number of nodes, 2 to 50."`
-	Backend string            `default:"memberlist" help:"Key of the backend."`
+	Backend string            `default:"${backend}" help:"Key of the backend."`
 	Param   map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Parameter of the backend; repeatable."`
 	Alerts  string            `type:"path" placeholder:"FILE" help:"Your own alerts, a JSON array as POST /api/v2/alerts takes it."`
 	Serve   bool              `help:"Leave the nodes running for amtool and curl, until interrupted."`
@@ -85,11 +85,11 @@ func (c *demoCmd) Run(ctx context.Context) (err error) {
 // reach tells what keeps nodes from the server, if there is one, before any starts:
 // by themselves they would wait for it.
 func (c *demoCmd) reach(ctx context.Context) error {
-	switch c.Backend {
-	case "memberlist":
+	switch b, _ := backend.Lookup(c.Backend); {
+	case b.Mesh != nil:
 		return nil
-	case "memory":
-		return fmt.Errorf("%w: --backend: memory joins nodes of one process; those of the demo are processes of their own", backend.ErrConfig)
+	case b.Local:
+		return fmt.Errorf("%w: --backend: %s joins nodes of one process; those of the demo are processes of their own", backend.ErrConfig, c.Backend)
 	}
 	channel, err := backend.Open(ctx, backend.Config{
 		Backend: c.Backend, Cluster: fmt.Sprintf("demo-%d-reach", os.Getpid()), Name: "reach", Params: c.Param,

@@ -13,12 +13,15 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
+	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/cmd/internal/subprocess"
 )
 
@@ -93,24 +96,13 @@ func (f *fleet) start(n *child) error {
 	if err != nil {
 		return err
 	}
-	args := []string{
-		"alertmanager", "--config.file=" + f.config, "--storage.path=",
-		"--web.listen-address=" + n.web, "--web.external-url=http://" + n.web,
-		"--cluster.backend=" + f.demo.Backend, "--cluster.name=" + f.cluster, "--cluster.peer-name=" + n.name,
-		"--cluster.peer-timeout=" + f.peerTimeout.String(), "--log.level=info",
+	cluster, err := f.clusterConfig(n)
+	if err != nil {
+		return err
 	}
-	if f.demo.Backend == "memberlist" {
-		args = append(args, "--cluster.listen-address="+n.gossip, "--cluster.label="+f.cluster)
-		for _, other := range f.nodes[:min(len(f.nodes), 5)] {
-			if other != n {
-				args = append(args, "--cluster.peer="+other.gossip)
-			}
-		}
-	}
-	for _, k := range slices.Sorted(maps.Keys(f.demo.Param)) {
-		args = append(args, "--cluster.param="+k+"="+f.demo.Param[k])
-	}
-	cmd := exec.Command(self, args...)
+	cmd := exec.Command(self, "alertmanager", "--config.file="+f.config, "--storage.path=",
+		"--web.listen-address="+n.web, "--web.external-url=http://"+n.web,
+		"--cluster.config="+cluster, "--cluster.peer-timeout="+f.peerTimeout.String(), "--log.level=info")
 	cmd.SysProcAttr = subprocess.EndWithParent()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -134,6 +126,33 @@ func (f *fleet) start(n *child) error {
 		_ = n.cmd.Wait()                   // how it ended is no news: we kill it
 	}()
 	return nil
+}
+
+// maxPeers is how many of the others a node is told of.
+const maxPeers = 5
+
+// clusterConfig writes the file by which n joins the others, and returns its path.
+func (f *fleet) clusterConfig(n *child) (string, error) {
+	params := map[string]string{}
+	if b, _ := backend.Lookup(f.demo.Backend); b.Mesh != nil {
+		var peers []string
+		for _, other := range f.nodes[:min(len(f.nodes), maxPeers)] {
+			if other != n {
+				peers = append(peers, other.gossip)
+			}
+		}
+		params = b.Mesh(n.gossip, peers)
+	}
+	maps.Copy(params, f.demo.Param)
+	text, err := yaml.Marshal(map[string]any{
+		"backend": f.demo.Backend, "cluster": f.cluster, "name": n.name, f.demo.Backend: params,
+		"timing": map[string]string{"settle": "1m"},
+	})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(filepath.Dir(f.config), n.name+".yml")
+	return path, os.WriteFile(path, text, 0o600)
 }
 
 // kill ends the process of n at once, without a goodbye.

@@ -21,7 +21,7 @@ import (
 // doctorCmd walks from configuration to delivery and says where the way ends. It
 // becomes no member, and may run beside the node that it is about.
 type doctorCmd struct {
-	Source    string        `arg:"" optional:"" name:"source" help:"A URL as redis://host:6379?cluster=alerts, a YAML file of this project, or Grafana's ini file, in place of the flags."`
+	Source    string        `arg:"" optional:"" name:"source" help:"A URL as ${backend}://host:9094?cluster=alerts, a YAML file of this project, or Grafana's ini file, in place of the flags."`
 	ConfigINI string        `name:"config.ini" placeholder:"FILE" help:"Grafana's ini file, in place of the flags."`
 	JSON      bool          `name:"json" help:"Print JSON."`
 	Timeout   time.Duration `name:"timeout" default:"5s" help:"How long one step may take."`
@@ -123,6 +123,9 @@ func (c *doctorCmd) examine(ctx context.Context) (config backend.Config, steps [
 	}
 	b, _ := backend.Lookup(config.Backend)
 	if err := backend.Check(config); err != nil {
+		if c.Source == "" && c.ConfigINI == "" {
+			err = c.Cluster.blame(err)
+		}
 		e.Fail(name, "decode it", errors.New(params.RedactText(err.Error(), config.Params, b.Params)),
 			"correct the key that is named; \"clusterchannel config check\" shows what is read")
 		return config, steps

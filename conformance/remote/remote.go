@@ -17,13 +17,15 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 	"github.com/clusterchannel/clusterchannel/conformance"
 )
 
 // Harness returns the harness of a registered backend with params, one of which
-// holds the address of the server; "memory" needs none. It opens a driver once:
-// an error that wraps driver.ErrConfig tells what is wrong with params, one that
-// wraps driver.ErrUnavailable that the server cannot be reached.
+// holds the address of the server; a backend within one process needs none. It
+// opens a driver once: an error that wraps driver.ErrConfig tells what is wrong
+// with params, one that wraps driver.ErrUnavailable that the server cannot be
+// reached.
 //
 // The harness has no hook that looks into the server, and none that sends as a
 // stranger where the transport knows its members by itself.
@@ -32,16 +34,16 @@ func Harness(ctx context.Context, name string, params map[string]string) (confor
 	if !ok {
 		return conformance.Harness{}, fmt.Errorf("%w: %q is none of %s", backend.ErrUnknownBackend, name, strings.Join(backend.Registered(), ", "))
 	}
-	s, err := find(name, params)
+	if b.Mesh != nil {
+		return conformance.Harness{}, fmt.Errorf("%w: %s has no server: its nodes meet each other; run its own tests", driver.ErrConfig, name)
+	}
+	s, err := find(b, params)
 	if err != nil {
 		return conformance.Harness{}, err
 	}
 	caps, err := probe(ctx, b.Open, params)
 	if err != nil {
 		return conformance.Harness{}, err
-	}
-	if caps.Exchange {
-		return conformance.Harness{}, fmt.Errorf("%w: %s has no server: its nodes meet each other; run its own tests", driver.ErrConfig, name)
 	}
 	h := conformance.Harness{
 		Backend: name,
@@ -63,11 +65,25 @@ type server struct {
 	address string // host:port; empty for a backend without a server
 }
 
-// addressKeys are the parameters that hold the address of a server.
-var addressKeys = []string{"address", "endpoints", "servers"}
+// addressKeys returns the names of the parameter that holds the address of a
+// server: the one that has a URL's. A backend that does not describe its
+// parameters is asked for the usual ones.
+func addressKeys(b driver.Backend) []string {
+	const part = "address"
+	if b.Params == nil {
+		return []string{part, "endpoints", "servers"}
+	}
+	for _, k := range params.Keys(b.Params) {
+		if k.Alias == part {
+			return []string{k.Name, part}
+		}
+	}
+	return []string{part}
+}
 
-func find(name string, params map[string]string) (server, error) {
-	for _, key := range addressKeys {
+func find(b driver.Backend, params map[string]string) (server, error) {
+	keys := addressKeys(b)
+	for _, key := range keys {
 		value, ok := params[key]
 		if !ok {
 			continue
@@ -81,10 +97,10 @@ func find(name string, params map[string]string) (server, error) {
 		}
 		return server{params, key, address}, nil
 	}
-	if name == "memory" {
+	if b.Local {
 		return server{params: params}, nil
 	}
-	return server{}, fmt.Errorf("%w: no parameter holds the address of the server (%s)", driver.ErrConfig, strings.Join(addressKeys, ", "))
+	return server{}, fmt.Errorf("%w: no parameter holds the address of the server (%s)", driver.ErrConfig, strings.Join(keys, ", "))
 }
 
 // hostPort returns the host:port in a URL, or what is one already.
