@@ -74,6 +74,10 @@ const (
 	maxStandIns     = 4
 	rumourFor       = 5 * time.Second // after a hello, for which a list is believed
 	linger          = 500 * time.Millisecond
+	listsPerSecond  = 4
+	listsBurst      = 8
+	voidsPerSecond  = 1
+	voidsBurst      = 4
 	raiseEvery      = 5 * time.Second
 	raiseBurst      = 3
 

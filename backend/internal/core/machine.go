@@ -86,7 +86,7 @@ func New(cfg Config, now time.Duration) *Core {
 		cfg: cfg, now: now, rand: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)),
 		settleBy: now + cfg.Settle, since: now, detachedAt: now, attachedAt: Never, interval: cfg.Heartbeat,
 		nextBeat: Never, markAt: Never, listAt: Never, lingerAt: Never, joinedAt: Never, departAt: Never, wakeAt: Never,
-		listBudget: newBucket(4, 8), raises: newBucket(1/raiseEvery.Seconds(), raiseBurst), voids: newBucket(1, 4),
+		listBudget: newBucket(listsPerSecond, listsBurst), raises: newBucket(1/raiseEvery.Seconds(), raiseBurst), voids: newBucket(voidsPerSecond, voidsBurst),
 		roster: roster{byID: map[string]*peer{}},
 		states: map[string]*state{}, retired: map[string]numbersOf{},
 		jobs:  map[Job]func(Event){},

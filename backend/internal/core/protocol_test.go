@@ -28,37 +28,41 @@ func (w *world) play(lines string) {
 
 func (w *world) readiness(name, key string) Readiness { return w.node(name).core.states[key].ready }
 
-// TestWaitReady holds the table of docs/protocol.md: what a state waits for.
+// twoOld is a cluster that a joiner finds.
+const twoOld = `
+	node a,b s
+	run 5s
+	state a s has=x
+	state b s has=x
+	`
+
+// waitReady is the table of docs/protocol.md: what a joiner j waits for.
+var waitReady = map[string]struct {
+	script string
+	ready  time.Duration // from the opening of j, at most
+	how    Readiness
+	keys   string
+}{
+	"no state":                  {script: twoOld + "node j", ready: 100 * time.Millisecond, how: Synced},
+	"no state, alone":           {script: "node j", ready: 600 * time.Millisecond, how: Alone},
+	"alone":                     {script: "node j s", ready: 600 * time.Millisecond, how: Alone, keys: "s"},
+	"one":                       {script: twoOld + "node j s", ready: 200 * time.Millisecond, how: Synced, keys: "s"},
+	"many":                      {script: twoOld + "node j s t u v w x y", ready: 400 * time.Millisecond, how: Synced, keys: "s t u v w x y"},
+	"one that all lack":         {script: twoOld + "node j new", ready: 400 * time.Millisecond, how: Synced, keys: "new"},
+	"one of two old ones has":   {script: twoOld + "state b new has=x\n run 3s\n node j s new", ready: 400 * time.Millisecond, how: Synced, keys: "s new"},
+	"its members are stuck":     {script: twoOld + "state a s slow=1h\n state b s slow=1h\n node j s", ready: 10 * time.Second, how: TimedOut, keys: "s"},
+	"one of its members is":     {script: twoOld + "state a s slow=1h\n node j s", ready: 3 * time.Second, how: Synced, keys: "s"},
+	"its members are silent":    {script: twoOld + "loses answer 1000\n node j s", ready: 10 * time.Second, how: TimedOut, keys: "s"},
+	"all start at once":         {script: "node a,b,j s", ready: 3600 * time.Millisecond, how: Synced, keys: "s"},
+	"beside one old node":       {script: "node a s\n run 2s\n state a s has=x\n node b,c,d,e,j s", ready: 400 * time.Millisecond, how: Synced, keys: "s"},
+	"detached":                  {script: twoOld + "node j s\n down j", ready: 10 * time.Second, how: TimedOut, keys: "s"},
+	"native":                    {script: "transport native unicast" + twoOld + "node j s", ready: 200 * time.Millisecond, how: Synced, keys: "s"},
+	"native, alone":             {script: "transport native unicast\n node j s", ready: time.Millisecond, how: Alone, keys: "s"},
+	"its data cannot be merged": {script: twoOld + "node j s\n state j s fails", ready: 10 * time.Second, how: TimedOut, keys: "s"},
+}
+
 func TestWaitReady(t *testing.T) {
-	const old = `
-		node a,b s
-		run 5s
-		state a s has=x
-		state b s has=x
-		`
-	for name, c := range map[string]struct {
-		script string
-		ready  time.Duration // from the opening of j, at most; 0: not within 30 s
-		how    Readiness
-		keys   string
-	}{
-		"no state":                  {script: old + "node j", ready: 100 * time.Millisecond, how: Synced},
-		"no state, alone":           {script: "node j", ready: 600 * time.Millisecond, how: Alone},
-		"alone":                     {script: "node j s", ready: 600 * time.Millisecond, how: Alone, keys: "s"},
-		"one":                       {script: old + "node j s", ready: 200 * time.Millisecond, how: Synced, keys: "s"},
-		"many":                      {script: old + "node j s t u v w x y", ready: 400 * time.Millisecond, how: Synced, keys: "s t u v w x y"},
-		"one that all lack":         {script: old + "node j new", ready: 400 * time.Millisecond, how: Synced, keys: "new"},
-		"one of two old ones has":   {script: old + "state b new has=x\n run 3s\n node j s new", ready: 400 * time.Millisecond, how: Synced, keys: "s new"},
-		"its members are stuck":     {script: old + "state a s slow=1h\n state b s slow=1h\n node j s", ready: 10 * time.Second, how: TimedOut, keys: "s"},
-		"one of its members is":     {script: old + "state a s slow=1h\n node j s", ready: 3 * time.Second, how: Synced, keys: "s"},
-		"its members are silent":    {script: old + "loses answer 1000\n node j s", ready: 10 * time.Second, how: TimedOut, keys: "s"},
-		"all start at once":         {script: "node a,b,j s", ready: 3600 * time.Millisecond, how: Synced, keys: "s"},
-		"beside one old node":       {script: "node a s\n run 2s\n state a s has=x\n node b,c,d,e,j s", ready: 400 * time.Millisecond, how: Synced, keys: "s"},
-		"detached":                  {script: old + "node j s\n down j", ready: 10 * time.Second, how: TimedOut, keys: "s"},
-		"native":                    {script: "transport native unicast" + old + "node j s", ready: 200 * time.Millisecond, how: Synced, keys: "s"},
-		"native, alone":             {script: "transport native unicast\n node j s", ready: time.Millisecond, how: Alone, keys: "s"},
-		"its data cannot be merged": {script: old + "node j s\n state j s fails", ready: 10 * time.Second, how: TimedOut, keys: "s"},
-	} {
+	for name, c := range waitReady {
 		t.Run(name, func(t *testing.T) {
 			w := scene(t, c.script)
 			j, began := w.node("j"), w.now
