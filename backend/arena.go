@@ -3,7 +3,7 @@ package backend
 import "sync"
 
 // smallArena is up to how large a buffer stays with its owner; larger ones are
-// shared by all, for large updates are rare.
+// shared by all, since large updates are rare.
 const smallArena = 1 << 20
 
 // arenas holds large buffers between two uses, until memory is short.

@@ -37,7 +37,8 @@ type ClusterChannel interface {
 
 	// WaitReady returns nil once View().Ready is not Settling: the state of the
 	// others was merged, or there are no others, or the settle limit has passed;
-	// and the states added since then have been exchanged too. It returns ctx's error when ctx ends first, and ErrClosed after Close.
+	// and the states added since then have been exchanged too. It returns ctx's
+	// error when ctx ends first, and ErrClosed after Close.
 	WaitReady(ctx context.Context) error
 
 	// Close sends what is queued, says goodbye, and releases everything, all
@@ -54,13 +55,12 @@ type Channel interface {
 	// own lock. What cannot be sent is counted, and repaired by state exchange.
 	Broadcast(b []byte)
 
-	// TryBroadcast is Broadcast that tells: ErrTooLarge above the payload limit,
+	// TryBroadcast is Broadcast with an error: ErrTooLarge above the payload limit,
 	// ErrQueueFull when b was dropped, ErrClosed after Close or Remove. Nil means
 	// queued, not delivered.
 	TryBroadcast(b []byte) error
 
-	// Remove takes the state out of the cluster's exchange and releases its queue
-	// and its series. No Merge begins after it has returned. It must not be called
+	// Remove ends the exchange of the state and releases its queue and its series. No Merge begins after it has returned. It must not be called
 	// from within Merge. Further calls do nothing.
 	Remove()
 }
@@ -82,8 +82,8 @@ type State interface {
 	Merge(b []byte) error
 }
 
-// A Digester is a State that can tell cheaply and exactly whether it equals
-// another one: equal states have equal digests, whatever order their data came
+// A Digester is a State that knows, cheaply and exactly, whether it equals another
+// one: equal states have equal digests, whatever order their data came
 // in. States of equal digests are not exchanged. A state that is no Digester is
 // compared by a hash of MarshalBinary, which costs a needless exchange every
 // sync interval where two members marshal the same content differently.
@@ -117,7 +117,7 @@ type View struct {
 // Self returns this node's own entry of v.
 func (v View) Self() Member { return v.Members[v.Position] }
 
-// Status tells whether a node is attached to its cluster.
+// Status reports whether a node is attached to its cluster.
 type Status int
 
 const (
@@ -140,7 +140,7 @@ func (s Status) String() string {
 	}
 }
 
-// Readiness tells how the first state exchange ended.
+// Readiness says how the first state exchange ended.
 type Readiness int
 
 const (

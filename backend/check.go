@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Check tells whether [Open] could use c, as far as can be told without
-// listening and without connecting anywhere: the error is the one that Open would
+// Check reports whether [Open] could use c, as far as that shows without listening
+// and without connecting anywhere: the error is the one that Open would
 // return for bad configuration, and wraps ErrConfig.
 func Check(c Config) error {
 	if c.Driver == nil {

@@ -36,7 +36,7 @@ type partial struct {
 
 func newAssembly() *assembly { return &assembly{parts: map[chunkID]*partial{}} }
 
-// add takes in one chunk. It returns the whole frame when that was the last one
+// add stores one chunk. It returns the whole frame when that was the last one
 // missing. ok is false when the chunk was refused.
 func (a *assembly) add(f *wire.Frame, now time.Time) (whole []byte, ok bool) {
 	if f.Count < 1 || f.Count > maxChunksPerOne || f.Index >= f.Count || f.Total > assemblyBytes ||

@@ -23,18 +23,18 @@ const (
 //	CLUSTERCHANNEL_META_ZONE=eu
 //	CLUSTERCHANNEL_PARAM_PEERS=a:9094,b:9094
 //
-// Behind the prefix stands one of [Keys] in upper case, or META_ and a key of
-// Meta, or PARAM_ and a parameter of the backend, both of which are taken in
+// Behind the prefix stands one of [Keys] in upper case; or META_ and a key of
+// Meta, or PARAM_ and a parameter of the backend, each in upper case for a key in
 // lower case. One of Keys that is empty counts as not set; a parameter that is
-// empty is given. Any other variable with the prefix is an error that wraps
-// ErrConfig and lists the known ones, but for two sorts that are passed over: CLUSTERCHANNEL_REQUIRE_*, by which this project's
-// tests are told what must not be missing, and the variables that Kubernetes sets
-// for a service named clusterchannel. Errors never show the value of a parameter.
+// empty is given. The variables that Kubernetes sets for a service named
+// clusterchannel are ignored. Any other variable with the prefix is an error that
+// wraps ErrConfig and lists the known ones. Errors never show the value of a
+// parameter.
 func FromEnv(environ []string) (Config, error) {
 	var s settings
 	for _, variable := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, envPrefix) || isForeign(name) {
+		if !strings.HasPrefix(name, envPrefix) || ofKubernetes(name) {
 			continue
 		}
 		if err := s.addEnv(name, value); err != nil {
@@ -71,10 +71,11 @@ func (s *settings) addEnv(name, value string) error {
 
 func envName(key string) string { return envPrefix + strings.ToUpper(key) }
 
-// isForeign tells whether a variable with our prefix is not meant for FromEnv.
-func isForeign(name string) bool {
+// ofKubernetes reports whether Kubernetes sets a variable of this name for a
+// service named clusterchannel.
+func ofKubernetes(name string) bool {
 	rest := strings.TrimPrefix(name, envPrefix)
-	for _, prefix := range []string{"REQUIRE_", "SERVICE_HOST", "SERVICE_PORT", "PORT_"} {
+	for _, prefix := range []string{"SERVICE_HOST", "SERVICE_PORT", "PORT_"} {
 		if strings.HasPrefix(rest, prefix) {
 			return true
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// An Inspector is a ClusterChannel that tells people more than its view. What
+// An Inspector is a ClusterChannel that shows people more than its view. What
 // [Open] returns is one; a wrapper need not be.
 type Inspector interface {
 	// Inspect returns what is known without asking anybody: it does no I/O and
@@ -20,7 +20,7 @@ type Inspection struct {
 	Backend  string          // Config.Backend
 	Cluster  string          // Config.Cluster
 	MaxFrame int             // bytes of the largest frame of the transport; 0: no limit, or not attached yet
-	Native   bool            // the transport knows the members itself; else heartbeats tell
+	Native   bool            // the transport knows the members itself; else heartbeats show them
 	States   []StateInfo     // sorted by key
 	Said     map[string]Said // by Member.Instance; a member that said nothing yet is not in it
 }
@@ -117,7 +117,7 @@ func (o *origin) says(what string, key []byte, now time.Time) {
 	}
 }
 
-// note takes in that a node said something that is no update.
+// note records that a node said something other than an update.
 func (os *origins) note(id []byte, what string) {
 	now := time.Now()
 	os.mu.Lock()

@@ -38,7 +38,7 @@ const metaPrefix = "meta."
 // Meta, whose keys are free, and the parameters of the backend.
 func Keys() []params.Key { return params.Keys(fixedKeys{}) }
 
-// isFixed tells whether key is the name of one of [Keys].
+// isFixed reports whether key is the name of one of [Keys].
 func isFixed(key string) bool {
 	for _, k := range Keys() {
 		if k.Name == key {

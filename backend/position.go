@@ -8,7 +8,7 @@ import (
 	"github.com/dgryski/go-rendezvous"
 )
 
-// Primary tells whether this node is the one to do what one node of the cluster
+// Primary reports whether this node is the one to do what one node of the cluster
 // should do: it is at position 0, and Attached. A node that lost the others is
 // never primary, even where it became sole member; two nodes can be primary at
 // once only while their views differ, for as long as detection takes.
@@ -33,7 +33,7 @@ func (v View) Owner(key string) Member {
 	return first[rendezvous.New(names, xxhash.Sum64String).Lookup(key)]
 }
 
-// Owns tells whether this node is the one to handle key: it is the key's Owner,
+// Owns reports whether this node is the one to handle key: it is the key's Owner,
 // and Attached, as with [View.Primary]. A caller that would rather act twice than
 // not at all compares Owner with Self.
 func (v View) Owns(key string) bool {

@@ -73,6 +73,6 @@ func unknownBackend(name string) error {
 	if name == "" {
 		return fmt.Errorf("%w: %w: backend is empty (registered: %s)", ErrConfig, ErrUnknownBackend, have)
 	}
-	return fmt.Errorf("%w: %w: backend %q (registered: %s); mind the spelling, or import the package that registers it, as %q does for those of this module",
+	return fmt.Errorf("%w: %w: backend %q (registered: %s); check the spelling, or import the package that registers it, as %q does for those of this module",
 		ErrConfig, ErrUnknownBackend, name, have, "github.com/clusterchannel/clusterchannel/backends/all")
 }

@@ -110,7 +110,7 @@ func (st *state) isRemoved() bool {
 	return st.removed
 }
 
-// enqueue queues an update for Merge. It tells whether there was room.
+// enqueue queues an update for Merge. It reports whether there was room.
 func (st *state) enqueue(data []byte, sent int64) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -130,7 +130,7 @@ func (st *state) enqueue(data []byte, sent int64) bool {
 }
 
 // doOr queues a job that runs once everything queued before it is merged, or
-// cancel when the state ends first; cancel may be nil. It tells whether there
+// cancel when the state ends first; cancel may be nil. It reports whether there
 // was room for the job, which holds size bytes; else neither is called.
 func (st *state) doOr(size int, job, cancel func()) bool {
 	st.mu.Lock()

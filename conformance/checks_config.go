@@ -62,7 +62,7 @@ func configUnknownBackend(e *env) {
 	}
 }
 
-// notRegistered is refused for the registry, whose place a tap would take.
+// notRegistered is refused for the registry, whose place a wiretap would take.
 func (e *env) notRegistered(what string, texts []string, edit func(*backend.Config)) {
 	e.Helper()
 	c := backend.Config{Cluster: e.cluster, Name: "node"}

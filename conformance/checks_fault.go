@@ -39,8 +39,8 @@ func (e *env) trio(edits ...func(*backend.Config)) ([]*node, []*set) {
 	return nodes, sets
 }
 
-// detached waits until each of nodes says so, why, and that it is since then or
-// later: to take a server away may last as long as it takes nodes to notice.
+// detached waits until each of nodes says that it is detached, why, and since a
+// moment after then. Stopping a server may take as long as nodes take to notice.
 func (e *env) detached(then time.Time, nodes ...*node) {
 	e.Helper()
 	e.within(detect, "the nodes are detached, and say why", func() error {
@@ -50,7 +50,7 @@ func (e *env) detached(then time.Time, nodes ...*node) {
 			case v.Status != backend.Detached:
 				return fmt.Errorf("%s is %v", n, v.Status)
 			case v.Err == nil:
-				return fmt.Errorf("%s does not tell why it is detached", n)
+				return fmt.Errorf("%s does not say why it is detached", n)
 			case v.Since.Before(then):
 				return fmt.Errorf("%s is detached since %v, but was attached at %v", n, v.Since, then)
 			}
@@ -97,7 +97,7 @@ func (e *env) serverReturns(meanwhile func()) {
 	e.always(e.h.Timing.Detect, "all keep the same view afterwards", same)
 }
 
-// sameMembers tells whether each of nodes lists all of them, attached or not.
+// sameMembers reports whether each of nodes lists all of them, attached or not.
 func sameMembers(nodes []*node) error {
 	for _, n := range nodes {
 		if err := lists(n.View(), n, nodes...); err != nil {
@@ -224,7 +224,7 @@ func faultIslands(e *env) {
 	wg.Wait()
 	for _, n := range back {
 		if n == nil {
-			return // open has told why
+			return // open has reported why
 		}
 	}
 	e.within(detect, "the three are one cluster", func() error { return agree(back...) })

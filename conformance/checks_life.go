@@ -235,7 +235,7 @@ func lifeAddRemoveState(e *env) {
 	kept[1].write([]byte("and one back"))
 	e.eventually(e.limit(joiner), "the state that stayed works", func() error { return holdAll(2, kept...) })
 
-	// What either sent before has arrived by now, so a key that is free starts anew.
+	// What either sent before has arrived by now, so a key that is free starts empty.
 	again := addSets("key-1", nodes)
 	again[0].write([]byte("again"))
 	e.eventually(e.limit(joiner), "a key is free after Remove", func() error { return holdAll(1, again...) })

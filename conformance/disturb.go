@@ -26,7 +26,7 @@ func (n *node) isolate(cut bool) {
 	}
 }
 
-// canIsolate tells whether the harness can cut n off.
+// canIsolate reports whether the harness can cut n off.
 func (n *node) canIsolate() bool { return n.proxy != nil || n.env.h.Cut != nil }
 
 // deafen makes what n sends and what it should hear vanish, with no error, or
@@ -97,8 +97,8 @@ func (e *env) outage() (end func()) {
 	return func() { set(false) }
 }
 
-// blink is an outage that ends when it is told to, while a server takes its time
-// to start: all links to it are cut, where that can be.
+// blink is an outage that ends at once when end is called, while a server takes
+// time to start: where there are proxies, it cuts all links to the server.
 func (e *env) blink() (end func()) {
 	e.Helper()
 	nodes := e.opened()

@@ -17,6 +17,6 @@
 // prints the line of the contract that it defends. A check for which the harness
 // lacks a hook fails, unless it is waived with a public reason.
 //
-// [Execute] does the same in a program that is no test, and tells which checks
+// [Execute] does the same in a program that is no test, and reports which checks
 // the harness could not run.
 package conformance

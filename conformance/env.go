@@ -26,7 +26,7 @@ type env struct {
 	proxies []*netfault.Proxy
 }
 
-// run runs the check and tells whether it passed.
+// run runs the check and reports whether it passed.
 func (c *check) run(t testing.TB, s *suite) bool {
 	t.Helper()
 	if hook := c.lacks(s.h); hook != nil {

@@ -53,7 +53,7 @@ type Budget struct {
 
 // Options are those of [Execute].
 type Options struct {
-	// Select tells whether a check is to be run; nil means all.
+	// Select reports whether a check is to be run; nil means all.
 	Select func(name string) bool
 
 	// Progress is called as each check ends, by one goroutine at a time.
@@ -62,8 +62,8 @@ type Options struct {
 
 // Execute is [Run] for a program that go test does not run. A check for which
 // the harness lacks a hook is reported as not run, with the reason; so are those
-// that have not begun when ctx is done. The error tells what keeps h from being
-// run at all.
+// that have not begun when ctx is done. The error says why h cannot be run at
+// all.
 func Execute(ctx context.Context, h Harness, o Options) (Report, error) {
 	h, problems := h.complete()
 	if len(problems) > 0 {
@@ -128,7 +128,7 @@ func (x *execution) run(c *check, body func(t testing.TB)) {
 	}
 }
 
-// obstacle tells why c cannot be run, or is empty.
+// obstacle says why c cannot be run, or is empty.
 func (x *execution) obstacle(c *check) string {
 	lacks := c.lacks(x.suite.h)
 	switch {

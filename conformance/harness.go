@@ -9,10 +9,10 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// Harness tells [Run] how to open a backend and how to disturb it. Every field
-// but Backend may be left out; a check that needs what is missing fails unless
-// Waive names it. Functions may be called from many goroutines at once, for
-// checks run side by side; t then belongs to one check, or to the whole run.
+// Harness says how [Run] opens a backend and how it disturbs it. Every field but
+// Backend may be left out; a check that needs what is missing fails unless Waive
+// names it. Checks run side by side, so functions may be called from many
+// goroutines at once; t belongs to one check, or to the whole run.
 type Harness struct {
 	// Backend is the key under which the driver is registered.
 	Backend string
@@ -36,15 +36,15 @@ type Harness struct {
 	Params func(t testing.TB, n Node) map[string]string
 
 	// Bad holds blocks of configuration that Open must refuse, each under the key
-	// at fault, which the error must name. More than one case of a key is told
-	// apart by what follows a blank: "address", "address without a port". A value
-	// that holds [Secret] must show in no error and no log.
+	// at fault, which the error must name. A key with several cases has a note after
+	// a blank in each: "address", "address without a port". No error and no log may
+	// show a value that holds [Secret].
 	Bad map[string]map[string]string
 
 	// Timing is what channels are opened with, and the budgets they are held to.
 	Timing Timing
 
-	// Cut cuts or mends the link between two nodes, in both directions: frames on
+	// Cut cuts or restores the link between two nodes, in both directions: frames on
 	// a link that is cut vanish without an error. Needed where nodes talk with
 	// each other directly. Where there is a server the suite cuts a node off by
 	// the proxy in front of it.
@@ -132,9 +132,9 @@ type Timing struct {
 	// Joiner is how long a state of the others may take to reach a node.
 	Joiner time.Duration
 
-	// Scale multiplies all budgets and periods, for a machine that is slow or busy;
-	// 0 means 1. Under the race detector they are three times as long besides. It
-	// is printed with the budgets.
+	// Scale multiplies all budgets and periods, on a machine that is slow or busy; 0
+	// means 1. The race detector multiplies them by another three. The product is
+	// printed with the budgets.
 	Scale float64
 }
 

@@ -560,7 +560,7 @@ func (d *bent) fate() *fate {
 	return v.(*fate)
 }
 
-// meet takes note of a frame and tells whether the node is dead.
+// meet takes note of a frame and reports whether the node is dead.
 func (f *fate) meet(kill func(since time.Duration) bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

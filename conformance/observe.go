@@ -14,7 +14,7 @@ func (e *env) agreed(nodes ...*node) {
 	e.within(converge, "all agree on the view", func() error { return agree(nodes...) })
 }
 
-// agree tells whether each of nodes is attached and lists exactly all of them.
+// agree reports whether each of nodes is attached and lists exactly all of them.
 func agree(nodes ...*node) error {
 	for _, n := range nodes {
 		v := n.View()
@@ -28,7 +28,7 @@ func agree(nodes ...*node) error {
 	return nil
 }
 
-// lists tells whether v, a view of n, is sound and lists exactly nodes.
+// lists reports whether v, a view of n, is sound and lists exactly nodes.
 func lists(v backend.View, n *node, nodes ...*node) error {
 	if err := sound(v, n); err != nil {
 		return err
@@ -44,7 +44,7 @@ func lists(v backend.View, n *node, nodes ...*node) error {
 	return nil
 }
 
-// sound tells whether v holds n once, is sorted, and has n's index as position.
+// sound reports whether v holds n once, is sorted, and has n's index as position.
 func sound(v backend.View, n *node) error {
 	if !slices.IsSortedFunc(v.Members, compareMembers) {
 		return fmt.Errorf("%s: members are not sorted by name and instance: %s", n, listing(v.Members))

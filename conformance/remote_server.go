@@ -8,11 +8,11 @@ type remoteServer string
 
 func (s remoteServer) Addr() string { return string(s) }
 func (s remoteServer) Stop(t testing.TB) {
-	t.Fatal("conformance: the server of Harness.Address is not ours to stop")
+	t.Fatal("conformance: the server at Harness.Address belongs to somebody else: it is not stopped")
 }
 func (s remoteServer) Start(t testing.TB) {
-	t.Fatal("conformance: the server of Harness.Address is not ours to start")
+	t.Fatal("conformance: the server at Harness.Address belongs to somebody else: it is not started")
 }
 func (s remoteServer) Empty(t testing.TB) {
-	t.Fatal("conformance: the server of Harness.Address is not ours to empty")
+	t.Fatal("conformance: the server at Harness.Address belongs to somebody else: it is not emptied")
 }

@@ -8,7 +8,7 @@ import (
 // rules are the lines of the contract, as a failing check prints them.
 var rules = map[int]string{
 	1:  "reach. A payload given to Broadcast reaches every other live, attached member's State.Merge, byte for byte. Never the sender's.",
-	2:  "repair. What a member missed reaches it by state exchange: on join, on re-attach, on AddState, when a gap in a peer's sequence numbers is seen, and periodically.",
+	2:  "repair. What a member missed reaches it by state exchange: on join, on re-attach, on AddState, when a gap in a member's sequence numbers is seen, and periodically.",
 	3:  "never in the way. Broadcast never blocks on I/O, never calls Merge on the caller's goroutine, never keeps the caller's buffer. It may be called inside Merge, under the state's own lock.",
 	4:  "no silent loss. Queues are bounded in items and bytes. A drop is counted, and repaired by exchange.",
 	5:  "size. Any payload up to the declared limit, at least 8 MiB, arrives whole; above it: ErrTooLarge, counted.",
@@ -22,7 +22,7 @@ var rules = map[int]string{
 	13: "no clocks compared. Liveness uses the local monotonic clock or the broker's own lease, never two machines' wall clocks.",
 	14: "isolation of clusters. Two cluster names never exchange a member, a payload or a state, whatever the names contain; foreign traffic is rejected and counted.",
 	15: "index of self. Position is the index of self in the member list of the same snapshot: 0..n-1, dense, unique when views agree.",
-	16: "never a silent 0. A node that lost its peers keeps its last view for grace; then the configured policy decides. View().Status says Detached, and since when.",
+	16: "never a silent 0. A node that lost the others keeps its last view for grace; then the configured policy decides. View().Status says Detached, and since when.",
 	17: "steady order. Joins and leaves shift positions only as the sorted order demands; message load never does.",
 	18: "open. Bad configuration is an error from Open in under a second; it names the key and the valid values and never prints a secret. An unreachable broker is not an error: the channel starts Detached and attaches when it can.",
 	19: "ready. WaitReady returns when the first state exchange is merged, or when the settle limit passes, or when the node is alone. Its context ends it.",

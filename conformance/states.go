@@ -182,7 +182,7 @@ func (s *set) snapshot() map[string][]byte {
 	return maps.Clone(s.entries)
 }
 
-// intact tells whether every update that s was given was whole.
+// intact reports whether every update that s was given was whole.
 func (s *set) intact() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,7 +192,7 @@ func (s *set) intact() error {
 // many entries are counted first and compared when all are there.
 const many = 100
 
-// holdAll tells whether each of sets holds the same count entries, undamaged.
+// holdAll reports whether each of sets holds the same count entries, undamaged.
 func holdAll(count int, sets ...*set) error {
 	for _, s := range sets {
 		if n := s.len(); count > many && n < count && s.intact() == nil {
@@ -274,7 +274,7 @@ func (r *recorder) times(b []byte) int {
 	return n
 }
 
-// given tells whether r was given each of want, and nothing else.
+// given reports whether r was given each of want, and nothing else.
 func (r *recorder) given(want ...[]byte) error {
 	for _, b := range want {
 		if r.times(b) == 0 {

@@ -92,7 +92,7 @@ func (w *watchdog) report(failure bool, text string) {
 }
 
 // run calls f on a goroutine, and fails with a dump of all goroutines when it
-// does not end in time. It tells whether f ended.
+// does not end in time. It reports whether f ended.
 func (w *watchdog) run(what string, d time.Duration, f func()) bool {
 	done := make(chan struct{})
 	go func() {

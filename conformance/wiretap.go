@@ -79,7 +79,8 @@ func (p *wiretap) inject(frame []byte) {
 	}
 }
 
-// giveUp has the portable layer open another driver, as if this one had given up.
+// giveUp makes the portable layer open another driver, as if this one had given
+// up.
 func (p *wiretap) giveUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,14 +156,14 @@ func (p *wiretap) opened() int {
 	return p.opens
 }
 
-// native tells whether the transport knows its members by itself.
+// native reports whether the transport knows its members by itself.
 func (p *wiretap) native() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.caps.Membership
 }
 
-// out takes note of a frame and tells whether it goes on to the driver.
+// out notes a frame and reports whether it goes on to the driver.
 func (p *wiretap) out(ctx context.Context, frame []byte) (bool, error) {
 	p.mu.Lock()
 	p.frames++
@@ -290,7 +291,7 @@ func (h *tappedHandler) end() {
 	h.ended = true
 }
 
-// live tells whether a call may go on, and notes one that comes too late.
+// live reports whether a call may go on, and notes one that comes too late.
 func (h *tappedHandler) live(what string) bool {
 	h.mu.Lock()
 	ended := h.ended

@@ -77,7 +77,7 @@ func list(text string, to reflect.Type) (any, error) {
 
 func isInteger(k reflect.Kind) bool { return reflect.Int <= k && k <= reflect.Uint64 }
 
-// readsText tells whether t is left to its own UnmarshalText.
+// readsText reports whether t is left to its own UnmarshalText.
 func readsText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }

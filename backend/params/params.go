@@ -110,16 +110,15 @@ type Key struct {
 	Required bool
 }
 
-// Keys returns the keys of of, a struct or a pointer to one, in the order of its
-// fields. It panics when of is none: that is a mistake of a program, never of
-// its user.
-func Keys(of any) []Key {
-	t := reflect.TypeOf(of)
+// Keys returns the keys of block, a struct or a pointer to one, in the order of its
+// fields. It panics where block is neither: that is a mistake in the program.
+func Keys(block any) []Key {
+	t := reflect.TypeOf(block)
 	if t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t == nil || t.Kind() != reflect.Struct {
-		panic(fmt.Sprintf("params: Keys(%T): not a struct", of))
+		panic(fmt.Sprintf("params: Keys(%T): not a struct", block))
 	}
 	fields, err := fieldsOf(reflect.New(t).Interface())
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // requireAlertmanager is the variable that makes an absent Alertmanager a failure.
-const requireAlertmanager = "CLUSTERCHANNEL_REQUIRE_ALERTMANAGER"
+const requireAlertmanager = "CCTEST_REQUIRE_ALERTMANAGER"
 
 // theirs starts Alertmanager itself, alone, and returns where its API is.
 func theirs(t *testing.T, args ...string) (*process, string) {

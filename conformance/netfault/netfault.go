@@ -61,7 +61,7 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // Set changes what becomes of the bytes, on new connections and on those that
 // are open. A connection that lost bytes is reset once its bytes would pass
-// again, as a peer does that knows nothing of it any more.
+// again, as a host does that has forgotten the connection.
 func (p *Proxy) Set(m Mode) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -228,7 +228,7 @@ func (p *Proxy) limit() rate.Limit {
 	return rate.Limit(p.rate)
 }
 
-// gate waits while bytes of l are held back, and tells whether they pass or are
+// gate waits while bytes of l are held back, and reports whether they pass or are
 // lost.
 func (p *Proxy) gate(l *link) Mode {
 	for {

@@ -56,7 +56,7 @@ func unmarshal(t *testing.T, path string, by func([]byte, any) error, into any) 
 func TestRulesByPromtool(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
-		if os.Getenv("CLUSTERCHANNEL_REQUIRE_ALERTMANAGER") == "1" {
+		if os.Getenv("CCTEST_REQUIRE_ALERTMANAGER") == "1" {
 			t.Fatal("promtool is not installed")
 		}
 		t.Skip("promtool is not installed")

@@ -17,7 +17,7 @@ import (
 )
 
 // requireBinary is the variable that makes an absent binary a failure.
-const requireBinary = "CLUSTERCHANNEL_REQUIRE_ALERTMANAGER"
+const requireBinary = "CCTEST_REQUIRE_ALERTMANAGER"
 
 func binary(t *testing.T) string {
 	t.Helper()

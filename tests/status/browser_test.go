@@ -44,7 +44,7 @@ func newBrowser(t *testing.T) *browser {
 		}
 	}
 	if path == "" {
-		if os.Getenv("CLUSTERCHANNEL_REQUIRE_BROWSER") == "1" {
+		if os.Getenv("CCTEST_REQUIRE_BROWSER") == "1" {
 			t.Fatal("no browser is installed: chromium")
 		}
 		t.Skip("no browser is installed: chromium")

@@ -1,7 +1,7 @@
 // Package clienttls has the parameters by which a backend encrypts its
 // connections to servers. A backend embeds [Params] in its own struct, calls
 // [Params.CheckTLS] after params.Decode, and [Params.TLSConfig] for each
-// connection. One key it adds itself, for which versions are spoken differs from
+// connection. It adds one key itself, since the versions that are spoken differ from
 // one kind of server to another:
 //
 //	TLSMinVersion string `param:"tls_min_version" default:"1.2" oneof:"1.2,1.3"`
@@ -37,8 +37,8 @@ type Params struct {
 	// of the host that is dialled.
 	TLSServerName string `param:"tls_server_name"`
 
-	// TLSSkipVerify takes any certificate of a server: encrypted, but with whom
-	// nobody knows. Only for tests.
+	// TLSSkipVerify accepts any certificate of a server: the connection is encrypted,
+	// but may be with anybody. Only for tests.
 	TLSSkipVerify bool `param:"tls_skip_verify" default:"false"`
 }
 
