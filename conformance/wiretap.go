@@ -225,7 +225,7 @@ func (d *tappedDriver) Serve(ctx context.Context, h driver.Handler) error {
 	err := d.inner.Serve(link, th)
 	switch {
 	case link.Err() != nil && ctx.Err() == nil:
-		return fmt.Errorf("the suite has the driver give up: %w", driver.ErrUnavailable)
+		return fmt.Errorf("the suite makes the driver give up: %w", driver.ErrUnavailable)
 	case ctx.Err() == nil && !errors.Is(err, driver.ErrUnavailable):
 		d.tap.fault("Serve returned %v before its context had ended, want what wraps ErrUnavailable", err)
 	}
