@@ -131,8 +131,9 @@ func probe(ctx context.Context, open driver.OpenFunc, params map[string]string) 
 	if err != nil {
 		return driver.Caps{}, err
 	}
+	caps := d.Caps()
 	_ = d.Close(ctx) // it has sent nothing that could be lost
-	return d.Caps(), nil
+	return caps, nil
 }
 
 func options(cluster string, params map[string]string) driver.Options {
