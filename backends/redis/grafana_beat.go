@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
 )
 
 // beatMark begins what nodes of ours tell each other beside frames, which never
@@ -21,13 +21,9 @@ type beat struct {
 	Addr     string            `json:"addr,omitempty"`
 	Meta     map[string]string `json:"meta,omitempty"`
 	Interval int64             `json:"interval"`        // milliseconds until the next one
-	ID       uint64            `json:"id,omitempty"`    // of pace
+	Count    uint64            `json:"count"`           // of the beats of this driver
 	Hello    bool              `json:"hello,omitempty"` // asks all others for theirs
 	Bye      bool              `json:"bye,omitempty"`   // it is the last one
-}
-
-func newBeat(cluster string, m driver.Member, interval time.Duration) beat {
-	return beat{Cluster: cluster, Name: m.Name, Instance: m.Instance, Addr: m.Addr, Meta: m.Meta, Interval: interval.Milliseconds()}
 }
 
 func (b beat) encode() []byte {
@@ -42,6 +38,7 @@ func decodeBeat(message []byte) (b beat, err error) {
 	if err := json.Unmarshal(message[1:], &b); err != nil {
 		return b, fmt.Errorf("a message of our own kind cannot be read: %w", err)
 	}
+	b.Interval = min(max(b.Interval, 0), heartbeat.MaxInterval.Milliseconds())
 	if b.Name == "" || b.Instance == "" {
 		return b, errors.New("a message of our own kind names no node")
 	}
@@ -50,10 +47,4 @@ func decodeBeat(message []byte) (b beat, err error) {
 
 func (b beat) member() driver.Member {
 	return driver.Member{Name: b.Name, Instance: b.Instance, Addr: b.Addr, Meta: b.Meta}
-}
-
-// interval is kept within bounds, whatever the beat says.
-func (b beat) interval(shortest time.Duration) time.Duration {
-	ms := min(max(b.Interval, 0), maxBeat.Milliseconds())
-	return max(time.Duration(ms)*time.Millisecond, shortest)
 }

@@ -103,7 +103,7 @@ func (g *grafanaConn) lookAtKeys(ctx context.Context) error {
 		}
 		return nil
 	}
-	if !slices.ContainsFunc(keys, func(k heartbeat) bool { return k.key == g.key }) {
+	if !slices.ContainsFunc(keys, func(k stamped) bool { return k.key == g.key }) {
 		if err := g.writeKey(ctx); err != nil { // it went just now
 			return err
 		}
@@ -113,13 +113,13 @@ func (g *grafanaConn) lookAtKeys(ctx context.Context) error {
 }
 
 // scan returns the keys that hold a heartbeat.
-func (g *grafanaConn) scan(ctx context.Context) ([]heartbeat, error) {
+func (g *grafanaConn) scan(ctx context.Context) ([]stamped, error) {
 	cluster, ok := g.client.redis.(*goredis.ClusterClient)
 	if !ok {
 		return g.scanServer(ctx, g.client.redis)
 	}
 	var mu sync.Mutex
-	var all []heartbeat
+	var all []stamped
 	err := cluster.ForEachMaster(ctx, func(ctx context.Context, c *goredis.Client) error {
 		keys, err := g.scanServer(ctx, c)
 		mu.Lock()
@@ -130,8 +130,8 @@ func (g *grafanaConn) scan(ctx context.Context) ([]heartbeat, error) {
 	return all, err
 }
 
-func (g *grafanaConn) scanServer(ctx context.Context, server goredis.Cmdable) ([]heartbeat, error) {
-	var all []heartbeat
+func (g *grafanaConn) scanServer(ctx context.Context, server goredis.Cmdable) ([]stamped, error) {
+	var all []stamped
 	var cursor uint64
 	for {
 		err := g.do(ctx, func(ctx context.Context) error {
@@ -155,7 +155,7 @@ func (g *grafanaConn) scanServer(ctx context.Context, server goredis.Cmdable) ([
 
 // readStamps reads each key by an MGET of its own: in a Cluster keys of one MGET
 // would have to share a slot. What is no string is nil to MGET.
-func (g *grafanaConn) readStamps(ctx context.Context, server goredis.Cmdable, keys []string) ([]heartbeat, error) {
+func (g *grafanaConn) readStamps(ctx context.Context, server goredis.Cmdable, keys []string) ([]stamped, error) {
 	values, err := server.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for _, key := range keys {
 			p.MGet(ctx, key)
@@ -165,7 +165,7 @@ func (g *grafanaConn) readStamps(ctx context.Context, server goredis.Cmdable, ke
 	if err != nil {
 		return nil, err
 	}
-	var found []heartbeat
+	var found []stamped
 	now := time.Now().Unix()
 	for i, v := range values {
 		text, ok := v.(*goredis.SliceCmd).Val()[0].(string)
@@ -175,7 +175,7 @@ func (g *grafanaConn) readStamps(ctx context.Context, server goredis.Cmdable, ke
 		stamp, err := strconv.ParseInt(text, 10, 64)
 		key, ours := strings.CutPrefix(keys[i], g.prefix())
 		if age := time.Duration(now-stamp) * time.Second; err == nil && ours && key != "" && age < maxSkew && age > -maxSkew {
-			found = append(found, heartbeat{key, stamp})
+			found = append(found, stamped{key, stamp})
 		}
 	}
 	return found, nil

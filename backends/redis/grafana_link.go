@@ -16,8 +16,15 @@ const (
 	returnWithin = time.Second            // the same where they may have been cut off too
 )
 
-// beat returns a sign of life, as long as nothing else is said.
-func (g *grafanaConn) beat() beat { return newBeat(g.cluster, g.self, g.roster.beatInterval()) }
+// beat returns a sign of life, which leaves now.
+func (g *grafanaConn) beat() beat {
+	count, interval := g.roster.next()
+	m := g.self
+	return beat{
+		Cluster: g.cluster, Name: m.Name, Instance: m.Instance, Addr: m.Addr, Meta: m.Meta,
+		Interval: interval.Milliseconds(), Count: count,
+	}
+}
 
 // dispatch goes by the channel. Those of clusters whose prefix begins with this
 // one's match the pattern too: their names are no state's.
@@ -81,8 +88,9 @@ func (g *grafanaConn) sendBeats(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		t.Reset(g.roster.beatInterval())
-		if err := g.publishOn(ctx, ownChannel, g.beat().encode()); err != nil {
+		b := g.beat()
+		t.Reset(time.Duration(b.Interval) * time.Millisecond)
+		if err := g.publishOn(ctx, ownChannel, b.encode()); err != nil {
 			g.logger.Debug("a beat could not be sent", "err", err) // the missing echo tells
 		}
 	}

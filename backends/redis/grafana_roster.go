@@ -3,7 +3,6 @@ package redis
 import (
 	"cmp"
 	"log/slog"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,13 +10,11 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
 )
 
 const (
-	missedBeats   = 4    // of its own interval before a node of ours counts as failed
-	stretchAbove  = 10   // nodes of ours, from where on beats stretch
-	maxRoster     = 4096 // members of either kind, and goodbyes
-	maxBeat       = time.Minute
+	maxRoster     = 4096             // members of either kind, and goodbyes
 	skewTolerated = 10 * time.Second // before it is worth a line
 	maxSkew       = time.Hour        // a number further from this clock is no heartbeat
 )
@@ -35,29 +32,28 @@ type roster struct {
 	newcomer chan struct{} // a peer of Grafana is there that was not
 
 	mu      sync.Mutex
-	handler driver.Handler    // nil until this node is attached
-	ours    map[string]*mate  // by instance, without this node
-	gone    map[string]bool   // instances that said goodbye
-	peers   map[string]*rival // by name: peers of Grafana, alive or not
-	awaited map[string]bool   // keys of ours that are to be heard before this node is attached
-	heard   chan struct{}     // closed once this node hears itself and those awaited
-	heardAt time.Time         // when this node last heard itself
-	busyAt  time.Time         // when it last heard anything
-	agedAt  time.Time
-	hold    time.Time // until when keys that vanished count, for all have
-	left    []string  // keys of nodes of ours that have failed
+	handler driver.Handler // nil until this node is attached
+	began   time.Time
+	pulse   heartbeat.Pulse
+	own     map[string]*own     // other nodes of ours, by instance
+	gone    map[string]bool     // instances that said goodbye
+	foreign map[string]*foreign // peers of Grafana by name, alive or not
+	awaited map[string]bool     // keys of ours that are to be heard before this node is attached
+	heard   chan struct{}       // closed once this node hears itself and those awaited
+	busyAt  time.Time           // when this node last heard anything
+	hold    time.Time           // until when keys that vanished count, for all have
+	failed  []string            // keys to delete, of nodes of ours that have failed
 	shown   []driver.Member
 }
 
-// mate is a node of ours.
-type mate struct {
+// own is another node of ours.
+type own struct {
 	driver.Member
-	interval time.Duration // between its beats
-	silence  time.Duration // for which this node heard itself, since it last heard the other
+	peer heartbeat.Peer
 }
 
-// rival is a peer of Grafana.
-type rival struct {
+// foreign is a peer of Grafana.
+type foreign struct {
 	stamp  int64     // its latest heartbeat
 	until  time.Time // it is alive until then, on this node's clock
 	skewed bool      // that was logged
@@ -67,8 +63,8 @@ func newRoster(o driver.Options, t grafanaTiming, p *pace) *roster {
 	key := ownKey(o.Self)
 	return &roster{
 		self: o.Self, key: key, timing: t, logger: o.Logger, pace: p,
-		asked: event(), orphans: event(), newcomer: event(), heardAt: time.Now(), busyAt: time.Now(), heard: make(chan struct{}),
-		ours: map[string]*mate{}, gone: map[string]bool{}, peers: map[string]*rival{}, awaited: map[string]bool{key: true},
+		asked: event(), orphans: event(), newcomer: event(), began: time.Now(), busyAt: time.Now(), heard: make(chan struct{}),
+		own: map[string]*own{}, gone: map[string]bool{}, foreign: map[string]*foreign{}, awaited: map[string]bool{key: true},
 	}
 }
 
@@ -78,7 +74,7 @@ func (r *roster) take(b beat) {
 	defer r.mu.Unlock()
 	switch {
 	case b.Instance == r.self.Instance && !b.Bye:
-		r.echo(b.ID)
+		r.echo(b.Count)
 	case b.Instance == r.self.Instance:
 	case b.Bye:
 		r.bye(b.Instance)
@@ -89,20 +85,18 @@ func (r *roster) take(b beat) {
 
 // echo notes that this node has heard itself. Only then does it count how long
 // the others were silent: a deaf node drops nobody. r.mu is held.
-func (r *roster) echo(id uint64) {
-	now := time.Now()
-	r.heardAt = now
-	r.pace.echo(id)
-	r.answered(r.key)
-	interval := r.interval()
-	if now.Sub(r.agedAt) <= interval/2 {
-		return // a link that was stalled hands over many at once
+func (r *roster) echo(count uint64) {
+	now := time.Since(r.began)
+	if _, ok := r.pulse.Echo(now, count); !ok {
+		return
 	}
-	r.agedAt = now
+	r.pace.echo(count)
+	r.answered(r.key)
+	by := r.pulse.Ages(now, r.interval())
 	changed := false
-	for instance, m := range r.ours {
-		if m.silence += interval; m.silence > missedBeats*m.interval {
-			delete(r.ours, instance)
+	for instance, m := range r.own {
+		if m.peer.Age(by) {
+			delete(r.own, instance)
 			r.orphaned(ownKey(m.Member))
 			changed = true
 		}
@@ -119,13 +113,19 @@ func (r *roster) beat(b beat) {
 		signal(r.asked)
 		delete(r.gone, m.Instance) // its node goes on with another driver
 	}
-	old := r.ours[m.Instance]
-	if r.gone[m.Instance] || old == nil && len(r.ours) >= maxRoster {
+	o := r.own[m.Instance]
+	if r.gone[m.Instance] || o == nil && len(r.own) >= maxRoster {
 		return
 	}
-	r.ours[m.Instance] = &mate{Member: m, interval: b.interval(r.timing.beat)}
+	if o == nil {
+		o = &own{}
+		r.own[m.Instance] = o
+	}
+	before := o.Member
+	o.Member = m
+	o.peer.Beat(time.Duration(b.Interval)*time.Millisecond, r.timing.beat)
 	r.answered(ownKey(m))
-	if old == nil || old.Name != m.Name || old.Addr != m.Addr || !maps.Equal(old.Meta, m.Meta) {
+	if !reflect.DeepEqual(before, m) {
 		r.tell()
 	}
 }
@@ -136,26 +136,26 @@ func (r *roster) bye(instance string) {
 		clear(r.gone)
 	}
 	r.gone[instance] = true
-	m := r.ours[instance]
+	m := r.own[instance]
 	if m == nil {
 		return
 	}
-	delete(r.ours, instance)
+	delete(r.own, instance)
 	if r.handler != nil {
 		r.handler.Left(m.Member)
 	}
 	r.tell()
 }
 
-// heartbeat is a key that a scan has found, the prefix cut off, and the time in
+// stamped is a key that a scan has found, the prefix cut off, and the time in
 // it.
-type heartbeat struct {
+type stamped struct {
 	key   string
 	stamp int64
 }
 
 // scanned takes in all keys that hold a heartbeat.
-func (r *roster) scanned(keys []heartbeat, now time.Time) {
+func (r *roster) scanned(keys []stamped, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	found := make(map[string]bool, len(keys))
@@ -172,7 +172,7 @@ func (r *roster) scanned(keys []heartbeat, now time.Time) {
 			r.alive(name, k.stamp, now)
 		}
 	}
-	for _, m := range r.ours {
+	for _, m := range r.own {
 		delete(r.awaited, ownKey(m.Member))
 	}
 	r.vanished(found, now)
@@ -197,11 +197,11 @@ func (r *roster) vanished(found map[string]bool, now time.Time) {
 	}
 	emptied := !r.hold.IsZero()
 	r.hold = time.Time{}
-	for name, p := range r.peers {
+	for name, p := range r.foreign {
 		if found[name] {
 			continue
 		}
-		delete(r.peers, name)
+		delete(r.foreign, name)
 		if r.handler != nil && !emptied && now.Before(p.until) {
 			r.handler.Left(driver.Member{Name: name})
 		}
@@ -213,14 +213,14 @@ func (r *roster) vanished(found map[string]bool, now time.Time) {
 // clock alone. r.mu is held.
 func (r *roster) alive(name string, stamp int64, now time.Time) {
 	age := time.Duration(now.Unix()-stamp) * time.Second
-	p := r.peers[name]
+	p := r.foreign[name]
 	if p != nil && stamp <= p.stamp {
 		return
 	}
 	moved := p != nil
 	if !moved {
-		p = &rival{until: now.Add(r.timing.expiry - max(age, 0))}
-		r.peers[name] = p
+		p = &foreign{until: now.Add(r.timing.expiry - max(age, 0))}
+		r.foreign[name] = p
 		signal(r.newcomer)
 	} else {
 		p.until = now.Add(r.timing.expiry)
@@ -245,8 +245,8 @@ func (r *roster) answered(key string) {
 
 // orphaned notes the key of a node of ours that has failed. r.mu is held.
 func (r *roster) orphaned(key string) {
-	if len(r.left) < maxRoster {
-		r.left = append(r.left, key)
+	if len(r.failed) < maxRoster {
+		r.failed = append(r.failed, key)
 		signal(r.orphans)
 	}
 }
@@ -255,10 +255,10 @@ func (r *roster) orphaned(key string) {
 func (r *roster) takeOrphans() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	keys := r.left
-	r.left = nil
+	keys := r.failed
+	r.failed = nil
 	return slices.DeleteFunc(keys, func(key string) bool {
-		for _, m := range r.ours {
+		for _, m := range r.own {
 			if ownKey(m.Member) == key {
 				return true // it is back
 			}
@@ -283,10 +283,10 @@ func (r *roster) tell() {
 	}
 	now := time.Now()
 	all := []driver.Member{r.self}
-	for _, m := range r.ours {
+	for _, m := range r.own {
 		all = append(all, m.Member)
 	}
-	for name, p := range r.peers {
+	for name, p := range r.foreign {
 		if now.Before(p.until) {
 			all = append(all, driver.Member{Name: name})
 		}
@@ -302,14 +302,14 @@ func (r *roster) tell() {
 
 // interval is the time between this node's beats. r.mu is held.
 func (r *roster) interval() time.Duration {
-	return r.timing.beat * time.Duration(max(len(r.ours)+1, stretchAbove)) / stretchAbove
+	return heartbeat.Interval(r.timing.beat, len(r.own)+1)
 }
 
-// beatInterval is interval for those who do not hold r.mu.
-func (r *roster) beatInterval() time.Duration {
+// next returns what numbers the beat that leaves now, and the time until another.
+func (r *roster) next() (count uint64, interval time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.interval()
+	return r.pulse.Beat(time.Since(r.began)), r.interval()
 }
 
 // busy notes that something was heard.
@@ -325,7 +325,8 @@ func (r *roster) busy() {
 func (r *roster) deaf(now time.Time) (time.Duration, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	silent, limit := now.Sub(r.heardAt), missedBeats*r.interval()
+	limit := heartbeat.Missed * r.interval()
+	silent := now.Sub(r.began) - r.pulse.DeafAt(0)
 	return silent, silent > 2*limit || silent > limit && now.Sub(r.busyAt) > limit
 }
 
@@ -334,5 +335,5 @@ func (r *roster) deaf(now time.Time) (time.Duration, bool) {
 func (r *roster) hasPeers() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.peers) > 0
+	return len(r.foreign) > 0
 }

@@ -68,11 +68,10 @@
 // role, for what is published on a replica does not reach the master. In a
 // Cluster frames cross it whatever the role and the slot's owner.
 //
-// With wire: grafana the same holds, but a new client is opened at once. Grafana's
-// peers keep their list for a minute, and are alone then; ours do for grace, which
-// may be set to 1m to have all decide alike. When somebody empties the server,
-// Grafana's peers are alone until the next heartbeats, ten seconds at most; ours
-// keep their list.
+// With wire: grafana the same holds. Grafana's peers keep their list for a
+// minute, and are alone then; ours do for grace, which may be set to 1m to have
+// all decide alike. When somebody empties the server, Grafana's peers are alone
+// until the next heartbeats, ten seconds at most; ours keep their list.
 //
 // At Open, and whenever a client is opened, the node subscribes and publishes
 // once. A wrong password, an ACL that lacks a right, an unknown master name, a
