@@ -227,8 +227,8 @@ func (c *Core) numbersFor(st *state, it PullItem) (numbers []Numbers) {
 				numbers = append(numbers, Numbers{s.peer.Instance, s.incarnation, r[:min(len(r), maxWantRanges)]})
 			}
 		}
-		if held := st.held(c.now); held > 0 {
-			numbers = append(numbers, Numbers{c.cfg.Self.Instance, c.incarnation, Ranges{{1, held}}})
+		if held := st.held(c.now); len(held) > 0 {
+			numbers = append(numbers, Numbers{c.cfg.Self.Instance, c.incarnation, held})
 		}
 		return numbers
 	}
@@ -239,7 +239,7 @@ func (c *Core) numbersFor(st *state, it PullItem) (numbers []Numbers) {
 		var have Ranges
 		if h.Origin == c.cfg.Self.Instance {
 			if h.Incarnation == c.incarnation {
-				have = h.Ranges.Up(st.held(c.now))
+				have = h.Ranges.And(st.held(c.now))
 			}
 		} else if p := c.roster.get(h.Origin); p != nil {
 			s := p.streams[st.key]

@@ -180,10 +180,10 @@ func rootOf(all func(yield func(key string, digest uint64))) (root, n uint64) {
 func (c *Core) holesOf(st *state) (holes []Numbers) {
 	for _, s := range st.streams {
 		if len(s.missing) > 0 && s.peer.wasMember() {
-			holes = append(holes, Numbers{s.peer.Instance, s.incarnation, s.missing[:min(len(s.missing), maxWantRanges)]})
+			holes = append(holes, Numbers{s.peer.Instance, s.incarnation, slices.Clone(s.missing[:min(len(s.missing), maxWantRanges)])})
 		}
 	}
-	return slices.Clone(holes)
+	return holes
 }
 
 // onAnswer takes in one frame of an answer.

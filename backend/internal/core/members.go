@@ -317,7 +317,7 @@ func (c *Core) raise(above uint32, why string) {
 	c.note(NoteRaised, nil, "", uint64(c.incarnation), why)
 	for _, st := range c.keys {
 		st.assigned = st.kept.renumber()
-		st.sent, st.earlier = st.assigned, [2]mark{}
+		st.sent, st.earlier, st.former = st.assigned, [2]mark{}, 0
 		c.tellSoon(st)
 	}
 	clear(c.retired)
@@ -381,11 +381,11 @@ func (c *Core) answerHello() {
 	at := c.listOwed + listDelay + time.Duration(rank)*standIn
 	switch {
 	case rank >= maxStandIns:
-		c.listAt = Never
+		c.listAt, c.listFor = Never, nil
 	case c.now < at:
 		c.listAt = at
 	default:
-		c.listAt = Never
+		c.listAt, c.listFor = Never, nil
 		c.sendList("")
 	}
 }
@@ -422,7 +422,7 @@ func (c *Core) onMemberList(from string, l *List) {
 		return
 	}
 	if l.To == "" {
-		c.listAt = Never
+		c.listAt, c.listFor = Never, nil
 		c.hello = 0
 	}
 	lists := false

@@ -15,6 +15,7 @@ type state struct {
 	gone    bool
 
 	assigned uint64 // of this node's own numbers
+	former   uint64 // those of a state that was registered before: this one need not hold them
 	sent     uint64
 	sentAt   time.Duration
 	earlier  [2]mark // what had been sent some time ago
@@ -63,17 +64,20 @@ func (st *state) sentUp(now time.Duration, number uint64) {
 	st.sent, st.sentAt = number, now
 }
 
-// held returns the last of the numbers that this node may claim to hold itself:
-// one that broadcasts before its state holds the update gets a moment for it.
-func (st *state) held(now time.Duration) uint64 {
+// held returns the own numbers that this node may claim to hold: one that
+// broadcasts before its state holds the update gets a moment for it.
+func (st *state) held(now time.Duration) Ranges {
+	last := st.earlier[1].number
 	switch {
 	case now-st.sentAt >= holdDelay:
-		return st.sent
+		last = st.sent
 	case now-st.earlier[0].at >= holdDelay:
-		return st.earlier[0].number
-	default:
-		return st.earlier[1].number
+		last = st.earlier[0].number
 	}
+	if last <= st.former {
+		return nil
+	}
+	return Ranges{{st.former + 1, last}}
 }
 
 // window is what was done for all just now.
@@ -94,7 +98,7 @@ func (c *Core) onStateAdded(e StateAdded) {
 	}
 	st := &state{key: e.Key, queue: e.Queue, addedAt: c.now, limitAt: c.now + c.cfg.Settle}
 	if old, ok := c.retired[e.Key]; ok { // given numbers belong to the incarnation
-		st.assigned, st.sent = old.assigned, old.sent
+		st.assigned, st.sent, st.former = old.assigned, old.sent, old.assigned
 		delete(c.retired, e.Key)
 	}
 	st.search.at = Never
