@@ -218,45 +218,6 @@ func (a *answered) marshal(c *Core, an *answering, k *answerKey) {
 	c.emit(e)
 }
 
-// numbersFor returns the numbers that an answer tells for a state: those asked
-// about that it holds, or all.
-func (c *Core) numbersFor(st *state, it PullItem) (numbers []Numbers) {
-	if it.All {
-		for _, s := range st.streams {
-			if r := s.claims(); len(r) > 0 && s.peer.wasMember() && s.incarnation == s.peer.incarnation {
-				numbers = append(numbers, Numbers{s.peer.Instance, s.incarnation, r[:min(len(r), maxWantRanges)]})
-			}
-		}
-		if held := st.held(c.now); len(held) > 0 {
-			numbers = append(numbers, Numbers{c.cfg.Self.Instance, c.incarnation, held})
-		}
-		return numbers
-	}
-	for _, h := range it.Holes {
-		if !h.Ranges.valid() {
-			continue
-		}
-		var have Ranges
-		if h.Origin == c.cfg.Self.Instance {
-			if h.Incarnation == c.incarnation {
-				have = h.Ranges.And(st.held(c.now))
-			}
-		} else if p := c.roster.get(h.Origin); p != nil {
-			s := p.streams[st.key]
-			if h.Incarnation != p.incarnation {
-				s = p.former[st.key]
-			}
-			if s != nil && s.incarnation == h.Incarnation {
-				have = s.claims().And(h.Ranges)
-			}
-		}
-		if len(have) > 0 {
-			numbers = append(numbers, Numbers{h.Origin, h.Incarnation, have})
-		}
-	}
-	return numbers
-}
-
 // marshalled takes in that a state was marshalled for an answer.
 func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
 	k.state.marshals--
@@ -393,19 +354,4 @@ func (a *answered) wakeWaiting(c *Core) {
 	if len(a.waiting) > 0 {
 		a.at = min(a.at, c.now)
 	}
-}
-
-// Head returns what a full state of this node says beside the states themselves.
-// It is called before they are marshalled, with their keys. The shell fills in
-// the digests it knows.
-func (c *Core) Head(keys []string) *Head {
-	h := &Head{Instance: c.cfg.Self.Instance, View: c.viewDigest()}
-	for _, key := range keys {
-		if st := c.states[key]; st != nil {
-			h.Items = append(h.Items, AnswerItem{
-				Key: key, Outcome: Data, Worth: c.worthOf(st), Numbers: c.numbersFor(st, PullItem{Key: key, All: true}),
-			})
-		}
-	}
-	return h
 }

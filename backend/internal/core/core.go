@@ -31,12 +31,21 @@
 //
 // # Files
 //
-// Each concern is a type in a file of its own: ranges (sets of numbers), streams
-// (what of each origin arrived), holes (what is missing, and the search for it),
-// kept (the updates that this node can send again), roster (the life of members),
-// asked and answered (the two ends of an exchange), ready, budget, digest (of a
-// view) and link. The files testdata/*.txt are transcripts: they show the
-// protocol, one event a line and its effects below it.
+// What a node has said and received: ranges.go (sets of numbers), path.go (the
+// calls on the path of a message), stream.go (the account of one origin and key),
+// state.go, kept.go and origin.go (what it can send again, and does), hole.go
+// (what is missing), unregistered.go.
+//
+// Exchange: search.go (asking one member after another), wanted.go (what begins
+// an exchange), asked.go and answered.go (its two ends), account.go (the numbers
+// that it carries), push.go, ready.go, budget.go.
+//
+// Members: peer.go (what is known of one), members.go and life.go (its life),
+// incarnation.go, list.go, beat.go, native.go, dispute.go (views that disagree).
+//
+// The node itself: link.go (attached, catching up, isolated), close.go, turn.go,
+// machine.go. limits.go holds every budget. The files testdata/*.txt are
+// transcripts: they show the protocol, one event a line and its effects below it.
 package core
 
 import (

@@ -59,7 +59,7 @@ func TestBudgetsOfTheDocument(t *testing.T) {
 		"ranges of a set":                        fmt.Sprint(maxRanges),
 		"updates kept":                           fmt.Sprintf("%d KiB a key, %d MiB in all", keptBytes/kib, keptTotal/mib),
 		"keys in one request for updates":        fmt.Sprintf("%d, of %d ranges", maxWants, maxWantRanges),
-		"missed updates of keys without a state": fmt.Sprintf("%d, %v", maxForeign, foreignFor),
+		"missed updates of keys without a state": fmt.Sprintf("%d, %v", maxUnregistered, unregisteredFor),
 		"catching up":                            fmt.Sprint(catchUpLimit),
 	}
 	got := rows(t, "Budgets")

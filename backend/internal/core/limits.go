@@ -64,8 +64,8 @@ const (
 	maxStreams      = 1 << 20 // numbers are kept of: members times keys
 	maxStrangerKeys = 16      // of one stranger
 	maxRetired      = 4096    // keys that were removed, whose numbers are known
-	maxForeign      = 64      // keys that are not registered here and whose updates were missed
-	foreignFor      = 5 * time.Second
+	maxUnregistered = 64      // keys that are not registered here and whose updates were missed
+	unregisteredFor = 5 * time.Second
 	voidAfter       = 6                      // increasing heartbeats that were not believed
 	tellDeparted    = 3                      // heartbeats that tell the last numbers of a member that went
 	helloTimes      = 3                      // heartbeats that ask for a list, until one comes

@@ -57,10 +57,10 @@ type Core struct {
 	retired  map[string]numbersOf
 	keys     []*state // sorted by key
 	keySet   uint64
-	foreign  []foreignUpdate // for keys that are not registered here
-	told     int             // where in keys the idle ones are told next
-	changes  []*state        // that changed lately, the next to be told first
-	keptAll  int             // bytes
+	missed   []missedUpdate // for keys that are not registered here
+	told     int            // where in keys the idle ones are told next
+	changes  []*state       // that changed lately, the next to be told first
+	keptAll  int            // bytes
 	streams  int
 	ready    Readiness
 	readyAt  time.Duration // when a limit passes

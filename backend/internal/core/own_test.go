@@ -180,13 +180,13 @@ func TestForeignKeys(t *testing.T) {
 			t.Fatalf("%v", v)
 		}
 	}
-	if len(p.foreign) > maxForeign {
-		t.Errorf("%d are remembered", len(p.foreign))
+	if len(p.missed) > maxUnregistered {
+		t.Errorf("%d are remembered", len(p.missed))
 	}
 	p.Receive(p.now, []byte("b"), []byte("soon"), 0, 3)
 	p.Receive(p.now, []byte("b"), []byte("late"), 0, 3)
 	p.step(StateAdded{Key: "soon"})
-	p.after(foreignFor + time.Second)
+	p.after(unregisteredFor + time.Second)
 	p.step(StateAdded{Key: "late"})
 	if a, b := p.roster.get("b").streams["soon"], p.roster.get("b").streams["late"]; a == nil || a.top != 3 || b != nil {
 		t.Errorf("%v, %v", a, b)

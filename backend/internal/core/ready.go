@@ -59,7 +59,7 @@ func (c *Core) answeredBy(st *state, w Worth) {
 	case Whole:
 		c.becomeReady(st, Synced)
 	case Joining:
-		if !c.isReady(st) {
+		if !c.isReady(st) && c.now >= c.coldAt() { // before, it is only early data
 			st.cold = true
 			c.readySoon()
 		}

@@ -103,7 +103,7 @@ func (c *Core) candidate(st *state) (best *peer, wait time.Duration) {
 		if slices.Contains(tellers, p) {
 			rank = -1
 		}
-		if onlyReady && p.known && p.worth == Joining && c.now < c.coldAt() {
+		if onlyReady && st.early && p.known && p.worth == Joining && c.now < c.coldAt() {
 			wait = min(wait, c.coldAt())
 			continue
 		}

@@ -36,6 +36,7 @@ type state struct {
 	ready     Readiness
 	limitAt   time.Duration // for readiness
 	cold      bool          // merged from a joining member
+	early     bool          // a joining member was asked for what it has, before the cold start
 	compare   bool          // a comparison with any other is open
 	stale     bool          // that comparison is to show what came while this node was away
 	staleAt   time.Duration // since when: an exchange that began before does not show it
@@ -107,7 +108,7 @@ func (c *Core) onStateAdded(e StateAdded) {
 	c.keys = slices.Insert(c.keys, i, st)
 	c.keySet ^= hashOf(e.Key)
 	c.changed = true
-	c.recallForeign(st)
+	c.recallMissed(st)
 	c.want(st, "add_state")
 	c.readySoon()
 }

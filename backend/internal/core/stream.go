@@ -1,6 +1,10 @@
 package core
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // stream is what is known of the numbers of one origin, in one incarnation, for
 // one key. Every number up to top is in exactly one of arrived or pending (or
@@ -155,30 +159,44 @@ func (s *stream) claims() Ranges {
 	return held.Up(s.top)
 }
 
-// hole is the life of what is missing in a stream: it may still be on its way,
-// then its origin is asked, then others.
-type hole struct {
-	at   time.Duration // when something is to be done next
-	asks int           // of the origin, without an answer
+// newStream begins the account of an origin's numbers for a key, unless there is
+// no such state here.
+func (c *Core) newStream(now time.Duration, p *peer, streams map[string]*stream, key []byte, incarnation uint32, number uint64) *stream {
+	st := c.states[string(key)]
+	if st == nil {
+		c.missUnregistered(now, p, string(key), incarnation, number)
+		return nil
+	}
+	if c.streams >= maxStreams || p.life == stranger && len(streams) >= maxStrangerKeys {
+		return nil
+	}
+	s := &stream{peer: p, incarnation: incarnation, state: st}
+	streams[st.key] = s
+	st.streams = append(st.streams, s)
+	c.streams++
+	return s
 }
 
-// holes are the streams with something missing.
-type holes struct {
-	open []*stream
-	at   time.Duration // not before then is there anything to do
-}
-
-// note lists the stream if something is missing in it that its origin is to be
-// asked for, from at on.
-func (h *holes) note(s *stream, at time.Duration) {
-	if len(s.missing) == 0 || s.gone {
+// dropStream forgets the account.
+func (c *Core) dropStream(s *stream) {
+	if s.gone {
 		return
 	}
-	if !s.listed {
-		s.listed = true
-		h.open = append(h.open, s)
-		s.hole = hole{at: at}
+	s.gone = true
+	c.streams--
+	s.state.streams = slices.DeleteFunc(s.state.streams, func(o *stream) bool { return o == s })
+	for _, m := range []map[string]*stream{s.peer.streams, s.peer.former} {
+		if m[s.state.key] == s {
+			delete(m, s.state.key)
+		}
 	}
-	s.hole.at = min(s.hole.at, at)
-	h.at = min(h.at, s.hole.at)
+}
+
+func sortedStreams(m map[string]*stream) []*stream {
+	all := make([]*stream, 0, len(m))
+	for _, s := range m {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *stream) int { return cmp.Compare(a.state.key, b.state.key) })
+	return all
 }

@@ -1,0 +1,111 @@
+package core
+
+import (
+	"slices"
+)
+
+// ignore notes a heartbeat that is not believed. Old ones come again, in any
+// order. But one that goes on for longer than a silence is allowed to be is of a
+// node that lives, and that something false is believed of: it is told.
+func (c *Core) ignore(p *peer, count uint64) {
+	if c.link == down || c.link == unheard {
+		p.ignored = 0 // what a bus hands over at first may be a backlog
+		return
+	}
+	before := p.ignoredN
+	p.ignoredN = count
+	if p.ignored > 0 && count <= before {
+		return
+	}
+	if p.ignored > 0 && c.now-p.ignoredAt < c.cfg.Heartbeat/2 {
+		return // a backlog comes all at once
+	}
+	p.ignored++
+	p.ignoredAt = c.now
+	quiet := max(p.heardAt, p.since)
+	if p.ignored < voidAfter || c.now-quiet < 4*c.cfg.Heartbeat || !c.voids.take(c.now, 1) {
+		return
+	}
+	p.ignored = 0
+	c.send("", &Void{Instance: p.Instance, Incarnation: p.incarnation})
+}
+
+// advance moves a peer on to a higher incarnation. Its numbers begin anew; the
+// former ones stay known, for late updates.
+func (c *Core) advance(p *peer, incarnation uint32) {
+	for _, s := range sortedStreams(p.former) {
+		c.dropStream(s)
+	}
+	for _, s := range sortedStreams(p.streams) {
+		c.giveUp(s, s.missing)
+	}
+	p.former, p.streams = p.streams, map[string]*stream{}
+	p.incarnation, p.count, p.ignored = incarnation, 0, 0
+	if p.life == left || p.life == leaving {
+		c.roster.turn(p, stranger, c.now)
+	}
+}
+
+// onVoid takes in that somebody holds this node for gone.
+func (c *Core) onVoid(p *peer, v *Void) {
+	if v.Instance != c.cfg.Self.Instance || p == nil || !p.present() {
+		return
+	}
+	if v.Incarnation < c.incarnation {
+		return // the raise is on its way to it
+	}
+	c.raise(v.Incarnation, "held for gone by "+p.Name)
+}
+
+// raise begins a new incarnation, above one that something false was said of.
+// The numbers begin anew, and what is kept is sent again.
+func (c *Core) raise(above uint32, why string) {
+	if above < c.incarnation || above-c.incarnation > maxRaise {
+		c.reject(c.cfg.Self.Instance, "incarnation")
+		return
+	}
+	if c.closing || !c.raises.take(c.now, 1) {
+		return
+	}
+	c.incarnation = above + 1
+	c.pulse.Reset()
+	c.note(NoteRaised, nil, "", uint64(c.incarnation), why)
+	for _, st := range c.keys {
+		st.assigned = st.kept.renumber()
+		st.sent, st.earlier, st.former = st.assigned, [2]mark{}, 0
+		c.tellSoon(st)
+	}
+	clear(c.retired)
+	c.beatNow()
+	for _, st := range c.keys {
+		if st.assigned > 0 {
+			c.sendAgain("", st, Ranges{{1, st.assigned}})
+		}
+	}
+}
+
+// onOwnMessage takes in a message in this node's own name: an echo, or a lie.
+func (c *Core) onOwnMessage(m Message) {
+	switch m := m.(type) {
+	case *Heartbeat:
+		switch {
+		case m.Incarnation < c.incarnation:
+		case m.Incarnation > c.incarnation, m.Count > c.pulse.Count(), m.Leaving && !c.closing, c.above(m.Numbers):
+			c.raise(m.Incarnation, "a heartbeat that this node did not send")
+		default:
+			c.onEcho(m.Count)
+		}
+	case *Goodbye:
+		if m.Incarnation >= c.incarnation && !c.closing {
+			c.raise(m.Incarnation, "a goodbye that this node did not say")
+		}
+	}
+}
+
+// above reports whether one of the numbers is above what this node has used.
+func (c *Core) above(numbers []Last) bool {
+	return slices.ContainsFunc(numbers, func(l Last) bool {
+		st := c.states[l.Key]
+		return st != nil && l.Number > st.assigned
+	})
+}

@@ -1,0 +1,159 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// appear makes a peer a member of the view.
+func (c *Core) appear(p *peer) {
+	if p.life == live {
+		return
+	}
+	if c.roster.full(live) {
+		c.note(NoteLimited, p, "", 1, "members")
+		return
+	}
+	returned := p.life == failed
+	c.roster.turn(p, live, c.now)
+	p.tell, p.goodbye = 0, 0
+	c.changed = true
+	c.note(NoteJoined, p, "", 1, "")
+	c.steadySoon(p)
+	for _, s := range sortedStreams(p.streams) {
+		if returned {
+			s.reopen()
+		}
+		c.holes.note(s, c.now+reorderDelay)
+	}
+	if !p.foreign() {
+		c.joinedPeer()
+	}
+}
+
+// leave takes a peer out of the view that leaves by its own will.
+func (c *Core) leave(p *peer, how life) {
+	switch p.life {
+	case live:
+		c.note(NoteLeft, p, "", 1, "")
+		c.gone(p, tellDeparted)
+	case leaving:
+		if how == leaving {
+			return
+		}
+	}
+	if how == left {
+		c.makeRoom()
+	}
+	c.roster.turn(p, how, c.now)
+	c.departAt = min(c.departAt, c.now+departedFor)
+	if how == left {
+		c.unaskable(p)
+	}
+}
+
+// fail takes a peer out of the view that vanished.
+func (c *Core) fail(p *peer) {
+	c.makeRoom()
+	c.roster.turn(p, failed, c.now)
+	c.note(NoteFailed, p, "", 1, "")
+	c.departAt = min(c.departAt, c.now+departedFor)
+	c.gone(p, tellDeparted)
+	c.unaskable(p)
+}
+
+// gone does what follows when a member is in the view no more. Its last numbers
+// are told to the others for some heartbeats.
+func (c *Core) gone(p *peer, tell int) {
+	c.changed = true
+	p.tell = tell
+	p.view, p.dispute = ViewDigest{}, dispute{}
+	c.notSteady(p)
+	c.joined = slices.DeleteFunc(c.joined, func(q *peer) bool { return p == q })
+	c.searchReady()
+}
+
+// unaskable has others asked for what the peer cannot give any more.
+func (c *Core) unaskable(p *peer) {
+	c.asked.silent(c, p.Instance)
+	for _, s := range sortedStreams(p.streams) {
+		c.holes.note(s, c.now)
+	}
+}
+
+// makeRoom forgets the peer that has been gone the longest, if there are too
+// many.
+func (c *Core) makeRoom() {
+	for c.roster.full(left) {
+		c.forget(c.roster.oldest(left, failed))
+	}
+}
+
+// forget knows a peer no more.
+func (c *Core) forget(p *peer) {
+	for _, s := range sortedStreams(p.streams) {
+		c.dropStream(s)
+	}
+	for _, s := range sortedStreams(p.former) {
+		c.dropStream(s)
+	}
+	c.roster.remove(p)
+}
+
+// onGoodbye takes in that a peer has left, and what it said last.
+func (c *Core) onGoodbye(from string, g *Goodbye) {
+	p := c.roster.get(from)
+	if p == nil {
+		if p = c.meet(Member{Instance: from}); p == nil {
+			return
+		}
+	}
+	if g.Incarnation < p.incarnation || !c.believe(p, g.Incarnation, max(g.Count, p.count+1), true) {
+		return
+	}
+	p.count, p.heardAt = max(p.count, g.Count), c.now
+	for _, l := range g.Numbers {
+		c.announced(p, p.incarnation, l)
+	}
+	if c.transport.Native && p.life == live {
+		p.goodbye = c.now
+		return
+	}
+	c.leave(p, left)
+}
+
+// tickMembers does what is due in the lives of members.
+func (c *Core) tickMembers() {
+	if c.now >= c.listAt {
+		c.answerHello()
+	}
+	if c.now >= c.joinedAt {
+		c.compareJoined()
+	}
+	if c.now < c.departAt {
+		return
+	}
+	c.departAt = Never
+	for _, p := range slices.Clone(c.roster.all) {
+		limit := Never
+		switch {
+		case p.departed() || p.life == leaving:
+			limit = p.since + max(departedFor, c.transport.Copies)
+		case p.life == stranger:
+			limit = max(p.since, p.heardAt) + strangerFor
+		case p.life == live && p.unlisted > 0 && c.transport.Native && c.link != down:
+			if limit = p.unlisted; c.now >= limit {
+				p.unlisted = 0
+				c.fail(p)
+				continue
+			}
+		}
+		if c.now >= limit {
+			c.forget(p)
+			continue
+		}
+		c.departAt = min(c.departAt, limit)
+	}
+}
+
+func (c *Core) nextMembers() time.Duration { return min(c.listAt, c.joinedAt, c.departAt) }

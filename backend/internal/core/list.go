@@ -1,0 +1,119 @@
+package core
+
+import (
+	"time"
+)
+
+// oweList has a hello answered, by the lowest member and, if that one does not,
+// by the next.
+func (c *Core) oweList(asker *peer) {
+	if c.link != attached && c.link != catchingUp || c.closing {
+		return
+	}
+	if c.listAt == Never {
+		c.listOwed, c.listFor = c.now, asker
+	}
+	c.listAt = min(c.listAt, c.now+listDelay)
+}
+
+// answerHello says who the members are, unless that is a lower one's to do first.
+func (c *Core) answerHello() {
+	rank := 0
+	ready := c.worth() != Joining
+	for _, p := range c.roster.live {
+		switch {
+		case p == c.listFor || p.foreign():
+		case !ready && p.known && p.worth != Joining, compareMembers(p.Member, c.cfg.Self) < 0 && (!ready || p.worth != Joining):
+			rank++
+		}
+	}
+	at := c.listOwed + listDelay + time.Duration(rank)*standIn
+	switch {
+	case rank >= maxStandIns:
+		c.listAt, c.listFor = Never, nil
+	case c.now < at:
+		c.listAt = at
+	default:
+		c.listAt, c.listFor = Never, nil
+		c.sendList("")
+	}
+}
+
+// sendList says who the members are.
+func (c *Core) sendList(to string) {
+	if !c.listBudget.take(c.now, 1) {
+		c.note(NoteLimited, nil, "", 1, "lists")
+		return
+	}
+	l := &List{To: to, Members: []ListMember{{
+		Member: c.cfg.Self, Incarnation: c.incarnation, Count: c.pulse.Count(), Interval: c.interval, Worth: c.worth(), KeySet: c.keySet,
+	}}}
+	for _, p := range c.roster.live {
+		if !p.foreign() {
+			l.Members = append(l.Members, ListMember{p.Member, p.incarnation, p.count, p.beat.Interval(), p.worth, p.keySet})
+		}
+	}
+	if to == "" && len(l.Members) > 1 {
+		c.hello = 0 // it knows who is there
+	}
+	c.send(to, l)
+}
+
+// onMemberList takes in who another node says that the members are. Who has just
+// said hello believes it, until it hears them itself or they stay silent.
+func (c *Core) onMemberList(from string, l *List) {
+	if l.To != "" && l.To != c.cfg.Self.Instance {
+		return
+	}
+	p := c.roster.get(from)
+	asking := c.helloAt > 0 && c.now-c.helloAt < rumourFor
+	if (p == nil || !p.present()) && !asking {
+		return
+	}
+	if l.To == "" {
+		c.listAt, c.listFor = Never, nil
+		c.hello = 0
+	}
+	lists := false
+	for _, m := range l.Members {
+		if m.Member.Instance == c.cfg.Self.Instance {
+			lists = true
+			continue
+		}
+		if asking && validMember(m.Member) {
+			c.rumour(m)
+		}
+	}
+	if p = c.roster.get(from); p != nil && l.To == c.cfg.Self.Instance {
+		c.seeList(p, l, lists)
+	}
+}
+
+// rumour takes in that another node speaks of a member that this one has not
+// heard of. It revives nobody who is known to be gone.
+func (c *Core) rumour(m ListMember) {
+	p := c.roster.get(m.Member.Instance)
+	if p == nil && m.Incarnation <= maxRaise {
+		p = c.meet(m.Member)
+	}
+	if p == nil || p.life != stranger || p.numbered {
+		return
+	}
+	if m.Incarnation > p.incarnation {
+		c.advance(p, m.Incarnation)
+	}
+	p.Member = m.Member
+	c.learnWorth(p, m.Worth, m.KeySet)
+	if c.transport.Native {
+		return
+	}
+	p.beat.Announced(m.Interval, c.cfg.Heartbeat)
+	c.appear(p)
+}
+
+// onListRequest answers who wants to know whom this node lists.
+func (c *Core) onListRequest(p *peer, r *ListRequest) {
+	if r.To == c.cfg.Self.Instance && p != nil && p.present() {
+		c.sendList(p.Instance)
+	}
+}

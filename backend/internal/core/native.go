@@ -1,0 +1,150 @@
+package core
+
+import (
+	"slices"
+)
+
+// onList takes in the transport's own list.
+func (c *Core) onList(all []Member) {
+	c.list, c.hasList = all, true
+	if c.link != down {
+		c.applyList()
+	}
+}
+
+// applyList makes the transport's list the view's: it alone decides who is
+// present.
+func (c *Core) applyList() {
+	all := c.list
+	listed := make(map[*peer]bool, len(all))
+	for _, m := range all {
+		if m.Instance == c.cfg.Self.Instance {
+			if m.Addr != "" && m.Addr != c.cfg.Self.Addr {
+				c.cfg.Self.Addr, c.changed = m.Addr, true
+			}
+			continue
+		}
+		p := c.roster.get(peerID(m))
+		if p == nil {
+			p = c.roster.add(m)
+			p.since = c.now
+		}
+		listed[p] = true
+		if p.still {
+			continue // a list from before it left
+		}
+		p.unlisted, p.excused = 0, false
+		if p.life != live {
+			p.Member = m
+			if p.life == left {
+				p.count = 0 // its node goes on with another driver
+			}
+			p.beat.Announced(c.cfg.Heartbeat, c.cfg.Heartbeat)
+			returned := p.departed()
+			c.appear(p)
+			if returned && c.link != down { // what was said meanwhile is told by a mark, and compared
+				c.markAt = min(c.markAt, c.now+markDelay)
+				if p.worth == Whole {
+					c.meetWhole(p)
+				}
+			}
+		} else if !equalMembers(p.Member, m) {
+			c.roster.describe(p, m)
+			c.changed = true
+			c.note(NoteUpdated, p, "", 1, "")
+		}
+	}
+	for _, p := range slices.Clone(c.roster.all) {
+		if !listed[p] {
+			p.still = false
+		}
+		if p.life == live && !listed[p] && c.now >= p.unlisted {
+			c.unlist(p)
+		}
+	}
+	if c.link == attached && len(listed) == 0 {
+		c.aloneNow()
+	}
+}
+
+// unlist drops a member that the transport's list lacks.
+func (c *Core) unlist(p *peer) {
+	if p.goodbye > 0 {
+		c.leave(p, left)
+		return
+	}
+	c.fail(p)
+}
+
+// onLeft takes in that the transport says that a member left.
+func (c *Core) onLeft(m Member) {
+	if p := c.roster.get(peerID(m)); p != nil && p.life == live {
+		c.leave(p, left)
+		p.still = true
+	}
+}
+
+// onExchanged takes in that the transport's own exchange brought a full state and
+// all of it is merged.
+func (c *Core) onExchanged(e Exchanged) {
+	items := map[string]*AnswerItem{}
+	var p *peer
+	if e.Head != nil {
+		p = c.roster.get(e.Head.Instance)
+		for i := range e.Head.Items {
+			items[e.Head.Items[i].Key] = &e.Head.Items[i]
+		}
+		if p != nil {
+			c.seeView(p, e.Head.View)
+		}
+	}
+	for _, st := range c.keys {
+		it := items[st.key]
+		switch {
+		case slices.Contains(e.Failed, st.key):
+		case e.Head == nil:
+			if c.onlyForeign() { // there is nobody else to be merged from
+				c.becomeReady(st, Synced)
+			}
+		case !slices.Contains(e.Keys, st.key) || it == nil:
+		default:
+			c.account(&pullKey{state: st, all: true}, it.Numbers)
+			st.version++
+			if p != nil {
+				st.compare, st.stale = false, false
+			}
+			c.answeredBy(st, it.Worth)
+			c.settleSearch(st)
+		}
+	}
+	c.caughtUp()
+}
+
+// onlyForeign reports whether all members speak another protocol.
+func (c *Core) onlyForeign() bool {
+	n := 0
+	for _, p := range c.roster.live {
+		if !p.foreign() {
+			return false
+		}
+		if p.life == live {
+			n++
+		}
+	}
+	return n > 0
+}
+
+// Head returns what a full state of this node says beside the states themselves.
+// It is called before they are marshalled, with their keys. The shell fills in
+// the digests it knows.
+func (c *Core) Head(keys []string) *Head {
+	h := &Head{Instance: c.cfg.Self.Instance, View: c.viewDigest()}
+	for _, key := range keys {
+		if st := c.states[key]; st != nil {
+			h.Items = append(h.Items, AnswerItem{
+				Key: key, Outcome: Data, Worth: c.worthOf(st), Numbers: c.numbersFor(st, PullItem{Key: key, All: true}),
+			})
+		}
+	}
+	return h
+}
