@@ -3,16 +3,15 @@ GO        ?= go
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 TESTFLAGS ?=
-PACKAGES  ?= ./...
+# The packages of all modules; ./... would be those of one alone.
+PACKAGES  ?= work
+# The modules, as go.work lists them.
+MODULES   ?= $(shell sed -n 's/^\t\(\.[^ ]*\)$$/\1/p' go.work)
 
-# The consumer is a module of its own: it proves that the conformance suite can
-# be used from outside.
-CONSUMER := conformance/consumer
-
-.PHONY: build servers test modules processes race lint fuzz bench demo ci
+.PHONY: build servers test processes race lint format modules static fuzz bench demo release ci
 
 build:
-	$(GO) build ./...
+	$(GO) build work
 
 # What the tests need beyond Go: a real Alertmanager, and the backends' servers,
 # as programs and, where a container engine answers, as images. Some tests run
@@ -25,32 +24,33 @@ servers:
 # Everything, faults included.
 test: servers
 	$(GO) test $(TESTFLAGS) -timeout 20m $(PACKAGES)
-	$(MAKE) modules
-
-# The modules of their own: one that uses the suite, and one that is a backend.
-modules:
-	@failed=; for module in $(CONSUMER) examples/postgres; do \
-		(cd $$module && $(GO) test $(TESTFLAGS) -timeout 10m ./...) || failed=1; \
-	done; test -z "$$failed"
 
 # The suite once more on local processes in place of containers, without the slow
 # fault checks; one package at a time, as servers of three are many on a small machine.
+# Without go.work each client library is of the oldest version that its driver allows.
 processes:
 	conformance/images/build --binaries
-	CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -short -p 1 -timeout 10m -run Conformance \
-		$$(grep -rl --include='*_test.go' conformance/servers tests | xargs -r -n 1 dirname | sort -u | sed 's,^,./,')
+	cd tests && GOWORK=off CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -short -p 1 -timeout 10m -run Conformance ./...
 
 # Under the race detector, which needs a C compiler; without the slow fault checks.
 race:
 	$(GO) test $(TESTFLAGS) -race -short -timeout 30m $(PACKAGES)
 
-lint:
+lint: format modules static
+
+format:
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+
+# Each module by itself, in the versions that it requires, as those who use it see it.
+modules:
+	@set -e; for module in $(MODULES); do \
+		echo "module $$module"; \
+		(cd $$module && GOWORK=off $(GO) mod tidy -diff && GOWORK=off $(GO) vet ./...); \
+	done
+
+static:
+	$(GO) tool staticcheck work
 	$(GO) tool actionlint .github/workflows/*.yml examples/*/.github/workflows/*.yml
-	cd $(CONSUMER) && $(GO) vet ./...
-	cd examples/postgres && $(GO) vet ./...
 
 # Each fuzz test in turn, for FUZZTIME.
 fuzz:
@@ -62,10 +62,15 @@ fuzz:
 	done
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work
 
 demo:
 	$(GO) run ./cmd/clusterchannel demo
+
+# The commit and the tags of VERSION; with DRY=1 they are shown and tried, and nothing
+# is kept.
+release:
+	.ci/release "$(VERSION)" $(if $(DRY),--dry)
 
 ci:
 	.ci/run

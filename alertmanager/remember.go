@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/alertmanager/provider/mem"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/internal/statefile"
+	"github.com/clusterchannel/clusterchannel/statefile"
 )
 
 // rememberEvery is how often the alerts are saved that have changed.

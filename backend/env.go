@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/clusterchannel/clusterchannel/internal/closest"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // The names of environment variables.
@@ -63,7 +63,7 @@ func (s *settings) addEnv(name, value string) error {
 	}
 	slices.Sort(known)
 	meant := ""
-	if near := closest.Name(name, known); near != "" {
+	if near := params.Closest(name, known); near != "" {
 		meant = fmt.Sprintf(", did you mean %s?", near)
 	}
 	return fmt.Errorf("%w: is not a known variable%s (known: %s)", ErrConfig, meant, strings.Join(known, ", "))

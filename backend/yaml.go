@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/clusterchannel/clusterchannel/backend/params"
-	"github.com/clusterchannel/clusterchannel/internal/closest"
 )
 
 // LoadFile reads a Config from a YAML file, as [ParseYAML] does. Errors name the
@@ -99,7 +98,7 @@ func unknownEntry(e yamlEntry, chosen string) error {
 	known = append(known, Registered()...)
 	slices.Sort(known)
 	meant := ""
-	if near := closest.Name(e.key, known); near != "" {
+	if near := params.Closest(e.key, known); near != "" {
 		meant = fmt.Sprintf(", did you mean %q?", near)
 	}
 	return e.errorf("%q is neither a key nor a registered backend%s (known: %s)", e.key, meant, strings.Join(known, ", "))

@@ -105,7 +105,7 @@ func compile(t *testing.T, arch string) *elf.File {
 	}
 	dir := t.TempDir()
 	command := exec.Command("sh", "-ec", strings.ReplaceAll(run[i], "/rootfs", dir))
-	command.Dir, command.Env = "..", append(os.Environ(), "TARGETOS=linux", "TARGETARCH="+arch)
+	command.Dir, command.Env = "../cmd", append(os.Environ(), "TARGETOS=linux", "TARGETARCH="+arch)
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/internal/statefile"
+	"github.com/clusterchannel/clusterchannel/statefile"
 )
 
 // saveEvery is how often the board is saved. What it says of a group may be older

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
+	"github.com/clusterchannel/clusterchannel/backend"
 )
 
 // sources are what the ini files of these tests refer to.

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/internal/closest"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // checkPlaces refuses keys that Grafana would not see, and returns those that are
@@ -87,7 +87,7 @@ func (r *reader) checkVariables() error {
 func unknown(name string) error {
 	known := names(true)
 	meant := ""
-	if near := closest.Name(strings.ToLower(name), known); near != "" {
+	if near := params.Closest(strings.ToLower(name), known); near != "" {
 		meant = fmt.Sprintf(", did you mean %s?", near)
 	}
 	return fmt.Errorf("is not a known key%s (known: %s)", meant, strings.Join(known, ", "))
@@ -99,7 +99,7 @@ func whyForeign(name string) string {
 			return "a setting of Grafana's own, without meaning here"
 		}
 	}
-	if near := closest.Name(strings.ToLower(name), append(names(false), grafanasOwn...)); near != "" {
+	if near := params.Closest(strings.ToLower(name), append(names(false), grafanasOwn...)); near != "" {
 		return fmt.Sprintf("not a known key; did you mean %s?", near)
 	}
 	return "not a key of high availability"

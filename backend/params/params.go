@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/internal/closest"
 )
 
 // Decode sets the fields of the struct that into points to from raw, and from
@@ -92,7 +91,7 @@ func overlay(raw map[string]string, fields []field) error {
 // candidates, which are known keys and aliases.
 func unknown(name string, known, candidates []string) error {
 	meant := ""
-	if near := closest.Name(name, candidates); near != "" {
+	if near := Closest(name, candidates); near != "" {
 		meant = fmt.Sprintf(", did you mean %q?", near)
 	}
 	valid := cmp.Or(strings.Join(slices.Sorted(slices.Values(known)), ", "), "none")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,9 +13,9 @@ import (
 	"time"
 
 	ml "github.com/hashicorp/memberlist"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
-	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // stranger is a plain node of memberlist, as an Alertmanager is.
@@ -79,26 +80,27 @@ func TestForeignMemberGetsUpdatesOneByOne(t *testing.T) {
 		}
 		return nil
 	})
-	enc := wire.NewEncoder("c", a.self.Instance)
-	batch := enc.AppendBatch(nil)
-	sizes := []int{10, 600, 5000, 1 << 20}
-	for i, size := range sizes {
-		batch, _ = enc.AppendUpdate(batch, "sil", bytes.Repeat([]byte{byte('0' + i)}, size), uint64(i+1), 0)
+	var parts [][]byte // of the state "sil", as clusterpb.Part
+	for i, size := range []int{10, 600, 5000, 1 << 20} {
+		part := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "sil")
+		part = protowire.AppendBytes(protowire.AppendTag(part, 2, protowire.BytesType), bytes.Repeat([]byte{byte('0' + i)}, size))
+		parts = append(parts, part)
 	}
-	var parts [][]byte
-	for _, p := range wire.Updates(batch) {
-		parts = append(parts, bytes.Clone(p))
+	updates := func(yield func(string, []byte) bool) {
+		for _, p := range parts {
+			if !yield("sil", p) {
+				return
+			}
+		}
 	}
-	if len(parts) != len(sizes) {
-		t.Fatalf("%d parts", len(parts))
-	}
-	if heard, err := a.Caps().Updates(t.Context(), wire.Updates(batch)); heard || err != nil {
+	batch := slices.Concat(parts...)
+	if heard, err := a.Caps().Updates(t.Context(), updates); heard || err != nil {
 		t.Fatalf("heard by nodes of ours: %v, %v", heard, err)
 	}
 	if err := a.Broadcast(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Broadcast(t.Context(), enc.Control(wire.Beat, wire.Control{Name: "a", Hello: true})); err != nil {
+	if err := a.Broadcast(t.Context(), []byte("for nodes of ours")); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, 5*time.Second, func() error {

@@ -27,7 +27,7 @@ func openWitness(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &witness{grafana: newGrafana(ctx, o, p, nil, grafanaDefaults)}
+	w := &witness{grafana: newGrafana(ctx, o, p, nil, GrafanaTiming{}.orDefaults())}
 	if err := w.preflight(ctx, o.Self.Instance); err != nil {
 		w.grafana.client.close()
 		return nil, err
@@ -70,7 +70,7 @@ func (w *witness) preflight(ctx context.Context, instance string) error {
 func (w *witness) readMembers(ctx context.Context) error {
 	keys, err := w.grafana.scan(ctx)
 	for _, k := range keys {
-		if time.Since(time.Unix(k.stamp, 0)) >= w.grafana.timing.expiry {
+		if time.Since(time.Unix(k.stamp, 0)) >= w.grafana.timing.Expiry {
 			continue
 		}
 		name := k.key

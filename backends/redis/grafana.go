@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -29,17 +30,24 @@ const ownChannel = "clusterchannel"
 // instance.
 const ownSeparator = "+"
 
-// grafanaTiming are the periods. Those of the keys are Grafana's.
-type grafanaTiming struct {
-	heartbeat time.Duration // between writes of the own key, and between scans
-	expiry    time.Duration // for which a peer's key counts
-	ttl       time.Duration // of the own key
-	fullState time.Duration // between full states, while there are peers of Grafana
-	beat      time.Duration // between signs of life among our own nodes
+// GrafanaTiming are the periods on Grafana's wire. Zero ones are the defaults, of
+// which those of the key are Grafana's own. All nodes of a cluster have the same.
+type GrafanaTiming struct {
+	Heartbeat time.Duration // between writes of the own key, and between scans: 5s
+	Expiry    time.Duration // for which a peer's key counts: 1m
+	TTL       time.Duration // of the own key: 5m
+	FullState time.Duration // between full states, while there are peers of Grafana: 1m
+	Beat      time.Duration // between signs of life among nodes of ours: 500ms
 }
 
-var grafanaDefaults = grafanaTiming{
-	heartbeat: 5 * time.Second, expiry: time.Minute, ttl: 5 * time.Minute, fullState: time.Minute, beat: 500 * time.Millisecond,
+func (t GrafanaTiming) orDefaults() GrafanaTiming {
+	return GrafanaTiming{
+		Heartbeat: cmp.Or(t.Heartbeat, 5*time.Second),
+		Expiry:    cmp.Or(t.Expiry, time.Minute),
+		TTL:       cmp.Or(t.TTL, 5*time.Minute),
+		FullState: cmp.Or(t.FullState, time.Minute),
+		Beat:      cmp.Or(t.Beat, 500*time.Millisecond),
+	}
 }
 
 // grafanaConn is the driver that speaks the protocol of Grafana's peers.
@@ -53,7 +61,7 @@ type grafanaConn struct {
 	cluster string
 	self    driver.Member
 	logger  *slog.Logger
-	timing  grafanaTiming
+	timing  GrafanaTiming
 	key     string // of this node, without the prefix
 	roster  *roster
 	pace    *pace
@@ -68,7 +76,7 @@ type grafanaConn struct {
 
 // newGrafana returns the driver, which has said nothing yet. credentials may be
 // nil.
-func newGrafana(ctx context.Context, o driver.Options, p Params, credentials Credentials, t grafanaTiming) *grafanaConn {
+func newGrafana(ctx context.Context, o driver.Options, p Params, credentials Credentials, t GrafanaTiming) *grafanaConn {
 	g := &grafanaConn{
 		client: newClient(p, credentials, o.Logger), self: o.Self, logger: o.Logger, timing: t,
 		cluster: o.Cluster, key: ownKey(o.Self), pace: newPace(), look: event(), wanted: event(),
@@ -79,7 +87,7 @@ func newGrafana(ctx context.Context, o driver.Options, p Params, credentials Cre
 }
 
 // openGrafana starts the driver.
-func openGrafana(ctx context.Context, o driver.Options, p Params, credentials Credentials, t grafanaTiming) (driver.Driver, error) {
+func openGrafana(ctx context.Context, o driver.Options, p Params, credentials Credentials, t GrafanaTiming) (driver.Driver, error) {
 	g := newGrafana(ctx, o, p, credentials, t)
 	if err := g.preflight(ctx); err != nil {
 		g.client.close()

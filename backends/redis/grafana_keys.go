@@ -25,7 +25,7 @@ func (g *grafanaConn) setKey(ctx context.Context) (was bool, err error) {
 	set := func(mode string) error {
 		return g.do(ctx, func(ctx context.Context) error {
 			stamp := strconv.FormatInt(time.Now().Unix(), 10)
-			return g.client.redis.SetArgs(ctx, g.prefix()+g.key, stamp, goredis.SetArgs{Mode: mode, TTL: g.timing.ttl}).Err()
+			return g.client.redis.SetArgs(ctx, g.prefix()+g.key, stamp, goredis.SetArgs{Mode: mode, TTL: g.timing.TTL}).Err()
 		})
 	}
 	if err := set("XX"); !errors.Is(err, goredis.Nil) {
@@ -37,7 +37,7 @@ func (g *grafanaConn) setKey(ctx context.Context) (was bool, err error) {
 // keepKey writes this node's heartbeat, and looks for those of others: in turn,
 // and a moment after a hint.
 func (g *grafanaConn) keepKey(ctx context.Context) error {
-	turn := time.NewTicker(g.timing.heartbeat)
+	turn := time.NewTicker(g.timing.Heartbeat)
 	defer turn.Stop()
 	hint := time.NewTimer(0)
 	hint.Stop()

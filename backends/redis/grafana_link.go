@@ -98,7 +98,7 @@ func (g *grafanaConn) sendBeats(ctx context.Context) error {
 
 // watchEcho finds a link that delivers nothing.
 func (g *grafanaConn) watchEcho(ctx context.Context) error {
-	tick := time.NewTicker(g.timing.beat / 2)
+	tick := time.NewTicker(g.timing.Beat / 2)
 	defer tick.Stop()
 	for {
 		select {

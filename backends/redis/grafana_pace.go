@@ -67,7 +67,7 @@ func (g *grafanaConn) hold(ctx context.Context, size int) {
 	if !g.pace.add(size) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, heartbeat.Missed*g.timing.beat)
+	ctx, cancel := context.WithTimeout(ctx, heartbeat.Missed*g.timing.Beat)
 	defer cancel()
 	b := g.beat()
 	if g.publishOn(ctx, ownChannel, b.encode()) == nil {

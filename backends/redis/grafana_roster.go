@@ -23,7 +23,7 @@ const (
 type roster struct {
 	self   driver.Member
 	key    string // of this node
-	timing grafanaTiming
+	timing GrafanaTiming
 	logger *slog.Logger
 	pace   *pace
 
@@ -59,7 +59,7 @@ type foreign struct {
 	skewed bool      // that was logged
 }
 
-func newRoster(o driver.Options, t grafanaTiming, p *pace) *roster {
+func newRoster(o driver.Options, t GrafanaTiming, p *pace) *roster {
 	key := ownKey(o.Self)
 	return &roster{
 		self: o.Self, key: key, timing: t, logger: o.Logger, pace: p,
@@ -123,7 +123,7 @@ func (r *roster) beat(b beat) {
 	}
 	before := o.Member
 	o.Member = m
-	o.peer.Beat(time.Duration(b.Interval)*time.Millisecond, r.timing.beat)
+	o.peer.Beat(time.Duration(b.Interval)*time.Millisecond, r.timing.Beat)
 	r.answered(ownKey(m))
 	if !reflect.DeepEqual(before, m) {
 		r.tell()
@@ -163,7 +163,7 @@ func (r *roster) scanned(keys []stamped, now time.Time) {
 		switch {
 		case k.key == r.key:
 		case isOwnKey(k.key):
-			if r.handler == nil && now.Unix()-k.stamp <= int64(2*r.timing.heartbeat/time.Second) {
+			if r.handler == nil && now.Unix()-k.stamp <= int64(2*r.timing.Heartbeat/time.Second) {
 				r.awaited[k.key] = true
 			}
 		case len(found) < maxRoster:
@@ -185,7 +185,7 @@ func (r *roster) emptied() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.handler != nil {
-		r.hold = time.Now().Add(2 * r.timing.heartbeat)
+		r.hold = time.Now().Add(2 * r.timing.Heartbeat)
 	}
 }
 
@@ -219,17 +219,17 @@ func (r *roster) alive(name string, stamp int64, now time.Time) {
 	}
 	moved := p != nil
 	if !moved {
-		p = &foreign{until: now.Add(r.timing.expiry - max(age, 0))}
+		p = &foreign{until: now.Add(r.timing.Expiry - max(age, 0))}
 		r.foreign[name] = p
 		signal(r.newcomer)
 	} else {
-		p.until = now.Add(r.timing.expiry)
+		p.until = now.Add(r.timing.Expiry)
 	}
 	p.stamp = stamp
-	if skewed := age < -skewTolerated || moved && age > skewTolerated+2*r.timing.heartbeat; skewed && !p.skewed {
+	if skewed := age < -skewTolerated || moved && age > skewTolerated+2*r.timing.Heartbeat; skewed && !p.skewed {
 		p.skewed = true
 		r.logger.Warn("the clock of a peer differs from this node's; peers of Grafana do not see one whose clock is late by more than expiry",
-			"peer", name, "late", age, "expiry", r.timing.expiry)
+			"peer", name, "late", age, "expiry", r.timing.Expiry)
 	}
 }
 
@@ -302,7 +302,7 @@ func (r *roster) tell() {
 
 // interval is the time between this node's beats. r.mu is held.
 func (r *roster) interval() time.Duration {
-	return heartbeat.Interval(r.timing.beat, len(r.own)+1)
+	return heartbeat.Interval(r.timing.Beat, len(r.own)+1)
 }
 
 // next returns what numbers the beat that leaves now, and the time until another.

@@ -63,7 +63,7 @@ func (g *grafanaConn) updates(ctx context.Context, updates iter.Seq2[string, []b
 
 // share keeps Grafana's peers up to date with full states, and asks for theirs.
 func (g *grafanaConn) share(ctx context.Context) error {
-	turn := time.NewTicker(g.timing.fullState)
+	turn := time.NewTicker(g.timing.FullState)
 	defer turn.Stop()
 	ask := time.NewTimer(0)
 	ask.Stop()

@@ -142,7 +142,9 @@ func init() {
 }
 
 // Open is the backend's driver.OpenFunc.
-func Open(ctx context.Context, o driver.Options) (driver.Driver, error) { return open(ctx, o, nil) }
+func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
+	return open(ctx, o, nil, GrafanaTiming{})
+}
 
 // Credentials returns the username and the password for a new connection to a
 // server, in place of those in Params: a token that expires, for example. The
@@ -153,10 +155,19 @@ type Credentials func(ctx context.Context) (username, password string, err error
 // WithCredentials returns what opens the backend with credentials that no
 // configuration can hold, for backend.Config.Driver.
 func WithCredentials(c Credentials) driver.OpenFunc {
-	return func(ctx context.Context, o driver.Options) (driver.Driver, error) { return open(ctx, o, c) }
+	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+		return open(ctx, o, c, GrafanaTiming{})
+	}
 }
 
-func open(ctx context.Context, o driver.Options, credentials Credentials) (driver.Driver, error) {
+// WithGrafanaTiming returns what opens the backend with other periods on Grafana's
+// wire, for backend.Config.Driver: for a Grafana that was built with others, and
+// for tests.
+func WithGrafanaTiming(t GrafanaTiming) driver.OpenFunc {
+	return func(ctx context.Context, o driver.Options) (driver.Driver, error) { return open(ctx, o, nil, t) }
+}
+
+func open(ctx context.Context, o driver.Options, credentials Credentials, t GrafanaTiming) (driver.Driver, error) {
 	p, err := parse(o.Params)
 	if err != nil {
 		return nil, err
@@ -171,7 +182,7 @@ func open(ctx context.Context, o driver.Options, credentials Credentials) (drive
 		return nil, err
 	}
 	if p.Wire == "grafana" {
-		return openGrafana(ctx, o, p, credentials, grafanaDefaults)
+		return openGrafana(ctx, o, p, credentials, t.orDefaults())
 	}
 	c := &conn{
 		client: newClient(p, credentials, o.Logger), logger: o.Logger,

@@ -1,4 +1,4 @@
-package redis
+package grafana_test
 
 import (
 	"bytes"
@@ -22,6 +22,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backends/redis"
 	"github.com/clusterchannel/clusterchannel/tests/grafanapeer"
 )
 
@@ -160,8 +161,8 @@ func TestGrafanaFullStateReachesWhoJoins(t *testing.T) {
 	t.Run("both, in turn", func(t *testing.T) {
 		m := newMesh(t, "grafana")
 		short := quick
-		short.fullState = 300 * time.Millisecond
-		peer := m.peer("a", func(o *grafanapeer.Options) { o.PushPull = short.fullState })
+		short.FullState = 300 * time.Millisecond
+		peer := m.peer("a", func(o *grafanapeer.Options) { o.PushPull = short.FullState })
 		ours := m.nodeAt(short, "b")
 		m.agree(10*time.Second, peer, ours)
 		m.pass(time.Second)
@@ -211,11 +212,7 @@ func TestGrafanaDriverLeaves(t *testing.T) {
 		Cluster: "alerts", Self: driver.Member{Name: "b", Instance: "aaaaaaaaaaaaa"}, Logger: m.logger("b"),
 		Params: map[string]string{"address": m.addr, "wire": "grafana", "prefix": m.prefix},
 	}
-	p, err := parse(o.Params)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := openGrafana(t.Context(), o, p, nil, quick)
+	d, err := redis.WithGrafanaTiming(quick)(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,17 +273,17 @@ func TestGrafanaCrashIsSeen(t *testing.T) {
 	second.crash()
 	took := m.agree(3*time.Second, peer, victim, ours)
 	t.Logf("a crash of ours was seen by all after %v", took)
-	if took > quick.expiry-time.Second {
-		t.Errorf("a crash of ours took %v; a key that nobody deletes counts for %v", took, quick.expiry)
+	if took > quick.Expiry-time.Second {
+		t.Errorf("a crash of ours took %v; a key that nobody deletes counts for %v", took, quick.Expiry)
 	}
 	victim.crash()
-	took = m.agree(quick.expiry+3*time.Second, peer, ours)
+	took = m.agree(quick.Expiry+3*time.Second, peer, ours)
 	t.Logf("a crash of a peer was seen by all after %v", took)
-	if took < quick.expiry-2*time.Second {
-		t.Errorf("a peer was dropped after %v; Grafana's peers wait %v", took, quick.expiry)
+	if took < quick.Expiry-2*time.Second {
+		t.Errorf("a peer was dropped after %v; Grafana's peers wait %v", took, quick.Expiry)
 	}
 	ours.crash()
-	m.within(quick.expiry+3*time.Second, func() error {
+	m.within(quick.Expiry+3*time.Second, func() error {
 		if keys := peer.peer.Members(); !slices.Equal(keys, []string{peer.key}) {
 			return fmt.Errorf("the peer lists %q", keys)
 		}
@@ -343,9 +340,9 @@ func TestGrafanaServerEmptied(t *testing.T) {
 		if err := m.client.FlushAll(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
-		m.pass(quick.heartbeat / 3)
+		m.pass(quick.Heartbeat / 3)
 	}
-	m.pass(4 * quick.heartbeat)
+	m.pass(4 * quick.Heartbeat)
 	stop()
 	wg.Wait()
 	for _, members := range views {
@@ -381,7 +378,7 @@ func TestGrafanaClocksThatDiffer(t *testing.T) {
 		t.Errorf("the log does not name both clocks, once each:\n%s", text)
 	}
 	stop()
-	m.within(quick.expiry+3*time.Second, sees("late", "ours"))
+	m.within(quick.Expiry+3*time.Second, sees("late", "ours"))
 }
 
 // lengths is a state like Grafana's alerts:broadcast, which has no full state. It
@@ -405,7 +402,7 @@ func (l *lengths) Merge(b []byte) error {
 func TestGrafanaLargeUpdates(t *testing.T) {
 	m := newMesh(t, "grafana")
 	slow := quick
-	slow.beat = 2 * time.Second // for a machine that is busy
+	slow.Beat = 2 * time.Second // for a machine that is busy
 	peer, a, b := m.peer("peer"), m.nodeAt(slow, "a"), m.nodeAt(slow, "b")
 	states := map[string]*lengths{"peer": {}, "a": {}, "b": {}}
 	const key = "alerts:broadcast"
@@ -477,7 +474,7 @@ func (s *blob) Merge(b []byte) error {
 func TestGrafanaLargeState(t *testing.T) {
 	m := newMesh(t, "grafana")
 	slow := quick
-	slow.beat = 2 * time.Second // for a machine that is busy
+	slow.Beat = 2 * time.Second // for a machine that is busy
 	large, got := &blob{b: make([]byte, 50<<20)}, &blob{}
 	a := m.nodeAt(slow, "a")
 	if _, err := a.ours.AddState("large", large, nil); err != nil {
@@ -500,7 +497,7 @@ func TestGrafanaReservedKeys(t *testing.T) {
 	m := newMesh(t, "grafana")
 	peer, a, b := m.peer("peer"), m.node("a"), m.node("b")
 	m.agree(10*time.Second, peer, a, b)
-	for _, key := range []string{fullStateChannel, requestChannel, ownChannel} {
+	for _, key := range []string{"full_state", "full_state:request", "clusterchannel"} {
 		at, bt := newTable(), newTable()
 		for s, table := range map[*seat]*table{a: at, b: bt} {
 			c, err := s.ours.AddState(key, table, nil)
@@ -598,15 +595,4 @@ func TestGrafanaMigration(t *testing.T) {
 		replace(i, func(name string) *seat { return m.peer(name) })
 	}
 	t.Logf("%d entries are everywhere", written)
-}
-
-func TestOwnKeys(t *testing.T) {
-	for key, want := range map[string]bool{
-		"a+abcdefghij234": true, "x:a+abcdefghij234": true, "a+b+abcdefghij234": true, "+abcdefghij234": false,
-		"a+abcdefghij23": false, "a+abcdefghij2345": false, "a+Abcdefghij234": false, "a": false, "": false, "peer-0b5c": false,
-	} {
-		if got := isOwnKey(key); got != want {
-			t.Errorf("isOwnKey(%q) is %v", key, got)
-		}
-	}
 }

@@ -1,4 +1,6 @@
-package redis
+// Package grafana_test holds the Redis driver with wire: grafana against peers as
+// Grafana has them.
+package grafana_test
 
 import (
 	"bytes"
@@ -14,16 +16,24 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"github.com/clusterchannel/clusterchannel/backend"
-	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backends/redis"
+	"github.com/clusterchannel/clusterchannel/conformance/netfault"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
 	"github.com/clusterchannel/clusterchannel/tests/grafanapeer"
 )
 
+// go-redis sleeps for a second between two tries to dial, also when its pool was
+// closed meanwhile; then it ends.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
+
 // quick are periods that make for short tests. A heartbeat counts in seconds, so
 // that they cannot be much shorter.
-var quick = grafanaTiming{heartbeat: 500 * time.Millisecond, expiry: 4 * time.Second, ttl: time.Minute, fullState: time.Minute, beat: 250 * time.Millisecond}
+var quick = redis.GrafanaTiming{Heartbeat: 500 * time.Millisecond, Expiry: 4 * time.Second, TTL: time.Minute, FullState: time.Minute, Beat: 250 * time.Millisecond}
 
 // mesh is a Redis, and who meets there.
 type mesh struct {
@@ -163,7 +173,7 @@ type seat struct {
 	key  string // as Grafana's peers list it
 	peer *grafanapeer.Peer
 	ours backend.ClusterChannel
-	drv  *grafanaConn // the newest driver of ours
+	link *netfault.Proxy // between ours and the server
 	end  func()
 }
 
@@ -173,8 +183,8 @@ const silences = "silences:1"
 func (m *mesh) peer(name string, edits ...func(*grafanapeer.Options)) *seat {
 	m.Helper()
 	o := grafanapeer.Options{
-		Client: m.client, Name: name, Prefix: m.prefix, Logger: m.logger(name), Heartbeat: quick.heartbeat, Scan: quick.heartbeat,
-		Timeout: quick.expiry, PushPull: time.Minute, SettlePoll: 200 * time.Millisecond,
+		Client: m.client, Name: name, Prefix: m.prefix, Logger: m.logger(name), Heartbeat: quick.Heartbeat, Scan: quick.Heartbeat,
+		Timeout: quick.Expiry, PushPull: time.Minute, SettlePoll: 200 * time.Millisecond,
 	}
 	for _, edit := range edits {
 		edit(&o)
@@ -198,31 +208,22 @@ func (m *mesh) node(name string, edits ...func(*backend.Config)) *seat {
 }
 
 // nodeAt opens a node of ours with periods of its own.
-func (m *mesh) nodeAt(t grafanaTiming, name string, edits ...func(*backend.Config)) *seat {
+func (m *mesh) nodeAt(t redis.GrafanaTiming, name string, edits ...func(*backend.Config)) *seat {
 	m.Helper()
-	s := &seat{table: newTable(), name: name}
+	link, err := netfault.Listen(func() string { return m.addr })
+	if err != nil {
+		m.Fatal(err)
+	}
+	m.Cleanup(func() { _ = link.Close() }) // a crash has closed it
+	s := &seat{table: newTable(), name: name, link: link}
 	c := backend.Config{
 		Cluster: "alerts", Name: name, Logger: m.logger(name), Timing: backend.Timing{Grace: 2 * time.Second, Settle: 5 * time.Second},
-		Params: map[string]string{"address": m.addr, "wire": "grafana", "prefix": m.prefix},
-		Driver: func(ctx context.Context, o driver.Options) (driver.Driver, error) {
-			p, err := parse(o.Params)
-			if err != nil {
-				return nil, err
-			}
-			d, err := openGrafana(ctx, o, p, nil, t)
-			if err != nil {
-				return nil, err
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.drv = d.(*grafanaConn)
-			return d, nil
-		},
+		Params: map[string]string{"address": s.link.Addr(), "wire": "grafana", "prefix": m.prefix},
+		Driver: redis.WithGrafanaTiming(t),
 	}
 	for _, edit := range edits {
 		edit(&c)
 	}
-	var err error
 	if s.ours, err = backend.Open(m.Context(), c); err != nil {
 		m.Fatal(err)
 	}
@@ -251,12 +252,6 @@ func prefixed(prefix, name string) string {
 	return prefix + name
 }
 
-func (s *seat) driver() *grafanaConn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.drv
-}
-
 // crash ends a seat as the end of its process would.
 func (s *seat) crash() {
 	if s.peer != nil {
@@ -264,8 +259,7 @@ func (s *seat) crash() {
 		s.end = func() {}
 		return
 	}
-	s.driver().lost.Store(true) // so that it does not say goodbye
-	s.driver().client.end()
+	_ = s.link.Close() // so that it does not say goodbye
 	s.end()
 }
 
@@ -327,7 +321,7 @@ func (m *mesh) beats(name string, off time.Duration) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(quick.heartbeat)
+		tick := time.NewTicker(quick.Heartbeat)
 		defer tick.Stop()
 		for {
 			err := m.client.Set(ctx, prefixed(m.prefix, name), strconv.FormatInt(time.Now().Add(off).Unix(), 10), time.Minute).Err()

@@ -1,11 +1,10 @@
-// Package closest finds the name that a user meant.
-package closest
+package params
 
 import "unicode/utf8"
 
-// Name returns the one of known that is nearest to name, or "" when none is so
+// Closest returns the one of known that is nearest to name, or "" when none is so
 // near that it may have been meant.
-func Name(name string, known []string) string {
+func Closest(name string, known []string) string {
 	best, least := "", 1+max(1, utf8.RuneCountInString(name)/3)
 	for _, k := range known {
 		if d := distance(name, k); d < least {

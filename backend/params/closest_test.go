@@ -1,12 +1,12 @@
-package closest_test
+package params_test
 
 import (
 	"testing"
 
-	"github.com/clusterchannel/clusterchannel/internal/closest"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-func TestName(t *testing.T) {
+func TestClosest(t *testing.T) {
 	known := []string{"address", "listen_address", "peers", "password", "db"}
 	for name, want := range map[string]string{
 		"adress":         "address",
@@ -18,8 +18,8 @@ func TestName(t *testing.T) {
 		"":               "",
 		"pässword":       "password",
 	} {
-		if got := closest.Name(name, known); got != want {
-			t.Errorf("Name(%q) = %q, want %q", name, got, want)
+		if got := params.Closest(name, known); got != want {
+			t.Errorf("Closest(%q) = %q, want %q", name, got, want)
 		}
 	}
 }
