@@ -37,7 +37,7 @@ func ExampleOpen_badConfiguration() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// open memory: memory: bad configuration: "buss" is not a known key, did you mean "bus"? (known keys: bus, max_frame)
+	// open memory: bad configuration: "buss" is not a known key, did you mean "bus"? (known keys: bus, max_frame)
 }
 
 // The same configuration as a URL.

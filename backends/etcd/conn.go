@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // conn is the driver: one connection to one endpoint, with a lease that is kept
@@ -122,7 +123,7 @@ func (c *conn) connect() error {
 		DialOptions:     options,
 	})
 	if err != nil {
-		return bad("endpoints", "%w", err)
+		return params.Bad("endpoints", "%w", err)
 	}
 	conn := c.client.ActiveConnection()
 	c.auth, c.kv, c.leases = etcdserverpb.NewAuthClient(conn), etcdserverpb.NewKVClient(conn), etcdserverpb.NewLeaseClient(conn)

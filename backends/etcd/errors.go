@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 var (
@@ -32,7 +33,7 @@ func (p *Params) explain(endpoint string, err error) error {
 	key, hint := p.atFault(err)
 	switch {
 	case key != "":
-		return bad(key, "%s: %w; %s", endpoint, plain(err), hint)
+		return params.Bad(key, "%s: %w; %s", endpoint, plain(err), hint)
 	case hint != "":
 		return fmt.Errorf("etcd: %w: %s: %w; %s", driver.ErrUnavailable, endpoint, plain(err), hint)
 	}

@@ -119,7 +119,7 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 		return nil, err
 	}
 	if err := params.RequireCluster(o.Cluster); err != nil {
-		return nil, fmt.Errorf("etcd: %w", err)
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)

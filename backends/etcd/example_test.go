@@ -38,5 +38,5 @@ func Example_badConfiguration() {
 	_, err := backend.OpenURL(context.Background(), "etcd://localhost:2379?cluster=alerts&lease_ttl=2500ms")
 	fmt.Println(err)
 	// Output:
-	// open etcd: etcd: bad configuration: lease_ttl: 2.5s is not whole seconds from 1s to 1h0m0s
+	// open etcd: bad configuration: lease_ttl: 2.5s is not whole seconds from 1s to 1h0m0s
 }

@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -55,7 +54,7 @@ const requestOverhead = 4 << 10
 func parse(raw map[string]string) (Params, error) {
 	var p Params
 	if err := params.Decode(raw, &p); err != nil {
-		return p, fmt.Errorf("etcd: %w", err)
+		return p, err
 	}
 	for _, check := range []func(*Params) error{(*Params).checkEndpoints, (*Params).checkServer} {
 		if err := check(&p); err != nil {
@@ -63,14 +62,14 @@ func parse(raw map[string]string) (Params, error) {
 		}
 	}
 	if err := p.CheckTLS(raw); err != nil {
-		return p, fmt.Errorf("etcd: %w", err)
+		return p, err
 	}
 	return p, nil
 }
 
 func (p *Params) checkEndpoints() error {
 	if len(p.Endpoints) == 0 {
-		return bad("endpoints", "is empty; host:port is wanted, such as localhost:2379")
+		return params.Bad("endpoints", "is empty; host:port is wanted, such as localhost:2379")
 	}
 	for i, text := range p.Endpoints {
 		scheme, addr, ok := strings.Cut(text, "://")
@@ -78,9 +77,9 @@ func (p *Params) checkEndpoints() error {
 		case !ok:
 			addr = text
 		case scheme != "http" && scheme != "https":
-			return bad("endpoints", "%q begins with neither http:// nor https://", text)
+			return params.Bad("endpoints", "%q begins with neither http:// nor https://", text)
 		case (scheme == "https") != p.TLS:
-			return bad("endpoints", "%q does not go with tls %v; set tls to %v, or leave out the scheme", text, p.TLS, !p.TLS)
+			return params.Bad("endpoints", "%q does not go with tls %v; set tls to %v, or leave out the scheme", text, p.TLS, !p.TLS)
 		}
 		addr = strings.TrimSuffix(addr, "/")
 		if !strings.Contains(addr, ":") || strings.HasPrefix(addr, "[") && strings.HasSuffix(addr, "]") {
@@ -88,10 +87,10 @@ func (p *Params) checkEndpoints() error {
 		}
 		host, port, err := net.SplitHostPort(addr)
 		if err != nil || host == "" || strings.ContainsAny(host, "/@ ") {
-			return bad("endpoints", "%q is not host:port, such as localhost:2379 or [fd00::1]:2379", text)
+			return params.Bad("endpoints", "%q is not host:port, such as localhost:2379 or [fd00::1]:2379", text)
 		}
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return bad("endpoints", "%q has no port from 1 to 65535", text)
+			return params.Bad("endpoints", "%q has no port from 1 to 65535", text)
 		}
 		p.Endpoints[i] = addr
 	}
@@ -109,23 +108,19 @@ func (p *Params) checkServer() error {
 	p.Prefix = strings.TrimRight(p.Prefix, "/")
 	switch {
 	case p.Username == "" && p.Password != "":
-		return bad("username", "is empty, though password is given; both or neither are wanted")
+		return params.Bad("username", "is empty, though password is given; both or neither are wanted")
 	case p.Username != "" && p.Password == "":
-		return bad("password", "is empty, though username is %q; both or neither are wanted", p.Username)
+		return params.Bad("password", "is empty, though username is %q; both or neither are wanted", p.Username)
 	case strings.ContainsFunc(p.Prefix, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return bad("prefix", "%q holds a control character; choose another", p.Prefix)
+		return params.Bad("prefix", "%q holds a control character; choose another", p.Prefix)
 	case len(p.Prefix) > 512:
-		return bad("prefix", "has %d bytes; at most 512 are valid", len(p.Prefix))
+		return params.Bad("prefix", "has %d bytes; at most 512 are valid", len(p.Prefix))
 	case p.LeaseTTL%time.Second != 0 || p.LeaseTTL < minLease || p.LeaseTTL > maxLease:
-		return bad("lease_ttl", "%v is not whole seconds from %v to %v", p.LeaseTTL, minLease, maxLease)
+		return params.Bad("lease_ttl", "%v is not whole seconds from %v to %v", p.LeaseTTL, minLease, maxLease)
 	case p.MaxFrame < minFrame || p.MaxFrame > maxFrame:
-		return bad("max_frame", "%v is not from %v to %v", p.MaxFrame, params.Bytes(minFrame), params.Bytes(maxFrame))
+		return params.Bad("max_frame", "%v is not from %v to %v", p.MaxFrame, params.Bytes(minFrame), params.Bytes(maxFrame))
 	case p.DialTimeout < 100*time.Millisecond:
-		return bad("dial_timeout", "%v is too short; at least 100ms is valid", p.DialTimeout)
+		return params.Bad("dial_timeout", "%v is too short; at least 100ms is valid", p.DialTimeout)
 	}
 	return nil
-}
-
-func bad(key, format string, args ...any) error {
-	return fmt.Errorf("etcd: %w", params.Bad(key, format, args...))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // resolveTimeout bounds one look-up of a name. It is tried again.
@@ -35,7 +36,7 @@ func advertised(ctx context.Context, configured string, listen netip.AddrPort, r
 	if h, p, err := net.SplitHostPort(configured); err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 {
-			return netip.AddrPort{}, bad("advertise_address", "%q: the port is not 1 to 65535", configured)
+			return netip.AddrPort{}, params.Bad("advertise_address", "%q: the port is not 1 to 65535", configured)
 		}
 		host, port = h, uint16(n)
 	}
@@ -45,7 +46,7 @@ func advertised(ctx context.Context, configured string, listen netip.AddrPort, r
 		return netip.AddrPort{}, fmt.Errorf("memberlist: %w: advertise_address: %q: %w", driver.ErrUnavailable, configured, err)
 	}
 	if err != nil {
-		return netip.AddrPort{}, bad("advertise_address", "%q: %w", configured, err)
+		return netip.AddrPort{}, params.Bad("advertise_address", "%q: %w", configured, err)
 	}
 	addr = addr.Unmap()
 	if !isLocal(addr) { // right before an address translation, else a mistake that only the others would see

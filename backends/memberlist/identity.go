@@ -11,6 +11,7 @@ import (
 	ml "github.com/hashicorp/memberlist"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // separator stands between name and instance in a node's name on the wire. It
@@ -34,7 +35,7 @@ func encodeMeta(meta map[string]string) ([]byte, error) {
 		}
 	}
 	if len(b) > ml.MetaMaxSize {
-		return nil, bad("meta", "takes %d bytes, of which %d are overhead; memberlist carries %d", len(b), overhead(meta, len(b)), ml.MetaMaxSize)
+		return nil, params.Bad("meta", "takes %d bytes, of which %d are overhead; memberlist carries %d", len(b), overhead(meta, len(b)), ml.MetaMaxSize)
 	}
 	return b, nil
 }

@@ -2,7 +2,6 @@ package memberlist
 
 import (
 	"encoding/base64"
-	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -101,15 +100,15 @@ func parse(raw map[string]string, cluster string) (settings, error) {
 		s.Label = cluster
 	}
 	if len(s.Label) > ml.LabelMaxSize {
-		return s, bad("label", "has %d bytes; at most %d are valid", len(s.Label), ml.LabelMaxSize)
+		return s, params.Bad("label", "has %d bytes; at most %d are valid", len(s.Label), ml.LabelMaxSize)
 	}
 	var err error
 	if s.listen, err = netip.ParseAddrPort(s.ListenAddress); err != nil {
-		return s, bad("listen_address", "%q is not an IP address and a port, such as 0.0.0.0:9094 or [::]:9094", s.ListenAddress)
+		return s, params.Bad("listen_address", "%q is not an IP address and a port, such as 0.0.0.0:9094 or [::]:9094", s.ListenAddress)
 	}
 	for _, peer := range s.Peers {
 		if !isHostPort(peer) {
-			return s, bad("peers", "%q is not host:port, such as node-2:9094 or [fd00::2]:9094", peer)
+			return s, params.Bad("peers", "%q is not host:port, such as node-2:9094 or [fd00::2]:9094", peer)
 		}
 	}
 	for key, d := range map[string]time.Duration{
@@ -117,20 +116,20 @@ func parse(raw map[string]string, cluster string) (settings, error) {
 		"probe_timeout": s.ProbeTimeout, "push_pull_interval": s.PushPullInterval, "tcp_timeout": s.TCPTimeout, "reconnect_interval": s.ReconnectInterval,
 	} {
 		if d < time.Millisecond {
-			return s, bad(key, "%v is too short; at least 1ms is valid", d)
+			return s, params.Bad(key, "%v is too short; at least 1ms is valid", d)
 		}
 	}
 	if s.ProbeTimeout >= s.ProbeInterval {
-		return s, bad("probe_timeout", "%v is not below probe_interval, %v", s.ProbeTimeout, s.ProbeInterval)
+		return s, params.Bad("probe_timeout", "%v is not below probe_interval, %v", s.ProbeTimeout, s.ProbeInterval)
 	}
 	if s.DirectLimit < 0 {
-		return s, bad("direct_limit", "%d is negative", s.DirectLimit)
+		return s, params.Bad("direct_limit", "%d is negative", s.DirectLimit)
 	}
 	if s.keys, err = keyring(s.EncryptionKeys); err != nil {
 		return s, err
 	}
 	if s.tls, err = readTLSFile(s.TLSConfigFile); err != nil {
-		return s, bad("tls_config_file", "%v", err)
+		return s, params.Bad("tls_config_file", "%v", err)
 	}
 	return s, nil
 }
@@ -153,20 +152,16 @@ func keyring(texts []string) (*ml.Keyring, error) {
 	for i, text := range texts {
 		key, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return nil, bad("encryption_keys", "key %d of %d (not shown) is not base64", i+1, len(texts))
+			return nil, params.Bad("encryption_keys", "key %d of %d (not shown) is not base64", i+1, len(texts))
 		}
 		if err := ml.ValidateKey(key); err != nil {
-			return nil, bad("encryption_keys", "key %d of %d (not shown) has %d bytes; 16, 24 or 32 are valid", i+1, len(texts), len(key))
+			return nil, params.Bad("encryption_keys", "key %d of %d (not shown) has %d bytes; 16, 24 or 32 are valid", i+1, len(texts), len(key))
 		}
 		keys[i] = key
 	}
 	ring, err := ml.NewKeyring(keys, keys[0])
 	if err != nil {
-		return nil, bad("encryption_keys", "cannot be used")
+		return nil, params.Bad("encryption_keys", "cannot be used")
 	}
 	return ring, nil
-}
-
-func bad(key, format string, args ...any) error {
-	return fmt.Errorf("memberlist: %w", params.Bad(key, format, args...))
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // transport carries memberlist's packets and streams: UDP and TCP on one port,
@@ -70,16 +71,16 @@ func listen(s settings, logger *slog.Logger, strangers *log.Logger) (*transport,
 		var err error
 		if t.tls, err = newTLSPackets(t, s.tls); err != nil {
 			cancel()
-			return nil, bad("tls_config_file", "%v", err)
+			return nil, params.Bad("tls_config_file", "%v", err)
 		}
 	}
 	if err := t.bind(s.listen); err != nil {
 		cancel()
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, bad("listen_address", "another process listens on %s: stop it, or choose another port (%w)", s.ListenAddress, err)
+			return nil, params.Bad("listen_address", "another process listens on %s: stop it, or choose another port (%w)", s.ListenAddress, err)
 		}
 		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EACCES) {
-			return nil, bad("listen_address", "%s cannot be used on this host: %w", s.ListenAddress, err)
+			return nil, params.Bad("listen_address", "%s cannot be used on this host: %w", s.ListenAddress, err)
 		}
 		return nil, fmt.Errorf("memberlist: %w: listen_address: %w", driver.ErrUnavailable, err)
 	}

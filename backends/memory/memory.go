@@ -54,7 +54,7 @@ func init() { backend.Register("memory", driver.Backend{Open: Open, Params: Para
 func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	var p Params
 	if err := params.Decode(o.Params, &p); err != nil {
-		return nil, fmt.Errorf("memory: %w", err)
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // credentials tells the library who this node is. Files are read now, so that
@@ -17,11 +19,11 @@ func (s *settings) credentials() ([]nats.Option, error) {
 	given := s.credentialsGiven()
 	switch {
 	case len(given) > 1:
-		return nil, bad(given[1], "is given beside %s; a connection has one kind of credentials", given[0])
+		return nil, params.Bad(given[1], "is given beside %s; a connection has one kind of credentials", given[0])
 	case s.Username == "" && s.Password != "":
-		return nil, bad("password", "is given without username")
+		return nil, params.Bad("password", "is given without username")
 	case s.Username != "" && s.Password == "":
-		return nil, bad("username", "is given without password; a token belongs into token")
+		return nil, params.Bad("username", "is given without password; a token belongs into token")
 	case s.Username != "":
 		return []nats.Option{nats.UserInfo(s.Username, s.Password)}, nil
 	case s.Token != "":
@@ -29,12 +31,12 @@ func (s *settings) credentials() ([]nats.Option, error) {
 	case s.NkeyFile != "":
 		option, err := nats.NkeyOptionFromSeed(s.NkeyFile)
 		if err != nil {
-			return nil, bad("nkey_file", "%q: %w", s.NkeyFile, fileError(err, "it holds no seed of a user's nkey (SU...)"))
+			return nil, params.Bad("nkey_file", "%q: %w", s.NkeyFile, fileError(err, "it holds no seed of a user's nkey (SU...)"))
 		}
 		return []nats.Option{option}, nil
 	case s.CredsFile != "":
 		if err := checkCreds(s.CredsFile); err != nil {
-			return nil, bad("creds_file", "%q: %w", s.CredsFile, err)
+			return nil, params.Bad("creds_file", "%q: %w", s.CredsFile, err)
 		}
 		return []nats.Option{nats.UserCredentials(s.CredsFile)}, nil
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // What the library is set to, beyond the parameters.
@@ -56,7 +58,7 @@ func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	}
 	err = fmt.Errorf("%s: %s%w", strings.Join(s.Servers, ", "), hint(err), err)
 	if key := s.atFault(err); key != "" {
-		return nil, bad(key, "%w", err)
+		return nil, params.Bad(key, "%w", err)
 	}
 	return nil, err
 }

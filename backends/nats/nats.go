@@ -127,7 +127,7 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 		return nil, err
 	}
 	if err := params.RequireCluster(o.Cluster); err != nil {
-		return nil, fmt.Errorf("nats: %w", err)
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
@@ -175,7 +175,7 @@ func (c *conn) start(ctx context.Context, s settings) (err error) {
 	close(c.connected)
 	err = c.subscribe(ctx)
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		return bad(s.credentialsKey(), "%w", err)
+		return params.Bad(s.credentialsKey(), "%w", err)
 	}
 	return err
 }

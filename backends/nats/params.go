@@ -64,20 +64,20 @@ type settings struct {
 func parse(raw map[string]string, cluster, name string) (settings, error) {
 	var s settings
 	if err := params.Decode(raw, &s.Params); err != nil {
-		return s, fmt.Errorf("nats: %w", err)
+		return s, err
 	}
 	if len(s.Servers) == 0 {
-		return s, bad("servers", "is empty; name one server at least, such as nats-1:4222")
+		return s, params.Bad("servers", "is empty; name one server at least, such as nats-1:4222")
 	}
 	for i, server := range s.Servers {
 		hostPort, err := serverAddr(server)
 		if err != nil {
-			return s, bad("servers", "%w", err)
+			return s, params.Bad("servers", "%w", err)
 		}
 		s.Servers[i] = hostPort
 	}
 	if !isSubject(s.Prefix) {
-		return s, bad("prefix", "%q is no subject: want words separated by dots, of up to %d bytes in all, without blanks, * and >, not beginning with $", s.Prefix, maxPrefixBytes)
+		return s, params.Bad("prefix", "%q is no subject: want words separated by dots, of up to %d bytes in all, without blanks, * and >, not beginning with $", s.Prefix, maxPrefixBytes)
 	}
 	s.subject = s.Prefix + "." + token(cluster)
 	s.ClientName = cmp.Or(s.ClientName, name)
@@ -130,7 +130,3 @@ func isSubject(s string) bool {
 }
 
 func unsubject(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
-
-func bad(key, format string, args ...any) error {
-	return fmt.Errorf("nats: %w", params.Bad(key, format, args...))
-}

@@ -12,6 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // client is the connections of one driver: a subscription, and commands that run
@@ -168,7 +169,7 @@ func (c *client) checkRole(ctx context.Context) error {
 	}
 	switch {
 	case says["mode"] == "sentinel":
-		return bad("address", "names a Sentinel; give master_name too")
+		return params.Bad("address", "names a Sentinel; give master_name too")
 	case says["role"] == "replica" && says["mode"] != "cluster":
 		return fmt.Errorf("redis: %w: %w", driver.ErrUnavailable, errReplica)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // timeout bounds each step of talking with a server: connecting, with TLS, and
@@ -90,7 +92,7 @@ func (p *Params) cipherSuites() ([]uint16, error) {
 	for _, name := range p.TLSCipherSuites {
 		i := slices.IndexFunc(suites, func(s *tls.CipherSuite) bool { return s.Name == name })
 		if i < 0 {
-			return nil, bad("tls_cipher_suites", "%q is not one of %s", name, suiteNames())
+			return nil, params.Bad("tls_cipher_suites", "%q is not one of %s", name, suiteNames())
 		}
 		allowed = append(allowed, suites[i].ID)
 	}

@@ -9,6 +9,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 var (
@@ -26,7 +27,7 @@ func (p *Params) explain(what string, err error) error {
 		return err
 	}
 	if f := p.atFault(err); f.key != "" {
-		return bad(f.key, "%s: %w; %s", what, err, f.hint)
+		return params.Bad(f.key, "%s: %w; %s", what, err, f.hint)
 	}
 	return fmt.Errorf("redis: %w: %s: %w", driver.ErrUnavailable, what, err)
 }

@@ -37,7 +37,7 @@ func Example() {
 func Example_sentinel() {
 	_, err := backend.OpenURL(context.Background(), "rediss://node:secret@sentinel-1,sentinel-2?cluster=alerts&mode=sentinel")
 	fmt.Println(err)
-	// Output: open rediss: redis: bad configuration: master_name: is required where mode is sentinel
+	// Output: open rediss: bad configuration: master_name: is required where mode is sentinel
 }
 
 // ExampleWithCredentials has the service supply tokens as passwords.

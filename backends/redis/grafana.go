@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // The names that Grafana's peers use, after the prefix: a channel for each state
@@ -175,7 +176,7 @@ func refusesWrites(err error) bool {
 
 func (g *grafanaConn) explain(what string, err error) error {
 	if strings.Contains(err.Error(), "NOPERM") {
-		return bad("username", "%s: %w; allow it: ACL SETUSER … resetkeys ~%s* resetchannels &%[3]s* +psubscribe +publish +set +del +scan +mget", what, err, g.prefix())
+		return params.Bad("username", "%s: %w; allow it: ACL SETUSER … resetkeys ~%s* resetchannels &%[3]s* +psubscribe +publish +set +del +scan +mget", what, err, g.prefix())
 	}
 	return g.client.params.explain(what, err)
 }

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -67,7 +66,7 @@ type Params struct {
 func parse(raw map[string]string) (Params, error) {
 	var p Params
 	if err := params.Decode(raw, &p); err != nil {
-		return p, fmt.Errorf("redis: %w", err)
+		return p, err
 	}
 	if _, given := raw["prefix"]; !given && p.Wire == "grafana" {
 		p.Prefix = ""
@@ -78,7 +77,7 @@ func parse(raw map[string]string) (Params, error) {
 		}
 	}
 	if err := p.CheckTLS(raw); err != nil {
-		return p, fmt.Errorf("redis: %w", err)
+		return p, err
 	}
 	_, err := p.cipherSuites()
 	return p, err
@@ -87,13 +86,13 @@ func parse(raw map[string]string) (Params, error) {
 func (p *Params) checkMode() error {
 	switch {
 	case p.Mode == "cluster" && p.MasterName != "":
-		return bad("master_name", "is for Sentinel, but mode is cluster; leave out one of the two")
+		return params.Bad("master_name", "is for Sentinel, but mode is cluster; leave out one of the two")
 	case p.Mode == "single" && p.MasterName != "":
-		return bad("master_name", "is for Sentinel, but mode is single; leave out one of the two")
+		return params.Bad("master_name", "is for Sentinel, but mode is single; leave out one of the two")
 	case p.Mode == "sentinel" && p.MasterName == "":
-		return bad("master_name", "is required where mode is sentinel")
+		return params.Bad("master_name", "is required where mode is sentinel")
 	case p.Mode == "single" && len(p.Address) > 1:
-		return bad("address", "lists %d servers, but mode is single; a list is for mode cluster or sentinel", len(p.Address))
+		return params.Bad("address", "lists %d servers, but mode is single; a list is for mode cluster or sentinel", len(p.Address))
 	case p.Mode != "auto":
 	case p.MasterName != "":
 		p.Mode = "sentinel"
@@ -105,7 +104,7 @@ func (p *Params) checkMode() error {
 	if p.Mode != "sentinel" {
 		for key, value := range map[string]string{"sentinel_username": p.SentinelUsername, "sentinel_password": p.SentinelPassword} {
 			if value != "" {
-				return bad(key, "is for Sentinel; give master_name too, or leave it out")
+				return params.Bad(key, "is for Sentinel; give master_name too, or leave it out")
 			}
 		}
 	}
@@ -118,7 +117,7 @@ func (p *Params) checkAddress() error {
 		port = "26379"
 	}
 	if len(p.Address) == 0 {
-		return bad("address", "is empty; host:port is wanted, such as localhost:%s", port)
+		return params.Bad("address", "is empty; host:port is wanted, such as localhost:%s", port)
 	}
 	for i, text := range p.Address {
 		if !strings.Contains(text, ":") || strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
@@ -126,10 +125,10 @@ func (p *Params) checkAddress() error {
 		}
 		host, number, err := net.SplitHostPort(text)
 		if err != nil || host == "" || strings.ContainsAny(host, "/@ ") {
-			return bad("address", "%q is not host:port, such as localhost:%s or [fd00::1]:%s", p.Address[i], port, port)
+			return params.Bad("address", "%q is not host:port, such as localhost:%s or [fd00::1]:%s", p.Address[i], port, port)
 		}
 		if n, err := strconv.ParseUint(number, 10, 16); err != nil || n == 0 {
-			return bad("address", "%q has no port from 1 to 65535", p.Address[i])
+			return params.Bad("address", "%q has no port from 1 to 65535", p.Address[i])
 		}
 		p.Address[i] = text
 	}
@@ -139,26 +138,22 @@ func (p *Params) checkAddress() error {
 func (p *Params) checkServer() error {
 	switch {
 	case p.DB < 0:
-		return bad("db", "%d is negative", p.DB)
+		return params.Bad("db", "%d is negative", p.DB)
 	case p.DB > 0 && p.Mode == "cluster":
-		return bad("db", "is %d, but a Redis Cluster has database 0 only", p.DB)
+		return params.Bad("db", "is %d, but a Redis Cluster has database 0 only", p.DB)
 	case p.PoolSize < 1:
-		return bad("pool_size", "%d is too small; at least 1 is valid", p.PoolSize)
+		return params.Bad("pool_size", "%d is too small; at least 1 is valid", p.PoolSize)
 	case strings.ContainsAny(p.Prefix, `*?[]\`):
-		return bad("prefix", `%q holds one of * ? [ ] \, which the patterns of an ACL or of KEYS take for wildcards; choose another`, p.Prefix)
+		return params.Bad("prefix", `%q holds one of * ? [ ] \, which the patterns of an ACL or of KEYS take for wildcards; choose another`, p.Prefix)
 	case strings.ContainsFunc(p.Prefix, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return bad("prefix", "%q holds a blank or a control character; choose another", p.Prefix)
+		return params.Bad("prefix", "%q holds a blank or a control character; choose another", p.Prefix)
 	case strings.ContainsFunc(p.ClientName, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return bad("client_name", "%q holds what is no visible ASCII character, which Redis refuses", p.ClientName)
+		return params.Bad("client_name", "%q holds what is no visible ASCII character, which Redis refuses", p.ClientName)
 	case p.Username != "" && p.Password == "":
-		return bad("password", "is empty, though username is %q; a user without a password is given any", p.Username)
+		return params.Bad("password", "is empty, though username is %q; a user without a password is given any", p.Username)
 	}
 	if p.Prefix != "" && !strings.HasSuffix(p.Prefix, ":") {
 		p.Prefix += ":"
 	}
 	return nil
-}
-
-func bad(key, format string, args ...any) error {
-	return fmt.Errorf("redis: %w", params.Bad(key, format, args...))
 }

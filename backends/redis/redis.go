@@ -173,10 +173,10 @@ func open(ctx context.Context, o driver.Options, credentials Credentials, t Graf
 		return nil, err
 	}
 	if err := params.RequireCluster(o.Cluster); err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
+		return nil, err
 	}
 	if credentials != nil && p.Password != "" {
-		return nil, bad("password", "is given, but the service supplies the credentials itself; leave it out")
+		return nil, params.Bad("password", "is given, but the service supplies the credentials itself; leave it out")
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend/doctor"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // openTLS is Open for URLs of the scheme rediss.
@@ -32,7 +33,7 @@ func examineTLS(ctx context.Context, e driver.Examination) {
 // impliedTLS adds the parameter that the scheme rediss stands for.
 func impliedTLS(raw map[string]string) (map[string]string, error) {
 	if v, given := raw["tls"]; given && v != "true" {
-		return nil, bad("tls", "is %q, but rediss means TLS; leave it out, or write redis", v)
+		return nil, params.Bad("tls", "is %q, but rediss means TLS; leave it out, or write redis", v)
 	}
 	all := map[string]string{"tls": "true"}
 	maps.Copy(all, raw)

@@ -1,0 +1,257 @@
+//go:build !race
+
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// views alters every view of a channel.
+func views(alter func(*backend.View)) func(context.Context, backend.Config) (backend.ClusterChannel, error) {
+	return decorated(func(c *bentChannel) {
+		c.view = func(v backend.View) backend.View {
+			alter(&v)
+			return v
+		}
+	})
+}
+
+func oneOfEachName(v *backend.View) {
+	self := v.Self()
+	v.Members = slices.DeleteFunc(v.Members, func(m backend.Member) bool { return m.Name == self.Name && m.Instance != self.Instance })
+	v.Position = slices.IndexFunc(v.Members, func(m backend.Member) bool { return m.Instance == self.Instance })
+}
+
+// freezeWhenShrinking keeps a view from which somebody is gone.
+func freezeWhenShrinking(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
+	return decorated(func(c *bentChannel) {
+		var mu sync.Mutex
+		var kept backend.View
+		c.view = func(v backend.View) backend.View {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, m := range kept.Members {
+				if !slices.ContainsFunc(v.Members, func(o backend.Member) bool { return o.Instance == m.Instance }) {
+					return kept
+				}
+			}
+			kept = v
+			return v
+		}
+	})(ctx, config)
+}
+
+func shareView(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
+	return decorated(func(c *bentChannel) {
+		var mu sync.Mutex
+		var kept backend.View
+		c.view = func(v backend.View) backend.View {
+			mu.Lock()
+			defer mu.Unlock()
+			if kept.Epoch != v.Epoch {
+				kept = v
+			}
+			return kept
+		}
+	})(ctx, config)
+}
+
+// broadcasts sends payloads by send.
+func broadcasts(send func(backend.Channel, []byte) error) func(context.Context, backend.Config) (backend.ClusterChannel, error) {
+	return decorated(func(c *bentChannel) { c.send = send })
+}
+
+// keepsRefused keeps a copy of each payload that the queue refused.
+func keepsRefused(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
+	var mu sync.Mutex
+	var kept [][]byte
+	return broadcasts(func(c backend.Channel, b []byte) error {
+		err := c.TryBroadcast(b)
+		if errors.Is(err, backend.ErrQueueFull) {
+			mu.Lock()
+			defer mu.Unlock()
+			kept = append(kept, bytes.Clone(b))
+		}
+		return err
+	})(ctx, config)
+}
+
+// thirdAlone opens every third node in a cluster of its own after the first
+// three.
+func thirdAlone() func(context.Context, backend.Config) (backend.ClusterChannel, error) {
+	var opened atomic.Int64
+	return func(ctx context.Context, c backend.Config) (backend.ClusterChannel, error) {
+		if opened.Add(1) == 6 {
+			c.Cluster += "-island"
+		}
+		return backend.Open(ctx, c)
+	}
+}
+
+func decorated(bend func(*bentChannel)) func(context.Context, backend.Config) (backend.ClusterChannel, error) {
+	return func(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
+		channel, err := backend.Open(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		c := &bentChannel{ClusterChannel: channel}
+		bend(c)
+		return c, nil
+	}
+}
+
+// bentChannel is a channel with a fault.
+type bentChannel struct {
+	backend.ClusterChannel
+	view func(backend.View) backend.View
+	send func(backend.Channel, []byte) error
+	key  func(string) string
+
+	watchOnce, readyAtOnce, readyNoContext, closeOnce           bool
+	echo, storm, oneAtATime, stopAtError, noState, noLargeState bool
+	keepRemoved, loseUnderLoad, inline                          bool
+
+	merging sync.Mutex
+	stopped atomic.Bool
+	sent    atomic.Int64
+	closed  atomic.Bool
+}
+
+func (c *bentChannel) View() backend.View {
+	v := c.ClusterChannel.View()
+	if c.view != nil {
+		v = c.view(v)
+	}
+	if c.loseUnderLoad && c.sent.Load() > 50 {
+		v.Members = v.Members[v.Position : v.Position+1]
+		v.Position = 0
+	}
+	return v
+}
+
+func (c *bentChannel) Members() []backend.Member { return c.View().Members }
+func (c *bentChannel) Position() int             { return c.View().Position }
+
+func (c *bentChannel) Watch(ctx context.Context) iter.Seq[backend.View] {
+	return func(yield func(backend.View) bool) {
+		for range c.ClusterChannel.Watch(ctx) {
+			if !yield(c.View()) {
+				return
+			}
+			if c.watchOnce {
+				<-ctx.Done()
+				return
+			}
+		}
+	}
+}
+
+func (c *bentChannel) WaitReady(ctx context.Context) error {
+	switch {
+	case c.readyAtOnce:
+		return nil
+	case c.readyNoContext:
+		return c.ClusterChannel.WaitReady(context.WithoutCancel(ctx))
+	}
+	return c.ClusterChannel.WaitReady(ctx)
+}
+
+func (c *bentChannel) Close(ctx context.Context) error {
+	if again := c.closed.Swap(true); again && c.closeOnce {
+		return errors.New("closed twice")
+	}
+	return c.ClusterChannel.Close(ctx)
+}
+
+func (c *bentChannel) AddState(key string, s backend.State, o *backend.StateOptions) (backend.Channel, error) {
+	if c.key != nil {
+		key = c.key(key)
+	}
+	st := &bentState{State: s, owner: c}
+	channel, err := c.ClusterChannel.AddState(key, st, o)
+	if err != nil {
+		return nil, err
+	}
+	if c.storm {
+		st.shadow, _ = c.ClusterChannel.AddState("shadow of "+key, stateFuncs{func() ([]byte, error) { return nil, nil }, func([]byte) error { return nil }}, nil)
+	}
+	return &bentSender{Channel: channel, owner: c, state: s}, nil
+}
+
+type bentSender struct {
+	backend.Channel
+	owner *bentChannel
+	state backend.State
+}
+
+func (s *bentSender) Broadcast(b []byte) { _ = s.TryBroadcast(b) }
+
+func (s *bentSender) TryBroadcast(b []byte) error {
+	s.owner.sent.Add(1)
+	if s.owner.echo {
+		_ = s.state.Merge(bytes.Clone(b))
+	}
+	if s.owner.inline {
+		merged := make(chan struct{})
+		go func() {
+			defer close(merged)
+			_ = s.state.Merge(bytes.Clone(b))
+		}()
+		select {
+		case <-merged:
+		case <-time.After(10 * time.Second): // longer than the check may take, not for ever
+		}
+	}
+	if s.owner.send != nil {
+		return s.owner.send(s.Channel, b)
+	}
+	return s.Channel.TryBroadcast(b)
+}
+
+func (s *bentSender) Remove() {
+	if !s.owner.keepRemoved {
+		s.Channel.Remove()
+	}
+}
+
+type bentState struct {
+	backend.State
+	owner  *bentChannel
+	shadow backend.Channel
+}
+
+func (s *bentState) Merge(b []byte) error {
+	c := s.owner
+	if c.oneAtATime {
+		c.merging.Lock()
+		defer c.merging.Unlock()
+	}
+	if c.stopAtError && c.stopped.Load() {
+		return nil
+	}
+	err := s.State.Merge(b)
+	if err != nil {
+		c.stopped.Store(true)
+	}
+	if s.shadow != nil {
+		s.shadow.Broadcast(b)
+	}
+	return err
+}
+
+func (s *bentState) MarshalBinary() ([]byte, error) {
+	b, err := s.State.MarshalBinary()
+	if s.owner.noState || s.owner.noLargeState && len(b) > 1<<20 {
+		return nil, err
+	}
+	return b, err
+}
