@@ -87,3 +87,7 @@ replace (
 	github.com/clusterchannel/clusterchannel/scheduler => ../scheduler
 	github.com/clusterchannel/clusterchannel/tests => ../tests
 )
+
+replace github.com/clusterchannel/clusterchannel/alertmanager => ../alertmanager
+
+replace github.com/clusterchannel/clusterchannel/backends/all => ../backends/all

@@ -1,4 +1,5 @@
-package main_test
+// Package command_test runs the command as its users do.
+package command_test
 
 import (
 	"bytes"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = filepath.Join(dir, "clusterchannel")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-C", "../../cmd", "-o", binary, "./clusterchannel").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		os.Exit(1)
 	}
