@@ -19,9 +19,9 @@ type holes struct {
 }
 
 // note lists the stream if something is missing in it that its origin is to be
-// asked for, from at on.
+// asked for, from at on. Nothing is searched of who never was a member.
 func (h *holes) note(s *stream, at time.Duration) {
-	if len(s.missing) == 0 || s.gone {
+	if len(s.missing) == 0 || s.gone || !s.peer.wasMember() {
 		return
 	}
 	if !s.listed {

@@ -39,7 +39,7 @@ func (c *Core) advance(p *peer, incarnation uint32) {
 	for _, s := range sortedStreams(p.streams) {
 		c.giveUp(s, s.missing)
 	}
-	p.former, p.streams = p.streams, map[string]*stream{}
+	p.former, p.formerly, p.streams = p.streams, p.incarnation, map[string]*stream{}
 	p.incarnation, p.count, p.ignored = incarnation, 0, 0
 	if p.life == left || p.life == leaving {
 		c.roster.turn(p, stranger, c.now)

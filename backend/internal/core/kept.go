@@ -24,14 +24,17 @@ const smallRing = 4 << 10
 // returns by how much the memory has grown.
 func (k *kept) add(number uint64, data []byte) (grown int) {
 	before := len(k.ring)
+	for len(k.entries)-k.head >= keptItems {
+		grown -= k.drop()
+	}
 	switch {
 	case len(data) > keptBytes/4:
-		grown = k.addAlone(number, data)
+		grown += k.addAlone(number, data)
 	default:
 		for k.size+len(data) > len(k.ring) && len(k.ring) < keptBytes {
 			k.grow()
 		}
-		grown = k.addRing(number, data)
+		grown += k.addRing(number, data)
 	}
 	return grown + len(k.ring) - before
 }

@@ -53,6 +53,16 @@ func TestKeptFillsItsRing(t *testing.T) {
 	}
 }
 
+func TestKeptAreCounted(t *testing.T) {
+	var k kept
+	for n := uint64(1); n <= 3*keptItems; n++ {
+		k.add(n, nil)
+	}
+	if n := len(k.entries) - k.head; n != keptItems || len(k.entries) > 3*keptItems {
+		t.Errorf("%d empty updates are kept, in %d", n, len(k.entries))
+	}
+}
+
 func TestKeptGetsNewNumbers(t *testing.T) {
 	var k kept
 	for n := uint64(1); n <= 10; n++ {

@@ -16,7 +16,7 @@ func (c *Core) appear(p *peer) {
 	}
 	returned := p.life == failed
 	c.roster.turn(p, live, c.now)
-	p.tell, p.goodbye = 0, 0
+	p.member, p.tell, p.goodbye = true, 0, 0
 	c.changed = true
 	c.note(NoteJoined, p, "", 1, "")
 	c.steadySoon(p)

@@ -13,6 +13,7 @@ const (
 
 	// Sending again.
 	keptBytes      = 256 << 10              // of the last updates of one key
+	keptItems      = 8192                   // of one key
 	keptTotal      = 16 << 20               // of all keys of a node
 	originAsks     = 3                      // of an origin, before others are asked
 	originPatience = 500 * time.Millisecond // after the first; it doubles

@@ -2,14 +2,15 @@ package core
 
 // onHeartbeat takes in that another node lives.
 func (c *Core) onHeartbeat(from string, h *Heartbeat) {
-	h.Member.Instance = from
-	if !validMember(h.Member) {
+	m := h.Member
+	m.Instance = from
+	if !validMember(m) {
 		c.reject(from, "member")
 		return
 	}
 	p := c.roster.get(from)
 	if p == nil {
-		if p = c.meet(h.Member); p == nil {
+		if p = c.meet(m); p == nil {
 			return
 		}
 	}
@@ -20,7 +21,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 	p.count, p.ignored, p.numbered = h.Count, 0, true
 	p.heardAt = c.now
 	c.learnWorth(p, h.Worth, h.KeySet)
-	c.learnMember(p, h.Member)
+	c.learnMember(p, m)
 	for _, l := range h.Numbers {
 		c.announced(p, p.incarnation, l)
 	}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -156,5 +157,64 @@ func TestForeignMembers(t *testing.T) {
 		if s, ok := e.(Send); ok && kindOf(s.Message) == "pull" {
 			t.Error("a foreign member is asked")
 		}
+	}
+}
+
+// Who never was a member is searched for nothing, whatever is said in its name.
+func TestInventedGoodbyes(t *testing.T) {
+	w := scene(t, "config sync=1h\n node a,b s\n run 10s")
+	clear(w.count)
+	for i := range 500 {
+		name := fmt.Sprintf("x%d", i)
+		w.node("a").step(Received{From: name, Message: &Goodbye{Count: 9, Numbers: []Last{{"s", 1 << 40}}}})
+		w.run(10 * time.Millisecond)
+	}
+	w.run(30 * time.Second)
+	if n := w.count["pull"] + w.count["missing"]; n > 0 {
+		t.Errorf("%d requests", n)
+	}
+	if n := len(w.node("a").core.roster.all); n > maxDeparted+maxStrangers+1 {
+		t.Errorf("%d peers are known", n)
+	}
+}
+
+// Late updates of the incarnation before are merged, once each.
+func TestFormerIncarnation(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	receive := func(incarnation uint32, number uint64) Verdict {
+		v, r, _ := p.Receive(p.now, []byte("b"), []byte("s"), incarnation, number)
+		if v == Deliver {
+			p.Queued(p.now, r, true)
+			p.UpdateMerged(p.now, r, nil)
+		}
+		return v
+	}
+	receive(0, 1)
+	p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Incarnation: 900, Count: 1, Interval: time.Minute, Worth: Whole})
+	for _, c := range []struct {
+		incarnation uint32
+		number      uint64
+		want        Verdict
+	}{{0, 1, Duplicate}, {0, 2, Deliver}, {0, 2, Duplicate}, {900, 1, Deliver}, {900, 1, Duplicate}, {5, 1, Deliver}, {5, 1, Deliver}} {
+		if got := receive(c.incarnation, c.number); got != c.want {
+			t.Errorf("%d of incarnation %d: %v, want %v", c.number, c.incarnation, got, c.want)
+		}
+	}
+	if n := p.states["s"].pending; n != 0 {
+		t.Errorf("%d are pending", n)
+	}
+}
+
+// What becomes of a state between an update's arrival and its Merge does not
+// count it twice.
+func TestRemovedBetween(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	_, r, _ := p.Receive(p.now, []byte("b"), []byte("s"), 0, 1)
+	st := p.states["s"]
+	p.step(StateRemoved{"s"})
+	p.Queued(p.now, r, true)
+	p.UpdateMerged(p.now, r, nil)
+	if st.pending != 0 || p.streams != 0 {
+		t.Errorf("%d pending, %d streams", st.pending, p.streams)
 	}
 }

@@ -28,6 +28,7 @@ func (c *Core) applyList() {
 		if p == nil {
 			p = c.roster.add(m)
 			p.since = c.now
+			c.departAt = min(c.departAt, c.now+strangerFor) // if there is no room for it in the view
 		}
 		listed[p] = true
 		if p.still {

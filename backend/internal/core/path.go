@@ -73,7 +73,7 @@ func (c *Core) Receive(now time.Duration, origin, key []byte, incarnation uint32
 	}
 	streams := p.streams
 	if incarnation != p.incarnation {
-		if incarnation+1 != p.incarnation || p.former == nil {
+		if p.former == nil || incarnation != p.formerly {
 			return c.untracked(key), Ref{}, false // in doubt it is merged
 		}
 		streams = p.former
@@ -136,12 +136,17 @@ func (c *Core) receiveStranger(now time.Duration, origin, key []byte, incarnatio
 // What there was no room for is missing, and is asked for later.
 func (c *Core) Queued(now time.Duration, r Ref, ok bool) (wake bool) {
 	s := r.stream
-	if s == nil || s.gone {
+	if s == nil {
+		return false
+	}
+	if ok {
+		s.state.pending++
+	}
+	if s.gone {
 		return false
 	}
 	before := s.missing.Count()
 	if ok {
-		s.state.pending++
 		if !s.queued(r.number) {
 			return false
 		}

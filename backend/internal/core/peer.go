@@ -33,6 +33,7 @@ func (l life) String() string {
 type peer struct {
 	Member
 	life        life
+	member      bool // it was in the view, at some time
 	incarnation uint32
 	count       uint64 // of its last heartbeat that was believed
 	beat        heartbeat.Peer
@@ -54,9 +55,10 @@ type peer struct {
 	unlisted  time.Duration // until when it is kept though the list lacks it
 	excused   bool          // that was granted, and not restored since
 
-	streams map[string]*stream // by key, of this incarnation
-	former  map[string]*stream // of the one before
-	tell    int                // heartbeats that are still to tell its last numbers
+	streams  map[string]*stream // by key, of this incarnation
+	former   map[string]*stream // of the one before
+	formerly uint32             // which one that was
+	tell     int                // heartbeats that are still to tell its last numbers
 
 	steady  bool // counts for the digest of the view
 	dispute dispute
@@ -73,7 +75,7 @@ func (p *peer) departed() bool { return p.life == left || p.life == failed }
 
 // wasMember reports whether the peer is or was a member: only then is what it
 // lacks searched for.
-func (p *peer) wasMember() bool { return p.life != stranger }
+func (p *peer) wasMember() bool { return p.member }
 
 func compareMembers(a, b Member) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Instance, b.Instance))
