@@ -10,5 +10,5 @@ import (
 // A program that imports this package leaves the choice to its configuration.
 func Example() {
 	fmt.Println(backend.Registered())
-	// Output: [etcd memberlist nats redis rediss]
+	// Output: [etcd memberlist memory nats redis rediss]
 }

@@ -25,7 +25,7 @@ func TestAnUpdateIsAnAlertmanagerPart(t *testing.T) {
 	for key, p := range Updates(b) {
 		keys, parts = append(keys, key), append(parts, p)
 	}
-	if !slices.Equal(keys, []string{"nfl", "sil"}) || !bytes.HasPrefix(b[start:], parts[0]) {
+	if !slices.Equal(keys, []string{"sil", "nfl"}) || !bytes.HasPrefix(b[start:], parts[0]) {
 		t.Fatalf("updates of %q: %q", keys, parts)
 	}
 	// Alertmanager ignores the fields that follow, which it does not know.
