@@ -14,6 +14,10 @@ import (
 
 // goMod is a go.mod as go mod edit -json shows it.
 type goMod struct {
+	// tagged says that each version has a tag. The others are always of the same
+	// commit as what they require.
+	tagged bool
+
 	Module  struct{ Path string }
 	Require []struct {
 		Path, Version string
@@ -22,27 +26,21 @@ type goMod struct {
 	Replace []struct{ Old, New struct{ Path string } }
 }
 
-// untagged are the modules that have no version: nobody requires them from
-// outside, and they are always of the same commit as what they require.
-func untagged(dir string) bool {
-	switch dir {
-	case "bench", "deploy", "tests", "tools", "conformance/consumer":
-		return true
-	}
-	return strings.HasPrefix(dir, "examples/")
-}
-
 // modules returns each module of the repository by its directory.
 func modules(t *testing.T) map[string]goMod {
 	t.Helper()
 	all := map[string]goMod{}
-	for _, line := range regexp.MustCompile(`(?m)^\t(\.\S*)$`).FindAllStringSubmatch(read(t, "go.work"), -1) {
-		dir := path.Clean(line[1])
+	uses := regexp.MustCompile(`(?ms)^use \($(.*?)^\)$`).FindAllStringSubmatch(read(t, "go.work"), -1)
+	if len(uses) != 2 {
+		t.Fatalf("go.work has %d lists of modules, want one of those with a version, and one of the others", len(uses))
+	}
+	for _, line := range strings.Fields(uses[0][1] + uses[1][1]) {
+		dir := path.Clean(line)
 		out, err := exec.Command("go", "mod", "edit", "-json", filepath.Join(root, dir, "go.mod")).Output()
 		if err != nil {
 			t.Fatalf("%s: %v", dir, err)
 		}
-		var m goMod
+		m := goMod{tagged: slices.Contains(strings.Fields(uses[0][1]), line)}
 		if err := json.Unmarshal(out, &m); err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +88,7 @@ func TestNeighboursAreReplaced(t *testing.T) {
 				t.Errorf("%s requires %s in version %s; make release sets it", dir, r.Path, r.Version)
 			case replaced[r.Path] != neighbour:
 				t.Errorf("%s does not replace %s by its directory", dir, r.Path)
-			case untagged(neighbour) && !untagged(dir):
+			case m.tagged && !all[neighbour].tagged:
 				t.Errorf("%s requires %s, which has no version", dir, neighbour)
 			}
 		}
@@ -115,7 +113,7 @@ func TestNoModuleImportsInternalsOfAnother(t *testing.T) {
 			if !ours || !slices.Contains(strings.Split(dir, "/"), "internal") {
 				continue
 			}
-			if to := moduleOf(all, dir); to != from && !untagged(from) {
+			if to := moduleOf(all, dir); to != from && all[from].tagged {
 				t.Errorf("%s imports %s, which the module %s has to itself", s.path, dir, to)
 			}
 		}
