@@ -55,7 +55,7 @@ func TestSmallMaxPayload(t *testing.T) {
 func TestTooSmallMaxPayload(t *testing.T) {
 	s := start(t, base+"max_payload: 511")
 	n := open(t, "a", map[string]string{"servers": s.Addr()})
-	testkit.Eventually(t, 20*time.Second, func() error { return detachedSaying(n, "max_payload is 511 bytes; at least 512") })
+	testkit.Eventually(t, 20*time.Second, func() error { return detachedSaying(n, "it is 511 bytes; at least 512") })
 }
 
 // TestMaxPayloadShrinks: a server that comes back with a smaller max_payload, and
