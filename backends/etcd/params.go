@@ -1,8 +1,6 @@
 package etcd
 
 import (
-	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -68,9 +66,6 @@ func parse(raw map[string]string) (Params, error) {
 }
 
 func (p *Params) checkEndpoints() error {
-	if len(p.Endpoints) == 0 {
-		return params.Bad("endpoints", "is empty; host:port is wanted, such as localhost:2379")
-	}
 	for i, text := range p.Endpoints {
 		scheme, addr, ok := strings.Cut(text, "://")
 		switch {
@@ -81,20 +76,9 @@ func (p *Params) checkEndpoints() error {
 		case (scheme == "https") != p.TLS:
 			return params.Bad("endpoints", "%q does not go with tls %v; set tls to %v, or leave out the scheme", text, p.TLS, !p.TLS)
 		}
-		addr = strings.TrimSuffix(addr, "/")
-		if !strings.Contains(addr, ":") || strings.HasPrefix(addr, "[") && strings.HasSuffix(addr, "]") {
-			addr = net.JoinHostPort(strings.Trim(addr, "[]"), "2379")
-		}
-		host, port, err := net.SplitHostPort(addr)
-		if err != nil || host == "" || strings.ContainsAny(host, "/@ ") {
-			return params.Bad("endpoints", "%q is not host:port, such as localhost:2379 or [fd00::1]:2379", text)
-		}
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return params.Bad("endpoints", "%q has no port from 1 to 65535", text)
-		}
-		p.Endpoints[i] = addr
+		p.Endpoints[i] = strings.TrimSuffix(addr, "/")
 	}
-	return nil
+	return params.HostPorts("endpoints", p.Endpoints, "2379")
 }
 
 const (

@@ -2,10 +2,7 @@ package nats
 
 import (
 	"cmp"
-	"fmt"
-	"net"
 	"net/url"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -66,15 +63,11 @@ func parse(raw map[string]string, cluster, name string) (settings, error) {
 	if err := params.Decode(raw, &s.Params); err != nil {
 		return s, err
 	}
-	if len(s.Servers) == 0 {
-		return s, params.Bad("servers", "is empty; name one server at least, such as nats-1:4222")
-	}
 	for i, server := range s.Servers {
-		hostPort, err := serverAddr(server)
-		if err != nil {
-			return s, params.Bad("servers", "%w", err)
-		}
-		s.Servers[i] = hostPort
+		s.Servers[i] = strings.TrimPrefix(server, "nats://")
+	}
+	if err := params.HostPorts("servers", s.Servers, defaultPort); err != nil {
+		return s, err
 	}
 	if !isSubject(s.Prefix) {
 		return s, params.Bad("prefix", "%q is no subject: want words separated by dots, of up to %d bytes in all, without blanks, * and >, not beginning with $", s.Prefix, maxPrefixBytes)
@@ -91,24 +84,6 @@ func parse(raw map[string]string, cluster, name string) (settings, error) {
 	}
 	s.access = append(credentials, encryption...)
 	return s, nil
-}
-
-// serverAddr returns the host:port of a server. Its errors do not repeat what
-// may hold a password.
-func serverAddr(text string) (string, error) {
-	rest := strings.TrimPrefix(text, "nats://")
-	if strings.ContainsAny(rest, "@/?#") {
-		return "", fmt.Errorf("one of them (not shown) is not host:port; what stands before an @ belongs into username, password or token")
-	}
-	if !strings.Contains(rest, ":") || strings.HasSuffix(rest, "]") {
-		rest = net.JoinHostPort(strings.Trim(rest, "[]"), defaultPort)
-	}
-	host, port, err := net.SplitHostPort(rest)
-	n, portErr := strconv.ParseUint(port, 10, 16)
-	if err != nil || host == "" || portErr != nil || n == 0 || strings.ContainsFunc(host, unicode.IsSpace) {
-		return "", fmt.Errorf("%q is not host:port, such as nats-1:4222 or [fd00::1]:4222", text)
-	}
-	return rest, nil
 }
 
 // token returns cluster as one token of a subject: no two clusters share one,

@@ -1,8 +1,6 @@
 package redis
 
 import (
-	"net"
-	"strconv"
 	"strings"
 
 	"github.com/clusterchannel/clusterchannel/backend/params"
@@ -116,23 +114,7 @@ func (p *Params) checkAddress() error {
 	if p.Mode == "sentinel" {
 		port = "26379"
 	}
-	if len(p.Address) == 0 {
-		return params.Bad("address", "is empty; host:port is wanted, such as localhost:%s", port)
-	}
-	for i, text := range p.Address {
-		if !strings.Contains(text, ":") || strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
-			text = net.JoinHostPort(strings.Trim(text, "[]"), port)
-		}
-		host, number, err := net.SplitHostPort(text)
-		if err != nil || host == "" || strings.ContainsAny(host, "/@ ") {
-			return params.Bad("address", "%q is not host:port, such as localhost:%s or [fd00::1]:%s", p.Address[i], port, port)
-		}
-		if n, err := strconv.ParseUint(number, 10, 16); err != nil || n == 0 {
-			return params.Bad("address", "%q has no port from 1 to 65535", p.Address[i])
-		}
-		p.Address[i] = text
-	}
-	return nil
+	return params.HostPorts("address", p.Address, port)
 }
 
 func (p *Params) checkServer() error {

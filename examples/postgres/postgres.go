@@ -55,7 +55,9 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-func init() { backend.Register("postgres", driver.Backend{Open: Open, Params: Params{}}) }
+var description = driver.Backend{Open: Open, Params: Params{}, Examine: examine}
+
+func init() { backend.Register("postgres", description) }
 
 // conn is the driver.
 type conn struct {
@@ -205,5 +207,3 @@ func (c *conn) release(ctx context.Context) {
 	}
 	c.end(nil)
 }
-
-var _ driver.Driver = (*conn)(nil)

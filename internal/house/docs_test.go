@@ -36,7 +36,7 @@ func TestLinksOfTheDocuments(t *testing.T) {
 	for _, file := range files {
 		document := "docs/" + filepath.Base(file)
 		text := read(t, document)
-		for _, m := range docsLink.FindAllStringSubmatch(text, -1) {
+		for _, m := range docsLink.FindAllStringSubmatch(prose(text), -1) {
 			target := document
 			if m[1] != "" {
 				target = path.Join("docs", m[1])

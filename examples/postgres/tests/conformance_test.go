@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 			return map[string]string{"address": n.Server, "password": servers.PostgresPassword}
 		},
 		Bad: map[string]map[string]string{
-			"address":             {"address": "localhost"},
+			"address":             {"address": "localhost:postgres"},
 			"address of nothing":  {"address": ""},
 			"sslmode":             {"sslmode": "perhaps"},
 			"sslrootcert":         {"sslrootcert": "/absent"},

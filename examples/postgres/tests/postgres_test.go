@@ -61,7 +61,7 @@ func TestWhatTheServerRefuses(t *testing.T) {
 		want   error
 		text   string
 	}{
-		"wrong password":   {map[string]string{"password": conformance.Secret}, backend.ErrConfig, "username, password"},
+		"wrong password":   {map[string]string{"password": conformance.Secret}, backend.ErrConfig, "username: the server refuses it, the password"},
 		"unknown database": {map[string]string{"database": "nowhere"}, backend.ErrConfig, "database"},
 		"no TLS":           {map[string]string{"sslmode": "require"}, backend.ErrUnavailable, "TLS"},
 	} {

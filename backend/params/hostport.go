@@ -1,0 +1,39 @@
+package params
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// HostPorts checks that list, the value of key, holds items of the form host:port,
+// at least one. An item without a port gets the usual one; where there is none
+// usual, that is refused. Its error is one of [Bad], and shows no item with an "@".
+func HostPorts(key string, list []string, usual string) error {
+	example := usual
+	if example == "" {
+		example = "1234"
+	}
+	if len(list) == 0 {
+		return Bad(key, "is empty; host:port is wanted, such as localhost:%s", example)
+	}
+	for i, text := range list {
+		full := text
+		if usual != "" && (!strings.Contains(text, ":") || strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]")) {
+			full = net.JoinHostPort(strings.Trim(text, "[]"), usual)
+		}
+		if strings.Contains(text, "@") {
+			return Bad(key, "an item (not shown) is not host:port; what stands before an @ belongs into parameters of its own")
+		}
+		host, port, err := net.SplitHostPort(full)
+		if err != nil || host == "" || strings.ContainsFunc(host, unicode.IsSpace) || strings.ContainsAny(text, "/?#") {
+			return Bad(key, "%q is not host:port, such as localhost:%s or [fd00::1]:%[2]s", shorten(text), example)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return Bad(key, "%q has no port from 1 to 65535", shorten(text))
+		}
+		list[i] = full
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+package params_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
+)
+
+func TestHostPorts(t *testing.T) {
+	list := []string{"a", "a:1", "[::1]", "[::1]:2", "10.0.0.1"}
+	want := []string{"a:6379", "a:1", "[::1]:6379", "[::1]:2", "10.0.0.1:6379"}
+	if err := params.HostPorts("address", list, "6379"); err != nil || !slices.Equal(list, want) {
+		t.Errorf("HostPorts = %q, %v, want %q", list, err, want)
+	}
+	for _, c := range []struct{ text, usual, want string }{
+		{"a", "", "host:port"}, {"::1", "1", "host:port"}, {":1", "1", "host:port"}, {"u:s3cret@a:1", "1", "host:port"},
+		{"a/b:1", "1", "host:port"}, {"a:", "1", "65535"}, {"a:0", "1", "65535"}, {"a:65536", "", "65535"}, {"a:http", "", "65535"},
+	} {
+		err := params.HostPorts("address", []string{c.text}, c.usual)
+		if !errors.Is(err, driver.ErrConfig) || !strings.Contains(err.Error(), "address: ") || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("HostPorts(%q) with port %q: %v, want %q", c.text, c.usual, err, c.want)
+		}
+	}
+	if err := params.HostPorts("address", nil, "1"); !errors.Is(err, driver.ErrConfig) || !strings.Contains(err.Error(), "is empty") {
+		t.Errorf("of nothing: %v", err)
+	}
+}
