@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/alertmanager/notify"
 	"github.com/prometheus/alertmanager/provider/mem"
 	"github.com/prometheus/alertmanager/silence"
+	"github.com/prometheus/alertmanager/tracing"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 
@@ -33,11 +34,15 @@ type App struct {
 	opts     Options
 	registry *prometheus.Registry
 	api      *api.API
+	config   *config.Coordinator
 	reload   *reloader
 	handler  *http.ServeMux
 	channels []backend.Channel
+	events   eventrecorder.Recorder
+	tracing  *tracing.Manager
 
-	stop    chan struct{}
+	open    context.Context // until it is closed
+	shut    context.CancelFunc
 	tasks   sync.WaitGroup
 	alerts  *mem.Alerts
 	closing sync.Once
@@ -58,12 +63,16 @@ func New(opts Options, registry *prometheus.Registry) (_ *App, err error) {
 	if registry == nil {
 		registry = prometheus.NewRegistry()
 	}
-	a := &App{opts: opts, registry: registry, stop: make(chan struct{})}
+	a := &App{opts: opts, registry: registry}
+	a.open, a.shut = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			a.Close()
 		}
 	}()
+	if err := a.observe(conf); err != nil {
+		return nil, err
+	}
 	log, silences, err := a.openStates()
 	if err != nil {
 		return nil, err
@@ -76,6 +85,21 @@ func New(opts Options, registry *prometheus.Registry) (_ *App, err error) {
 	}
 	a.handler = a.routes()
 	return a, nil
+}
+
+// observe has Alertmanager's own tracing and events, as the configuration says.
+func (a *App) observe(conf *config.Config) error {
+	a.tracing = tracing.NewManager(a.opts.Logger.With("component", "tracing"))
+	a.tasks.Go(a.tracing.Run)
+	if !a.opts.flags.EnableEventRecorder() {
+		return nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("the host has no name: %w", err)
+	}
+	a.events = eventrecorder.NewRecorderFromConfig(conf.EventRecorder, host, a.opts.Logger.With("component", "eventrecorder"), a.registry)
+	return nil
 }
 
 // openStates makes the notification log and the silences, from their snapshots
@@ -96,13 +120,18 @@ func (a *App) openStates() (*nflog.Log, *silence.Silences, error) {
 	}
 	silences, err := silence.New(silence.Options{
 		SnapshotFile: silenceFile, Retention: a.opts.Retention,
+		Limits: silence.Limits{
+			MaxSilences:         func() int { return a.opts.MaxSilences },
+			MaxSilenceSizeBytes: func() int { return a.opts.MaxSilenceSize },
+		},
+		Logging: a.opts.LogSilences, EventRecorder: a.events,
 		Logger: a.opts.Logger.With("component", "silences"), Metrics: a.registry,
 	})
 	if err != nil {
 		return nil, nil, badSnapshot("silences", silenceFile, err)
 	}
-	a.tasks.Go(func() { log.Maintenance(a.opts.MaintenanceInterval, logFile, a.stop, nil) })
-	a.tasks.Go(func() { silences.Maintenance(a.opts.MaintenanceInterval, silenceFile, a.stop, nil) })
+	a.tasks.Go(func() { log.Maintenance(a.opts.MaintenanceInterval, logFile, a.open.Done(), nil) })
+	a.tasks.Go(func() { silences.Maintenance(a.opts.MaintenanceInterval, silenceFile, a.open.Done(), nil) })
 	return log, silences, nil
 }
 
@@ -155,12 +184,12 @@ func (a *App) replicate(log *nflog.Log, silences *silence.Silences) error {
 
 // wire connects alerts, API, pipeline and dispatcher.
 func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silences) error {
-	logger, none := a.opts.Logger, eventrecorder.Recorder{}
+	logger := a.opts.Logger
 	metrics := newMetrics(a.registry, a.opts.Cluster != nil)
-	silencer := silence.NewSilencer(silences, logger, none)
+	silencer := silence.NewSilencer(silences, logger, a.events)
 	groups := marker.NewGroupMarker()
 	var err error
-	a.alerts, err = mem.NewAlerts(context.Background(), a.opts.AlertGCInterval, 0, silencer, logger, none, a.registry, a.opts.flags)
+	a.alerts, err = mem.NewAlerts(context.Background(), a.opts.AlertGCInterval, a.opts.AlertNameLimit, silencer, logger, a.events, a.registry, a.opts.flags)
 	if err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
@@ -169,20 +198,23 @@ func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silenc
 		if err := memory.recall(time.Duration(conf.Global.ResolveTimeout)); err != nil {
 			return err
 		}
-		a.tasks.Go(func() { memory.run(a.stop) })
+		a.tasks.Go(func() { memory.run(a.open.Done()) })
 	}
 	a.reload = &reloader{
 		alerts: a.alerts, silencer: silencer, groups: groups, log: log, opts: &a.opts, metrics: metrics,
+		events: a.events, tracing: a.tracing,
 		dispatcherMetrics: dispatch.NewDispatcherMetrics(false, a.registry, a.opts.flags),
-		pipelines:         notify.NewPipelineBuilder(a.registry, a.opts.flags, none),
+		pipelines:         notify.NewPipelineBuilder(a.registry, a.opts.flags, a.events),
 		started:           time.Now(),
 	}
 	var peer cluster.ClusterPeer
 	if a.opts.Cluster != nil {
+		a.tasks.Go(func() { metrics.lost.watch(a.open, a.opts.Cluster) })
 		peer = clusterPeer{a.opts.Cluster, a.opts.Name}
 	}
 	a.api, err = api.New(api.Options{
 		Alerts: a.alerts, Silences: silences, GroupMutedFunc: groups.Muted, Peer: peer,
+		Timeout: a.opts.RequestTimeout, Concurrency: a.opts.GetConcurrency, CORSHandler: a.opts.cors,
 		Logger: logger.With("component", "api"), Registry: a.registry, RequestDuration: metrics.requestDuration,
 		GroupFunc: func(ctx context.Context, routes func(*dispatch.Route) bool, alerts func(*alert.Alert, time.Time) bool) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
 			return a.reload.dispatcher.Load().Groups(ctx, routes, alerts)
@@ -192,18 +224,17 @@ func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silenc
 		return fmt.Errorf("api: %w", err)
 	}
 	a.reload.api = a.api
-	return a.reload.apply(conf)
+	a.config = config.NewCoordinator(a.opts.ConfigFile, a.registry, logger.With("component", "configuration"))
+	a.config.Subscribe(a.reload.apply)
+	return a.config.ApplyConfig(conf)
 }
 
 // Reload reads the configuration file again, and calls Options.OnReload. After an
 // error the instance goes on with what it had.
 func (a *App) Reload() error {
-	conf, err := loadConfig(a.opts.ConfigFile)
-	if err == nil {
-		err = a.reload.apply(conf)
-	}
-	a.reload.metrics.reloaded(err)
+	err := a.config.Reload()
 	if err != nil {
+		err = configError(a.opts.ConfigFile, err)
 		a.opts.Logger.Error("the configuration was not reloaded; the former one stays", "err", err)
 	}
 	if a.opts.OnReload != nil {
@@ -214,7 +245,7 @@ func (a *App) Reload() error {
 
 // Handler returns the HTTP interface: API v2, /metrics, /-/ready, /-/healthy
 // and /-/reload.
-func (a *App) Handler() http.Handler { return a.handler }
+func (a *App) Handler() http.Handler { return tracing.Middleware(a.handler) }
 
 // Handle adds h to Handler, at path below the route prefix. The path must be
 // free.
@@ -229,13 +260,19 @@ func (a *App) Close() {
 		if a.reload != nil {
 			a.reload.stop()
 		}
-		close(a.stop)
+		a.shut()
+		if a.tracing != nil {
+			a.tracing.Stop()
+		}
 		a.tasks.Wait()
 		if a.alerts != nil {
 			a.alerts.Close()
 		}
 		for _, c := range a.channels {
 			c.Remove()
+		}
+		if err := a.events.Close(); err != nil {
+			a.opts.Logger.Warn("the last events are not recorded", "err", err)
 		}
 	})
 }
@@ -252,14 +289,21 @@ func Check(opts Options) error {
 
 func loadConfig(file string) (*config.Config, error) {
 	conf, err := config.LoadFile(file)
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return nil, fmt.Errorf("%w: config file: %w", backend.ErrConfig, err)
-	}
 	if err != nil {
-		return nil, unusable(file, err)
+		return nil, configError(file, err)
 	}
 	return conf, nil
+}
+
+// configError is the error of a configuration file, by whomever it was found.
+func configError(file string, err error) error {
+	switch path := (*os.PathError)(nil); {
+	case errors.Is(err, backend.ErrConfig):
+		return err
+	case errors.As(err, &path):
+		return fmt.Errorf("%w: config file: %w", backend.ErrConfig, err)
+	}
+	return unusable(file, err)
 }
 
 // unusable is the error of a configuration file that was read.

@@ -2,14 +2,13 @@ package alertmanager
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"sync"
 
 	"github.com/prometheus/alertmanager/featurecontrol"
 	"github.com/prometheus/alertmanager/matcher/compat"
 
-	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // features reads Options.Features, and has this process read names and matchers
@@ -17,7 +16,7 @@ import (
 func features(names string, logger *slog.Logger) (featurecontrol.Flagger, error) {
 	flags, err := featurecontrol.NewFlags(logger, names)
 	if err != nil {
-		return nil, fmt.Errorf("%w: features: %w", backend.ErrConfig, err)
+		return nil, params.Bad("features", "%w", err)
 	}
 	if err := matchers.use(flags, logger); err != nil {
 		return nil, err
@@ -47,7 +46,7 @@ func (n *naming) use(flags featurecontrol.Flagger, logger *slog.Logger) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if cmp.Or(n.mode, mode) != mode {
-		return fmt.Errorf("%w: features: this process reads names by %s already, and cannot by %s: give all its instances the same", backend.ErrConfig, n.mode, mode)
+		return params.Bad("features", "this process reads names by %s already, and cannot by %s: give all its instances the same", n.mode, mode)
 	}
 	if n.mode == "" {
 		n.mode = mode

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/pprof"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/route"
@@ -13,10 +15,10 @@ import (
 
 // routes returns the HTTP interface, below the route prefix.
 func (a *App) routes() *http.ServeMux {
-	root := route.New()
-	r := root
+	r := route.New().WithInstrumentation(a.reload.metrics.instrument)
 	if prefix := a.opts.RoutePrefix; prefix != "/" {
-		r = root.WithPrefix(prefix)
+		r.Get("/", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, prefix, http.StatusFound) })
+		r = r.WithPrefix(prefix)
 	}
 	r.Get("/metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}).ServeHTTP)
 	r.Post("/-/reload", a.serveReload)
@@ -24,7 +26,29 @@ func (a *App) routes() *http.ServeMux {
 		method("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "OK") })
 		method("/-/ready", a.serveReady)
 	}
-	return a.api.Register(root, a.opts.RoutePrefix)
+	for _, method := range []func(string, http.HandlerFunc){r.Get, r.Post} {
+		method("/debug/pprof/*name", serveProfile)
+	}
+	return a.api.Register(r, a.opts.RoutePrefix)
+}
+
+// serveProfile is pprof's index, and each profile of it.
+func serveProfile(w http.ResponseWriter, r *http.Request) {
+	switch name := strings.Trim(route.Param(r.Context(), "name"), "/"); name {
+	case "cmdline":
+		pprof.Cmdline(w, r)
+	case "profile":
+		pprof.Profile(w, r)
+	case "symbol":
+		pprof.Symbol(w, r)
+	case "trace":
+		pprof.Trace(w, r)
+	case "":
+		r.URL.Path = "/debug/pprof/" // which it needs to be, below any prefix
+		pprof.Index(w, r)
+	default:
+		pprof.Handler(name).ServeHTTP(w, r)
+	}
 }
 
 // serveReady answers 503 until the state of the others is merged, or the

@@ -1,18 +1,22 @@
 package alertmanager
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/version"
 )
 
 // metrics are those of Alertmanager's own that its packages leave to the
 // application.
 type metrics struct {
-	requestDuration                        *prometheus.HistogramVec
-	receivers, integrations, inhibitRules  prometheus.Gauge
-	reloadSuccess, reloadSuccessTimeSecond prometheus.Gauge
+	requestDuration, responseSize         *prometheus.HistogramVec
+	receivers, integrations, inhibitRules prometheus.Gauge
+	lost                                  *lost // nil without a cluster
 }
 
 func newMetrics(r prometheus.Registerer, clustered bool) *metrics {
@@ -23,19 +27,26 @@ func newMetrics(r prometheus.Registerer, clustered bool) *metrics {
 	m := &metrics{
 		requestDuration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "alertmanager_http_request_duration_seconds", Help: "Histogram of latencies for HTTP requests.",
-			Buckets: prometheus.DefBuckets,
+			Buckets:                     prometheus.DefBuckets,
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"handler", "method", "code"}),
-		receivers:               gauge("alertmanager_receivers", "Number of configured receivers."),
-		integrations:            gauge("alertmanager_integrations", "Number of configured integrations."),
-		inhibitRules:            gauge("alertmanager_inhibition_rules", "Number of configured inhibition rules."),
-		reloadSuccess:           gauge("alertmanager_config_last_reload_successful", "Whether the last configuration reload attempt was successful."),
-		reloadSuccessTimeSecond: gauge("alertmanager_config_last_reload_success_timestamp_seconds", "Timestamp of the last successful configuration reload."),
+		responseSize: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "alertmanager_http_response_size_bytes", Help: "Histogram of response size for HTTP requests.",
+			Buckets: prometheus.ExponentialBuckets(100, 10, 7),
+		}, []string{"handler", "method"}),
+		receivers:    gauge("alertmanager_receivers", "Number of configured receivers."),
+		integrations: gauge("alertmanager_integrations", "Number of configured integrations."),
+		inhibitRules: gauge("alertmanager_inhibition_rules", "Number of configured inhibition rules."),
 	}
 	enabled := gauge("alertmanager_cluster_enabled", "Indicates whether the clustering is enabled or not.")
 	if clustered {
 		enabled.Set(1)
+		m.lost = &lost{since: map[string]time.Time{}}
+		f.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "alertmanager_cluster_failed_peers", Help: "Number indicating the current number of failed peers in the cluster.",
+		}, m.lost.count)
 	}
-	m.reloaded(nil)
+	r.MustRegister(versioncollector.NewCollector("alertmanager"))
 	return m
 }
 
@@ -45,11 +56,20 @@ func (m *metrics) configured(receivers, integrations, inhibitRules int) {
 	m.inhibitRules.Set(float64(inhibitRules))
 }
 
-func (m *metrics) reloaded(err error) {
-	if err != nil {
-		m.reloadSuccess.Set(0)
-		return
+// instrument measures the requests to a handler.
+func (m *metrics) instrument(name string, h http.HandlerFunc) http.HandlerFunc {
+	handler := prometheus.Labels{"handler": name}
+	return promhttp.InstrumentHandlerDuration(m.requestDuration.MustCurryWith(handler),
+		promhttp.InstrumentHandlerResponseSize(m.responseSize.MustCurryWith(handler), h))
+}
+
+// Version is that of Alertmanager whose packages these are.
+const Version = "0.34.2"
+
+// init names it to those who ask which Alertmanager this is, by API or metric,
+// unless the program was linked with a version of its own.
+func init() {
+	if version.Version == "" {
+		version.Version = Version
 	}
-	m.reloadSuccess.Set(1)
-	m.reloadSuccessTimeSecond.Set(float64(time.Now().Unix()))
 }

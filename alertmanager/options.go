@@ -3,10 +3,12 @@ package alertmanager
 import (
 	"cmp"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/prometheus/alertmanager/api"
 	"github.com/prometheus/alertmanager/featurecontrol"
 
 	"github.com/clusterchannel/clusterchannel/backend"
@@ -54,11 +56,41 @@ type Options struct {
 	// AlertGCInterval is how often resolved alerts are forgotten. Default 30m.
 	AlertGCInterval time.Duration
 
+	// AlertNameLimit is how many alerts there may be of one name; 0 means any number.
+	AlertNameLimit int
+
+	// MaxSilences and MaxSilenceSize bound the number of silences, expired ones
+	// included, and the bytes of one; 0 means no bound. LogSilences has each change of
+	// one logged.
+	MaxSilences    int
+	MaxSilenceSize int
+	LogSilences    bool
+
+	// DispatchMaintenanceInterval is how often groups without alerts are removed.
+	// Default 30s.
+	DispatchMaintenanceInterval time.Duration
+
+	// DispatchStartDelay is how long after its start an instance groups nothing yet,
+	// for those who send alerts to have sent all: else an alert may go out whose
+	// inhibition is not known yet. Default none.
+	DispatchStartDelay time.Duration
+
 	// ExternalURL is where people reach this instance; it stands in notifications.
 	ExternalURL *url.URL
 
 	// RoutePrefix is put before every path; empty means ExternalURL's path.
 	RoutePrefix string
+
+	// CORSOrigin is a regular expression for the whole origins whose pages may call the
+	// API; empty means none.
+	CORSOrigin string
+
+	// GetConcurrency is how many GET requests are answered at once, and those beyond
+	// by 503. Default GOMAXPROCS, and 8 at least.
+	GetConcurrency int
+
+	// RequestTimeout bounds a request; 0 means no bound.
+	RequestTimeout time.Duration
 
 	// Features are Alertmanager's experimental features, separated by commas, as its
 	// flag --enable-feature takes them. Of them classic-mode and utf8-strict-mode are
@@ -70,7 +102,8 @@ type Options struct {
 	// Logger receives all logs; nil means slog.Default().
 	Logger *slog.Logger
 
-	flags featurecontrol.Flagger // Features, read
+	flags featurecontrol.Flagger          // Features, read
+	cors  func(http.Handler) http.Handler // CORSOrigin, read
 }
 
 func (o *Options) complete() error {
@@ -82,6 +115,8 @@ func (o *Options) complete() error {
 		params.OrDefault("retention", &o.Retention, 120*time.Hour),
 		params.OrDefault("maintenance interval", &o.MaintenanceInterval, 15*time.Minute),
 		params.OrDefault("alerts gc interval", &o.AlertGCInterval, 30*time.Minute),
+		params.OrDefault("dispatch maintenance interval", &o.DispatchMaintenanceInterval, 30*time.Second),
+		params.OrDefault("dispatch start delay", &o.DispatchStartDelay, 0),
 	); err != nil {
 		return err
 	}
@@ -99,6 +134,9 @@ func (o *Options) complete() error {
 		o.Logger = slog.Default()
 	}
 	var err error
+	if o.cors, err = api.NewCORSHandler(o.CORSOrigin); err != nil {
+		return params.Bad("cors origin", "%w", err)
+	}
 	o.flags, err = features(o.Features, o.Logger)
 	return err
 }

@@ -20,12 +20,11 @@ import (
 	"github.com/prometheus/alertmanager/silence"
 	"github.com/prometheus/alertmanager/template"
 	"github.com/prometheus/alertmanager/timeinterval"
+	"github.com/prometheus/alertmanager/tracing"
 	"github.com/prometheus/common/model"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 )
-
-const dispatchMaintenance = 30 * time.Second
 
 // reloader owns what depends on the configuration file: receivers, routes,
 // inhibition and the dispatcher.
@@ -37,6 +36,8 @@ type reloader struct {
 	groups            marker.GroupMarker
 	log               *nflog.Log
 	metrics           *metrics
+	events            eventrecorder.Recorder
+	tracing           *tracing.Manager
 	dispatcherMetrics *dispatch.DispatcherMetrics
 	pipelines         *notify.PipelineBuilder
 	started           time.Time
@@ -69,9 +70,15 @@ func (r *reloader) apply(conf *config.Config) error {
 		return unusable(r.opts.ConfigFile, err)
 	}
 
+	if err := r.tracing.ApplyConfig(conf.TracingConfig); err != nil {
+		return unusable(r.opts.ConfigFile, fmt.Errorf("tracing: %w", err))
+	}
+	r.events.ApplyConfig(conf.EventRecorder)
+	r.warn(routes)
+
 	r.halt()
 	r.resolve.Store(int64(conf.Global.ResolveTimeout))
-	inhibitor := inhibit.NewInhibitor(r.alerts, conf.InhibitRules, r.opts.Logger, eventrecorder.Recorder{})
+	inhibitor := inhibit.NewInhibitor(r.alerts, conf.InhibitRules, r.opts.Logger, r.events)
 	pipeline, log := newPipeline(nil), newLedger(r.log)
 	pipeline.stage = r.pipelines.New(pipeline.within(receivers, log, r.opts.Logger), func() time.Duration { return r.turn(pipeline.open) },
 		inhibitor, r.silencer, timeinterval.NewIntervener(intervals(conf)), r.groups, log, r.peer())
@@ -81,18 +88,34 @@ func (r *reloader) apply(conf *config.Config) error {
 		}
 		r.silencer.Mutes(ctx, labels)
 	})
-	dispatcher := dispatch.NewDispatcher(r.alerts, routes, pipeline, r.groups, r.timeout, dispatchMaintenance, nil,
-		r.opts.Logger, eventrecorder.Recorder{}, r.dispatcherMetrics, tmpl)
+	dispatcher := dispatch.NewDispatcher(r.alerts, routes, pipeline, r.groups, r.timeout, r.opts.DispatchMaintenanceInterval, nil,
+		r.opts.Logger, r.events, r.dispatcherMetrics, tmpl)
 	r.pipeline = pipeline
 
 	// Inhibition must know its alerts before the first one is dispatched.
 	r.runs.Go(inhibitor.Run)
 	inhibitor.WaitForLoading()
 	r.inhibitor.Store(inhibitor)
-	r.runs.Go(func() { dispatcher.Run(r.started) })
+	r.runs.Go(func() { dispatcher.Run(r.started.Add(r.opts.DispatchStartDelay)) })
 	dispatcher.WaitForLoading()
 	r.dispatcher.Store(dispatcher)
 	return nil
+}
+
+// warn says of routes what surprises people, in Alertmanager's words.
+func (r *reloader) warn(routes *dispatch.Route) {
+	logger := r.opts.Logger.With("component", "configuration")
+	routes.Walk(func(route *dispatch.Route) {
+		o := route.RouteOpts
+		if o.RepeatInterval > r.opts.Retention {
+			logger.Warn("repeat_interval is greater than the data retention period. It can lead to notifications being repeated more often than expected.",
+				"repeat_interval", o.RepeatInterval, "retention", r.opts.Retention, "route", route.Key())
+		}
+		if o.RepeatInterval < o.GroupInterval {
+			logger.Warn("repeat_interval is less than group_interval. Notifications will not repeat until the next group_interval.",
+				"repeat_interval", o.RepeatInterval, "group_interval", o.GroupInterval, "route", route.Key())
+		}
+	})
 }
 
 // receivers builds the integrations of all receivers that a route uses.
@@ -103,6 +126,7 @@ func (r *reloader) receivers(conf *config.Config, routes *dispatch.Route, tmpl *
 	integrations := 0
 	for _, c := range conf.Receivers {
 		if !used[c.Name] {
+			r.opts.Logger.Info("skipping creation of receiver not referenced by any route", "component", "configuration", "receiver", c.Name)
 			continue
 		}
 		built, err := receiver.BuildReceiverIntegrations(c, tmpl, r.opts.Logger)

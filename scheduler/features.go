@@ -1,12 +1,11 @@
 package scheduler
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/prometheus/prometheus/promql/parser"
 
-	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // parse returns what the features let an expression have. Of Prometheus's features
@@ -24,8 +23,8 @@ func parse(features string) (o parser.Options, err error) {
 		case "promql-duration-expr", "promql-extended-range-selectors": // always on by now
 		case "promql-delayed-name-removal": // a matter of the server that is queried
 		default:
-			return o, fmt.Errorf("%w: features: %q is no feature of PromQL; known are promql-experimental-functions, promql-binop-fill-modifiers, promql-unquoted-utf8-names, promql-duration-expr, promql-extended-range-selectors, promql-delayed-name-removal",
-				backend.ErrConfig, name)
+			return o, params.Bad("features", "%q is no feature of PromQL; known are promql-experimental-functions, promql-binop-fill-modifiers, promql-unquoted-utf8-names, promql-duration-expr, promql-extended-range-selectors, promql-delayed-name-removal",
+				name)
 		}
 	}
 	return o, nil
