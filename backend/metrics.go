@@ -41,7 +41,7 @@ type traffic struct{ received, receivedBytes, sent, sentBytes prometheus.Counter
 
 func newMetrics(n *node) *metrics {
 	m := &metrics{}
-	labels := prometheus.Labels{"cluster": n.cfg.Cluster}
+	labels := prometheus.Labels{"cluster_name": n.cfg.Cluster}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels})
 		m.collectors = append(m.collectors, c)
@@ -80,7 +80,7 @@ func newMetrics(n *node) *metrics {
 	m.reconnectsF = counter("alertmanager_cluster_reconnections_failed_total", "Attempts to open the transport that failed.")
 	m.collectors = append(m.collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "alertmanager_cluster_peer_info", Help: "Always 1; the label is this node's name.",
-		ConstLabels: prometheus.Labels{"cluster": n.cfg.Cluster, "peer": n.self.Name},
+		ConstLabels: prometheus.Labels{"cluster_name": n.cfg.Cluster, "peer": n.self.Name},
 	}, func() float64 { return 1 }))
 
 	m.dropped = counters("clusterchannel_dropped_total", "Updates dropped by this node, to send or received; state exchange repairs them.", "key", "reason")

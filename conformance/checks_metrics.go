@@ -156,7 +156,7 @@ func (n *node) exported() map[string]string {
 			text := []string{strings.ToLower(f.GetType().String())}
 			cluster := ""
 			for _, l := range m.GetLabel() {
-				if l.GetName() == "cluster" {
+				if l.GetName() == "cluster_name" {
 					cluster = l.GetValue()
 				} else {
 					text = append(text, l.GetName())

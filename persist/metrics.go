@@ -23,7 +23,7 @@ type metrics struct {
 }
 
 func newMetrics(r prometheus.Registerer, cluster string) (*metrics, error) {
-	labels := prometheus.Labels{"cluster": cluster}
+	labels := prometheus.Labels{"cluster_name": cluster}
 	m := &metrics{
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "clusterchannel_persist_failures_total", Help: "Failed attempts to load and save a state.", ConstLabels: labels,

@@ -59,7 +59,7 @@ func gather(g prometheus.Gatherer, cluster string) figures {
 			continue
 		}
 		for _, m := range family.GetMetric() {
-			if label(m, "cluster") != cluster {
+			if label(m, "cluster_name") != cluster {
 				continue
 			}
 			f.families[name] = append(f.families[name], m)
@@ -119,7 +119,7 @@ func (f figures) counters() []Counter {
 func labelsOf(m *dto.Metric) string {
 	var pairs []string
 	for _, l := range m.GetLabel() {
-		if l.GetName() != "cluster" {
+		if l.GetName() != "cluster_name" {
 			pairs = append(pairs, l.GetName()+"="+l.GetValue())
 		}
 	}
