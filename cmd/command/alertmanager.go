@@ -1,24 +1,24 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/alecthomas/kong"
+	"github.com/prometheus/alertmanager/featurecontrol"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 	"github.com/clusterchannel/clusterchannel/alertmanager/grafanaini"
@@ -30,23 +30,30 @@ import (
 
 const shutDownTimeout = 10 * time.Second
 
-// alertmanagerCmd runs one instance.
+// alertmanagerCmd runs one instance. Flags that Alertmanager has too have its names,
+// meanings and defaults.
 type alertmanagerCmd struct {
 	ConfigFile          string        `name:"config.file" default:"alertmanager.yml" help:"Alertmanager configuration file."`
-	StoragePath         string        `name:"storage.path" default:"data/" help:"Directory for the snapshots of silences and notification log; empty stores nothing."`
+	StoragePath         string        `name:"storage.path" default:"data/" help:"Directory for the snapshots of silences, notification log, alerts and rules; empty stores nothing."`
 	Database            string        `name:"storage.database" env:"CLUSTERCHANNEL_STORAGE_DATABASE" placeholder:"DSN" help:"Database to keep silences and notification log in besides: sqlite:/path/file.db, postgres://..., mysql://... The environment hides a password better than a flag."`
 	DatabaseInterval    time.Duration `name:"storage.database-interval" default:"30s" help:"How often to save there what has changed."`
 	Retention           time.Duration `name:"data.retention" default:"120h" help:"How long to keep what is over."`
 	MaintenanceInterval time.Duration `name:"data.maintenance-interval" default:"15m" help:"How often to clean and store."`
+	MaxSilences         int           `name:"silences.max-silences" default:"0" help:"How many silences there may be, expired ones included; 0 for any number."`
+	MaxSilenceSize      int           `name:"silences.max-silence-size-bytes" default:"0" help:"How large a silence may be; 0 for any size."`
+	LogSilences         bool          `name:"log.silences" negatable:"" help:"Log each change of a silence."`
 	AlertGCInterval     time.Duration `name:"alerts.gc-interval" default:"30m" help:"How often to forget resolved alerts."`
+	AlertNameLimit      int           `name:"alerts.per-alertname-limit" default:"0" help:"How many alerts there may be of one name; 0 for any number."`
+	DispatchMaintenance time.Duration `name:"dispatch.maintenance-interval" default:"30s" help:"How often to remove groups without alerts."`
+	DispatchStartDelay  time.Duration `name:"dispatch.start-delay" default:"0s" help:"How long to group nothing after the start, for all senders of alerts to have sent: --rules.alert.resend-delay of Prometheus."`
 
-	WebListenAddress []string `name:"web.listen-address" sep:"none" default:":9093" help:"Address of the API; repeatable."`
-	WebConfigFile    string   `name:"web.config.file" help:"TLS and authentication of the API, a file as of Prometheus's exporter-toolkit."`
-	ExternalURL      string   `name:"web.external-url" help:"Where people reach this instance; stands in notifications."`
-	RoutePrefix      string   `name:"web.route-prefix" help:"Put before every path; default: the path of web.external-url."`
+	Web webFlags `embed:"" prefix:"web."`
 
-	LogLevel  string `name:"log.level" default:"info" enum:"debug,info,warn,error" help:"One of ${enum}."`
-	LogFormat string `name:"log.format" default:"logfmt" enum:"logfmt,json" help:"One of ${enum}."`
+	MemoryRatio float64 `name:"auto-gomemlimit.ratio" default:"0.9" help:"Share of the container's or the system's memory for GOMEMLIMIT, with the feature auto-gomemlimit."`
+	Features    string  `name:"enable-feature" help:"Alertmanager's experimental features, separated by commas: ${features}."`
+
+	LogLevel  choice[logLevels]  `name:"log.level" default:"info" help:"One of debug, info, warn, error."`
+	LogFormat choice[logFormats] `name:"log.format" default:"logfmt" help:"One of logfmt, json."`
 
 	ConfigINI string `name:"config.ini" placeholder:"FILE" help:"Grafana's ini file: its [unified_alerting] keys take the place of all cluster flags, of data.retention and of what else they cover. See config check."`
 
@@ -65,19 +72,35 @@ func (c *alertmanagerCmd) AfterApply(k *kong.Context) error {
 	return c.Cluster.conflict(k, instead)
 }
 
-// Run runs the instance until ctx is done.
-func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
-	if c.PeerTimeout == 0 {
-		return fmt.Errorf("%w: --cluster.peer-timeout: %v is not above 0", backend.ErrConfig, c.PeerTimeout)
+// Run runs the instance until ctx is done. All that it says is in the log, where
+// that is JSON also why it ends.
+func (c *alertmanagerCmd) Run(ctx context.Context) error {
+	logger := c.logger()
+	slog.SetDefault(logger) // and with it what others log by package log
+	err := c.run(ctx, logger)
+	if err != nil && c.LogFormat == "json" {
+		logger.Error("cannot go on", "err", err)
+		return loggedError{err}
 	}
-	if err := alertmanager.Check(alertmanager.Options{ConfigFile: c.ConfigFile}); err != nil {
+	return err
+}
+
+func (c *alertmanagerCmd) run(ctx context.Context, logger *slog.Logger) (err error) {
+	if err := c.check(); err != nil {
 		return err
 	}
-	logger := c.logger()
-	external, err := c.externalURL()
+	external, err := c.Web.externalURL()
 	if err != nil {
 		return err
 	}
+	opts := c.options(external, logger)
+	if err := alertmanager.Check(opts); err != nil {
+		return err
+	}
+	if err := c.limitMemory(logger); err != nil {
+		return err
+	}
+	profileAll()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	config, enabled, err := c.cluster()
@@ -88,11 +111,7 @@ func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	opts := alertmanager.Options{
-		ConfigFile: c.ConfigFile, StoragePath: c.StoragePath, PeerTimeout: c.PeerTimeout, Retention: c.Retention,
-		MaintenanceInterval: c.MaintenanceInterval, AlertGCInterval: c.AlertGCInterval,
-		ExternalURL: external, RoutePrefix: c.RoutePrefix, Logger: logger,
-	}
+	opts.PeerTimeout, opts.Retention = c.PeerTimeout, c.Retention // which an ini file sets too
 	if c.Database != "" {
 		store, err := persist.Open(persist.Options{
 			DSN: c.Database, Cluster: config.Cluster, Node: config.Name, Interval: c.DatabaseInterval, Logger: logger, Registerer: registry,
@@ -119,6 +138,9 @@ func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
 			err = errors.Join(err, channel.Close(ctx))
 		}()
 		opts.Cluster = channel
+		c.announce(config, channel, logger)
+	} else {
+		logger.Info("starting", "version", ownVersion(), "alertmanager", alertmanager.Version, "cluster", "none", "web", c.Web.ListenAddress)
 	}
 	var generator *scheduler.Scheduler
 	opts.OnReload = func() error { return generator.Reload() } // nothing is served before there is one
@@ -140,7 +162,71 @@ func (c *alertmanagerCmd) Run(ctx context.Context) (err error) {
 	defer page.Close()
 	app.Handle("/status", page)
 	app.Handle("/status.json", page)
-	return c.serve(ctx, app, page.Close, logger)
+	return c.Web.serve(ctx, app, page.Close, logger)
+}
+
+// announce says who this is, and what notifications wait for.
+func (c *alertmanagerCmd) announce(config backend.Config, channel backend.ClusterChannel, logger *slog.Logger) {
+	self := channel.View().Self()
+	logger.Info("starting", "version", ownVersion(), "alertmanager", alertmanager.Version, "backend", config.Backend,
+		"cluster", config.Cluster, "name", self.Name, "address", self.Addr, "web", c.Web.ListenAddress)
+	if channel.View().Ready != backend.Settling {
+		return
+	}
+	limit := cmp.Or(config.Timing.Settle, settleLimit)
+	logger.Info("notifications wait until this node has the state of another one, or knows that it is alone",
+		"until_at_most", time.Now().Add(limit).Format(time.RFC3339))
+}
+
+// check refuses what Alertmanager refuses.
+func (c *alertmanagerCmd) check() error {
+	for name, d := range map[string]time.Duration{
+		"cluster.peer-timeout": c.PeerTimeout, "data.retention": c.Retention, "data.maintenance-interval": c.MaintenanceInterval,
+		"alerts.gc-interval": c.AlertGCInterval, "dispatch.maintenance-interval": c.DispatchMaintenance,
+	} {
+		if d <= 0 {
+			return fmt.Errorf("%w: --%s: %v is not above 0", backend.ErrConfig, name, d)
+		}
+	}
+	return nil
+}
+
+// options returns those of the instance, as far as the flags say.
+func (c *alertmanagerCmd) options(external *url.URL, logger *slog.Logger) alertmanager.Options {
+	return alertmanager.Options{
+		ConfigFile: c.ConfigFile, StoragePath: c.StoragePath, PeerTimeout: c.PeerTimeout, Retention: c.Retention,
+		MaintenanceInterval: c.MaintenanceInterval, AlertGCInterval: c.AlertGCInterval, AlertNameLimit: c.AlertNameLimit,
+		MaxSilences: c.MaxSilences, MaxSilenceSize: c.MaxSilenceSize, LogSilences: c.LogSilences,
+		DispatchMaintenanceInterval: c.DispatchMaintenance, DispatchStartDelay: max(0, c.DispatchStartDelay),
+		ExternalURL: external, RoutePrefix: c.Web.RoutePrefix, CORSOrigin: c.Web.CORSOrigin,
+		GetConcurrency: c.Web.GetConcurrency, RequestTimeout: c.Web.Timeout, Features: c.Features, Logger: logger,
+	}
+}
+
+// limitMemory is the feature auto-gomemlimit.
+func (c *alertmanagerCmd) limitMemory(logger *slog.Logger) error {
+	if !slices.Contains(strings.Split(c.Features, ","), featurecontrol.FeatureAutoGOMEMLIMIT) {
+		return nil
+	}
+	if c.MemoryRatio <= 0 || c.MemoryRatio > 1 {
+		return fmt.Errorf("%w: --auto-gomemlimit.ratio: %v is not above 0 and up to 1", backend.ErrConfig, c.MemoryRatio)
+	}
+	limit, err := memlimit.Set(memlimit.WithRatio(c.MemoryRatio), memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))
+	if err != nil {
+		logger.Warn("GOMEMLIMIT is not set automatically", "err", err)
+	} else {
+		logger.Info("GOMEMLIMIT is set automatically", "bytes", limit)
+	}
+	return nil
+}
+
+// profileAll has pprof see blocking and locks too, where the environment says DEBUG,
+// as Alertmanager does.
+func profileAll() {
+	if os.Getenv("DEBUG") != "" {
+		runtime.SetBlockProfileRate(20)
+		runtime.SetMutexProfileFraction(20)
+	}
 }
 
 // cluster returns the configuration of the channel, and whether there is to be
@@ -166,65 +252,12 @@ func (c *alertmanagerCmd) blame(err error) error {
 	return c.Cluster.blame(err)
 }
 
-// serve answers HTTP, and reloads at SIGHUP, until ctx is done. It calls end to
-// have requests end that have no end of their own.
-func (c *alertmanagerCmd) serve(ctx context.Context, app *alertmanager.App, end func(), logger *slog.Logger) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	systemd := false
-	server := &http.Server{Handler: app.Handler(), ReadHeaderTimeout: 10 * time.Second}
-	server.RegisterOnShutdown(end)
-	failed := make(chan error, 1)
-	go func() {
-		failed <- web.ListenAndServe(server, &web.FlagConfig{
-			WebListenAddresses: &c.WebListenAddress, WebSystemdSocket: &systemd, WebConfigFile: &c.WebConfigFile,
-		}, logger)
-	}()
-	for {
-		select {
-		case <-hup:
-			_ = app.Reload() // logged there; the former configuration stays
-		case err := <-failed:
-			return fmt.Errorf("web: %w", err)
-		case <-ctx.Done():
-			ctx, cancel := context.WithTimeout(context.Background(), shutDownTimeout)
-			defer cancel()
-			err := server.Shutdown(ctx)
-			<-failed
-			return err
-		}
-	}
-}
-
 func (c *alertmanagerCmd) logger() *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.LogLevel)) // the parser allows only levels
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // it is one of them
 	o := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, o))
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, o))
-}
-
-// externalURL is the given one, or that of the host and the first port.
-func (c *alertmanagerCmd) externalURL() (*url.URL, error) {
-	raw := c.ExternalURL
-	if raw == "" {
-		_, port, err := net.SplitHostPort(c.WebListenAddress[0])
-		if err != nil {
-			return nil, fmt.Errorf("%w: --web.listen-address: %w", backend.ErrConfig, err)
-		}
-		host, err := os.Hostname()
-		if err != nil {
-			return nil, fmt.Errorf("--web.external-url is not given and the host has no name: %w", err)
-		}
-		raw = "http://" + net.JoinHostPort(host, port)
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: --web.external-url: %w", backend.ErrConfig, err)
-	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	return u, nil
 }

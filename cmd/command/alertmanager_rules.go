@@ -16,7 +16,7 @@ type rulesFlags struct {
 	QueryURL          string        `name:"query-url" env:"CLUSTERCHANNEL_RULES_QUERY_URL" placeholder:"URL" help:"Base of the Prometheus-compatible HTTP API that answers their queries."`
 	HTTPConfig        string        `name:"http-config" placeholder:"FILE" help:"Credentials and TLS for it, a file in the format of Prometheus's http_config."`
 	Execute           bool          `name:"execute" default:"true" negatable:"" help:"Evaluate on this instance."`
-	SingleEvaluation  bool          `name:"single-evaluation" help:"Have each group evaluated by one instance of the cluster; the same on all of them."`
+	SingleEvaluation  bool          `name:"single-evaluation" negatable:"" help:"Have each group evaluated by one instance of the cluster; the same on all of them."`
 	EvaluationTimeout time.Duration `name:"evaluation-timeout" default:"30s" help:"Limit of a query."`
 	Interval          time.Duration `name:"interval" default:"1m" help:"Interval of the groups that name none."`
 	Features          string        `name:"enable-feature" help:"Prometheus's features of PromQL, separated by commas, such as promql-experimental-functions."`

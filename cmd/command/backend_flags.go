@@ -62,6 +62,9 @@ func fieldOf(f driver.Flag, keys []params.Key, number int) reflect.StructField {
 		typ = reflect.TypeFor[string]()
 	}
 	tag := fmt.Sprintf(`name:%q sep:"none" help:%q`, f.Name, f.Help)
+	if kind == "bool" {
+		tag += ` negatable:""`
+	}
 	if fallback != "" {
 		tag += fmt.Sprintf(` default:%q`, fallback)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"strings"
 	"time"
 
@@ -71,7 +72,10 @@ func (f *clusterFlags) config() (backend.Config, bool, error) {
 	own := f.own()
 	c := backend.Config{
 		Backend: f.Backend, Cluster: f.Name, Name: f.PeerName, Params: own.params(),
-		Timing: backend.Timing{Settle: f.SettleTimeout},
+		Timing: backend.Timing{Settle: f.settle()},
+	}
+	for key, value := range c.Params {
+		c.Params[key] = plainAddresses(value)
 	}
 	for i, flag := range own.flags {
 		value := own.text(i)
@@ -84,6 +88,29 @@ func (f *clusterFlags) config() (backend.Config, bool, error) {
 	}
 	maps.Copy(c.Params, f.Param)
 	return c, true, nil
+}
+
+// settleLimit is how long notifications wait at most for the state of others, who
+// may not be there: an Alertmanager that sees nobody come waits as long.
+const settleLimit = 10 * time.Second
+
+// settle is the limit that the flags set. Alertmanager's own is a limit too, of a
+// wait that is over after 10 s unless members come and go; 0 waits for nothing.
+func (f *clusterFlags) settle() time.Duration {
+	return max(time.Millisecond, min(f.SettleTimeout, settleLimit))
+}
+
+// plainAddresses takes the brackets from IPv4 addresses in a list: the Prometheus
+// Operator and charts put them around every address.
+func plainAddresses(list string) string {
+	all := strings.Split(list, ",")
+	for i, address := range all {
+		host, port, err := net.SplitHostPort(address)
+		if err == nil && strings.HasPrefix(address, "[") && !strings.Contains(host, ":") {
+			all[i] = net.JoinHostPort(host, port)
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 // own returns the flags of the backend that is selected.

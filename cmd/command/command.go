@@ -19,15 +19,19 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/prometheus/alertmanager/featurecontrol"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
 // cli is the command line.
 type cli struct {
+	Version kong.VersionFlag `name:"version" help:"Print the version and exit."`
+
 	Alertmanager alertmanagerCmd `cmd:"" help:"Run one highly available Alertmanager, with flags named as Alertmanager's."`
 	Conformance  conformanceCmd  `cmd:"" help:"Run the conformance suite against a server that is up, and print a report."`
 	Config       configCmd       `cmd:"" help:"Look at a configuration without using it."`
@@ -46,7 +50,8 @@ func Main() {
 	defer stop()
 	c := cli{Alertmanager: alertmanagerCmd{Cluster: newClusterFlags()}, Doctor: doctorCmd{Cluster: newClusterFlags()}}
 	parser := kong.Must(&c,
-		kong.Vars{"backend": usualBackend()},
+		kong.Vars{"backend": usualBackend(), "version": versionText(name), "features": strings.Join(featurecontrol.AllowedFlags, ", ")},
+		durations,
 		kong.Name(name),
 		kong.Description("A service becomes highly available by one config key."),
 		kong.UsageOnError(),
@@ -57,10 +62,14 @@ func Main() {
 			os.Exit(code)
 		}),
 		kong.BindTo(ctx, (*context.Context)(nil)))
-	k, err := parser.Parse(os.Args[1:])
+	args, err := arguments(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	k, err := parser.Parse(args)
 	parser.FatalIfErrorf(err)
 	if err := k.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, name+": "+err.Error())
+		if !errors.As(err, new(loggedError)) {
+			fmt.Fprintln(os.Stderr, name+": "+err.Error())
+		}
 		stop()
 		os.Exit(exitCode(err))
 	}
@@ -88,6 +97,11 @@ func usualBackend() string {
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
+
+// loggedError was said in a log that must not have other lines.
+type loggedError struct{ error }
+
+func (e loggedError) Unwrap() error { return e.error }
 
 func exitCode(err error) int {
 	if errors.As(err, new(usageError)) {

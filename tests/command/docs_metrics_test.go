@@ -88,6 +88,12 @@ func opened(t *testing.T) *prometheus.Registry {
 		time.Now().UTC().Format(time.RFC3339), time.Now().UTC().Add(time.Hour).Format(time.RFC3339)))
 	post(t, api.URL+"/api/v2/alerts", `[{"labels":{"alertname":"a"}},{"labels":{"alertname":"quiet"}}]`)
 
+	answer, err := http.Get(api.URL + "/-/healthy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close() // that it was answered is what counts
+
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-time.After(100 * time.Millisecond):

@@ -43,7 +43,7 @@ func TestBadInvocations(t *testing.T) {
 		"unknown parameter":     {am(sound, "--cluster.param=colour=red"), []string{"colour", "listen_address"}},
 		"parameter's value":     {am(sound, "--cluster.param=gossip_interval=fast"), []string{"--cluster.param gossip_interval", "fast"}},
 		"bad duration":          {am(sound, "--cluster.peer-timeout=fast"), []string{"--cluster.peer-timeout", "fast"}},
-		"negative duration":     {am(sound, "--cluster.peer-timeout=-1s"), []string{"peer timeout", "-1s"}},
+		"negative duration":     {am(sound, "--cluster.peer-timeout=-1s"), []string{"--cluster.peer-timeout", "-1s"}},
 		"bad gossip address":    {am(sound, "--cluster.listen-address=nowhere"), []string{"--cluster.listen-address", "nowhere"}},
 		"bad peer":              {am(sound, "--cluster.peer=nowhere"), []string{"--cluster.peer: ", "nowhere"}},
 		"bad log level":         {am(sound, "--log.level=loud"), []string{"--log.level", "loud"}},

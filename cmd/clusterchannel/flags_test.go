@@ -1,0 +1,245 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/alertmanager"
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
+)
+
+// serves fails unless the process answers HTTP.
+func (p *process) serves(t *testing.T) string {
+	t.Helper()
+	url := p.url(t)
+	testkit.Eventually(t, patience, func() error {
+		answer, err := http.Get(url + "/-/healthy")
+		if err != nil {
+			return err
+		}
+		_ = answer.Body.Close() // its status says all
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("/-/healthy: %s", answer.Status)
+		}
+		return nil
+	})
+	return url
+}
+
+// Command lines that others generate start as they are, but for paths and for
+// ports, which are free ones here. $(POD_IP) is 127.0.0.1.
+func TestCommandLinesOfOthers(t *testing.T) {
+	t.Parallel()
+	conf := file(t, "alertmanager.yml", config("nobody"))
+	for source, line := range map[string]string{
+		// makeStatefulSetSpec of pkg/alertmanager/operator.go
+		"prometheus-operator, one replica":     "--config.file=CONF --storage.path=DATA --data.retention=120h --cluster.listen-address= --web.listen-address=:0 --web.route-prefix=/ --cluster.label=monitoring/main --cluster.reconnect-timeout=5m",
+		"prometheus-operator, three replicas":  "--config.file=CONF --storage.path=DATA --data.retention=5d --cluster.listen-address=[127.0.0.1]:0 --web.listen-address=127.0.0.1:0 --web.external-url=http://alertmanager-main.monitoring:9093 --web.route-prefix=/ --log.level=info --log.format=logfmt --cluster.label=monitoring/main --cluster.peer=alertmanager-main-0.alertmanager-operated:9094 --cluster.peer=alertmanager-main-1.alertmanager-operated:9094 --cluster.reconnect-timeout=5m --cluster.gossip-interval=200ms --cluster.pushpull-interval=1m --cluster.peer-timeout=15s",
+		"prometheus-operator, minReadySeconds": "--config.file=CONF --storage.path=DATA --data.retention=120h --cluster.listen-address=[127.0.0.1]:0 --web.listen-address=:0 --web.route-prefix=/ --dispatch.start-delay=30s --enable-feature=receiver-name-in-metrics --cluster.reconnect-timeout=5m",
+		// charts/alertmanager/templates/statefulset.yaml
+		"prometheus-community/helm-charts, one replica":    "--storage.path=DATA --config.file=CONF --web.listen-address=:0",
+		"prometheus-community/helm-charts, three replicas": "--storage.path=DATA --config.file=CONF --cluster.advertise-address=[127.0.0.1]:9094 --cluster.listen-address=0.0.0.0:0 --cluster.peer=alertmanager-0.alertmanager-headless:9094 --cluster.peer=alertmanager-1.alertmanager-headless:9094 --log.level=debug --web.listen-address=:0",
+		// the image bitnami/alertmanager, whose chart kube-prometheus uses the operator
+		"bitnami": "--config.file=CONF --storage.path=DATA --web.listen-address=0.0.0.0:0",
+		// devenv/docker/ha-test of grafana/grafana
+		"grafana": "--config.file=CONF --log.level=debug --storage.path=DATA --web.listen-address=:0 --cluster.listen-address=127.0.0.1:0",
+	} {
+		t.Run(source, func(t *testing.T) {
+			line := strings.NewReplacer("CONF", conf, "DATA", t.TempDir()).Replace(line)
+			if !strings.Contains(line, "listen-address=[") && !strings.Contains(line, "cluster.listen-address") {
+				line += " --cluster.listen-address=127.0.0.1:0" // the default port may be taken here
+			}
+			run(t, strings.Fields(line)...).serves(t)
+		})
+	}
+}
+
+// Every flag of Alertmanager is there, in every form that it takes.
+func TestFormsOfFlags(t *testing.T) {
+	t.Parallel()
+	args := file(t, "args", "# as a file, a line each\n--silences.max-silences=5\n\n--silences.max-silence-size-bytes=100000\n")
+	p := run(t, "alertmanager", "--config.file="+file(t, "alertmanager.yml", config("nobody")), "--storage.path", t.TempDir(), "@"+args,
+		"--data.retention=5d", "--data.maintenance-interval=1h30m", "--log.silences", "--alerts.gc-interval=1w", "--alerts.per-alertname-limit=10",
+		"--dispatch.maintenance-interval=30s", "--dispatch.start-delay=0s", "--web.listen-address=127.0.0.1:0", "--no-web.systemd-socket",
+		"--web.external-url=http://a.example/am/", "--web.route-prefix=/", `--web.cors.origin=https://a\.example`, "--web.get-concurrency=4", "--web.timeout=1m",
+		"--auto-gomemlimit.ratio=0.5", "--enable-feature=auto-gomemlimit,alert-names-in-metrics", "--log.level=INFO", "--log.format=JSON",
+		"--cluster.listen-address=[127.0.0.1]:0", "--cluster.advertise-address=[127.0.0.1]:1234", "--cluster.peer=[127.0.0.1]:1", "--cluster.settle-timeout=0s",
+		"--no-cluster.allow-insecure-public-advertise-address-discovery", "--cluster.reconnect-timeout=1d", "--cluster.peers-resolve-timeout=15s", "--no-rules.single-evaluation")
+	testkit.Eventually(t, patience, func() error {
+		if !strings.Contains(p.stderr.String(), `"msg":"Listening on"`) {
+			return fmt.Errorf("it does not listen")
+		}
+		return nil
+	})
+	for line := range strings.Lines(p.stderr.String()) {
+		var entry struct {
+			Msg  string
+			Name string
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Errorf("a line of the log is no JSON: %v: %s", err, line)
+		}
+	}
+	for _, word := range []string{`"msg":"starting"`, `"backend":"memberlist"`, alertmanager.Version, "GOMEMLIMIT", `"until_at_most":`} {
+		if !strings.Contains(p.stderr.String(), word) {
+			t.Errorf("the log does not say %s", word)
+		}
+	}
+}
+
+// With JSON logs also the reason why it cannot run is JSON.
+func TestReasonIsJSON(t *testing.T) {
+	t.Parallel()
+	p := run(t, "alertmanager", "--log.format=json", "--config.file="+filepath.Join(t.TempDir(), "absent.yml"))
+	if code := p.exitCode(t, patience); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	var entry struct{ Level, Err string }
+	if err := json.Unmarshal([]byte(p.stderr.String()), &entry); err != nil || entry.Level != "ERROR" || !strings.Contains(entry.Err, "absent.yml") {
+		t.Errorf("%v: %s", err, p.stderr.String())
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"--version"}, {"alertmanager", "--version"}} {
+		p := run(t, args...)
+		if code := p.exitCode(t, patience); code != 0 {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+		if out := p.stdout.String(); !strings.Contains(out, "clusterchannel, version ") || !strings.Contains(out, alertmanager.Version) {
+			t.Errorf("%q prints %q", args, out)
+		}
+	}
+}
+
+// A node alone sends after ten seconds, by flags too, and says what it waits for.
+func TestNodeAloneSettles(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	p := run(t, "alertmanager", "--config.file="+file(t, "alertmanager.yml", config("nobody")), "--storage.path=", "--web.listen-address=127.0.0.1:0",
+		"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=127.0.0.1:1")
+	url := p.serves(t)
+	testkit.Eventually(t, patience, func() error {
+		answer, err := http.Get(url + "/-/ready")
+		if err != nil {
+			return err
+		}
+		_ = answer.Body.Close() // its status says all
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("/-/ready: %s", answer.Status)
+		}
+		return nil
+	})
+	if took := time.Since(began); took > 25*time.Second {
+		t.Errorf("it settled after %v", took)
+	}
+	if !strings.Contains(p.stderr.String(), "notifications wait until") || !strings.Contains(p.stderr.String(), "until_at_most=") {
+		t.Error("it does not say what notifications wait for, and until when")
+	}
+}
+
+// Each form of each flag is judged as Alertmanager judges it, but for those listed
+// in docs/migrating.md.
+func TestVerdictsOfAlertmanager(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds Alertmanager")
+	}
+	t.Parallel()
+	original := buildAlertmanager(t)
+	conf, web := file(t, "alertmanager.yml", config("nobody")), file(t, "web.yml", "basic_auth_users: {}\n")
+	forms := []string{
+		"--log.level=INFO", "--log.level=Warn", "--log.level=loud", "--log.format=JSON", "--log.format=xml",
+		"--data.retention=5d", "--data.retention=1w2d", "--data.retention=1.5h", "--data.retention=120", "--data.retention=0s", "--data.retention=-1h",
+		"--data.maintenance-interval=1d", "--data.maintenance-interval=0s", "--alerts.gc-interval=1d", "--alerts.gc-interval=0s",
+		"--silences.max-silences=-1", "--silences.max-silences=x", "--silences.max-silence-size-bytes=10", "--alerts.per-alertname-limit=3",
+		"--log.silences", "--no-log.silences", "--dispatch.maintenance-interval=1m", "--dispatch.maintenance-interval=0s", "--dispatch.start-delay=1d", "--dispatch.start-delay=-1s",
+		"--web.cors.origin=.*", "--web.cors.origin=(", "--web.get-concurrency=-1", "--web.get-concurrency=x", "--web.timeout=-1s", "--web.timeout=1m",
+		"--web.external-url=http://a/b/", "--web.external-url=ftp://a", "--web.route-prefix=x/y", "--web.config.file=" + web, "--web.config.file=/absent",
+		"--no-web.systemd-socket", "--web.systemd-socket", "--web.listen-address=nowhere", "--web.listen-address=127.0.0.1:http-alt",
+		"--enable-feature=classic-mode", "--enable-feature=utf8-strict-mode", "--enable-feature=classic-mode,utf8-strict-mode", "--enable-feature=x", "--enable-feature=event-recorder,group-key-in-metrics",
+		"--auto-gomemlimit.ratio=0.5", "--auto-gomemlimit.ratio=2", "--auto-gomemlimit.ratio=2 --enable-feature=auto-gomemlimit", "--enable-feature=auto-gomemlimit",
+		"--cluster.listen-address=", "--cluster.listen-address=[127.0.0.1]:0", "--cluster.listen-address=[::1]:0", "--cluster.listen-address=:0", "--cluster.listen-address=localhost:0", "--cluster.listen-address=nowhere",
+		"--cluster.advertise-address=[127.0.0.1]:1", "--cluster.advertise-address=127.0.0.1:1", "--cluster.peer=[127.0.0.1]:1", "--cluster.peer=a.invalid:1", "--cluster.peer=127.0.0.1:1 --cluster.peer=127.0.0.1:2",
+		"--cluster.peer-timeout=1d", "--cluster.peer-timeout=0s", "--cluster.settle-timeout=0s", "--cluster.settle-timeout=1d", "--cluster.reconnect-timeout=1d", "--cluster.peers-resolve-timeout=1s",
+		"--cluster.gossip-interval=1s", "--cluster.pushpull-interval=1d", "--cluster.tcp-timeout=1s", "--cluster.probe-timeout=1s", "--cluster.probe-interval=2s", "--cluster.reconnect-interval=1m",
+		"--cluster.label=x", "--cluster.peer-name=x", "--cluster.tls-config=/absent", "--no-cluster.allow-insecure-public-advertise-address-discovery", "--cluster.allow-insecure-public-advertise-address-discovery",
+		"--config.file=/absent", "--storage.path=/proc/absent", "--unknown", "--version", "--help", "@/absent",
+	}
+	for _, form := range forms {
+		t.Run(form, func(t *testing.T) {
+			line := append([]string{"--config.file=" + conf, "--storage.path=" + t.TempDir()}, strings.Fields(form)...)
+			for _, free := range []string{"--web.listen-address", "--cluster.listen-address"} {
+				if !strings.Contains(form, free) {
+					line = append(line, free+"=127.0.0.1:0")
+				}
+			}
+			if strings.Contains(form, "--config.file") {
+				line = line[1:]
+			}
+			if strings.Contains(form, "--storage.path") {
+				line = append(line[:1], line[2:]...)
+			}
+			theirs, ours := verdict(t, runProgram(t, original, line...)), verdict(t, run(t, append([]string{"alertmanager"}, line...)...))
+			if theirs != ours {
+				t.Errorf("Alertmanager %s, and we: %s", theirs, ours)
+			}
+		})
+	}
+}
+
+// verdict is what a program makes of its arguments.
+func verdict(t *testing.T, p *process) (v string) {
+	t.Helper()
+	testkit.Eventually(t, patience, func() error {
+		select {
+		case <-p.ended:
+			v = "refuses it"
+			if p.cmd.ProcessState.ExitCode() == 0 {
+				v = "answers and ends"
+			}
+			return nil
+		default:
+		}
+		if strings.Contains(p.stderr.String(), "Listening on") {
+			v = "runs"
+			return nil
+		}
+		return fmt.Errorf("nothing is to be seen of it")
+	})
+	return v
+}
+
+// buildAlertmanager builds the original, of the version in go.mod. Its module lacks
+// the built user interface.
+func buildAlertmanager(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/prometheus/alertmanager").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dist := filepath.Join(strings.TrimSpace(string(out)), "ui", "app", "dist")
+	empty := file(t, "empty", "")
+	replace := map[string]string{}
+	for _, name := range []string{"index.html.gz", "favicon.ico.gz", "script.js.gz"} {
+		replace[filepath.Join(dist, name)] = empty
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "alertmanager")
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay="+file(t, "overlay.json", string(overlay)), "-o", program, "github.com/prometheus/alertmanager/cmd/alertmanager")
+	build.Env = append(os.Environ(), "GOFLAGS=")
+	if text, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, text)
+	}
+	return program
+}

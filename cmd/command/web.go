@@ -1,0 +1,95 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/clusterchannel/clusterchannel/alertmanager"
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// webFlags say where and how the instance answers HTTP.
+type webFlags struct {
+	ListenAddress  []string      `name:"listen-address" sep:"none" default:":9093" help:"Address of the API; repeatable."`
+	SystemdSocket  bool          `name:"systemd-socket" negatable:"" help:"Listen on systemd's sockets in place of addresses."`
+	ConfigFile     string        `name:"config.file" help:"TLS and authentication of the API, a file as of Prometheus's exporter-toolkit."`
+	ExternalURL    string        `name:"external-url" help:"Where people reach this instance; stands in notifications."`
+	RoutePrefix    string        `name:"route-prefix" help:"Put before every path; default: the path of web.external-url."`
+	CORSOrigin     string        `name:"cors.origin" help:"Regular expression for the whole origins whose pages may call the API; default: none."`
+	GetConcurrency int           `name:"get-concurrency" default:"0" help:"How many GET requests to answer at once; 0 for GOMAXPROCS, and 8 at least."`
+	Timeout        time.Duration `name:"timeout" default:"0s" help:"Limit of a request; 0 for none."`
+}
+
+// serve answers HTTP, and reloads at SIGHUP, until ctx is done. It calls end to
+// have requests end that have no end of their own.
+func (f *webFlags) serve(ctx context.Context, app *alertmanager.App, end func(), logger *slog.Logger) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	server := &http.Server{
+		Handler: app.Handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	server.RegisterOnShutdown(end)
+	failed := make(chan error, 1)
+	go func() {
+		failed <- web.ListenAndServe(server, &web.FlagConfig{
+			WebListenAddresses: &f.ListenAddress, WebSystemdSocket: &f.SystemdSocket, WebConfigFile: &f.ConfigFile,
+		}, logger)
+	}()
+	for {
+		select {
+		case <-hup:
+			_ = app.Reload() // logged there; the former configuration stays
+		case err := <-failed:
+			return fmt.Errorf("web: %w", err)
+		case <-ctx.Done():
+			logger.Info("a signal has come: stopping")
+			ctx, cancel := context.WithTimeout(context.Background(), shutDownTimeout)
+			defer cancel()
+			err := server.Shutdown(ctx)
+			<-failed
+			return err
+		}
+	}
+}
+
+// externalURL is the given one, or that of the host and the first port.
+func (f *webFlags) externalURL() (*url.URL, error) {
+	raw := f.ExternalURL
+	if raw == "" {
+		_, name, err := net.SplitHostPort(f.ListenAddress[0])
+		if err != nil {
+			return nil, fmt.Errorf("%w: --web.listen-address: %w", backend.ErrConfig, err)
+		}
+		port, err := net.LookupPort("tcp", name)
+		if err != nil {
+			return nil, fmt.Errorf("%w: --web.listen-address: %w", backend.ErrConfig, err)
+		}
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("--web.external-url is not given and the host has no name: %w", err)
+		}
+		raw = "http://" + net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --web.external-url: %w", backend.ErrConfig, err)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	if u.Path != "" && !strings.HasPrefix(u.Path, "/") {
+		u.Path = "/" + u.Path
+	}
+	return u, nil
+}
