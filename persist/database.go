@@ -61,6 +61,11 @@ func connectPostgres(dsn string) (*database, error) {
 		}
 		return nil, bad("%w", err)
 	}
+	if c.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // pgx's default
+		// A pooler in transaction mode sends the next statement over another connection,
+		// where nothing is prepared.
+		c.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
 	db := stdlib.OpenDB(*c)
 	db.SetMaxOpenConns(2)
 	return &database{DB: db, blob: "BYTEA", text: "TEXT", dollar: true}, nil

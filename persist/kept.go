@@ -124,8 +124,8 @@ func unusable(r row) string {
 	switch {
 	case r.version == 0: // there is no row
 		return ""
-	case r.format > format:
-		return fmt.Sprintf("it is of format %d, known up to %d: a later version of this program has saved it", r.format, format)
+	case r.format > known:
+		return fmt.Sprintf("it is of format %d, known up to %d: a later version of this program has saved it", r.format, known)
 	case r.checksum != checksum(r.data):
 		return fmt.Sprintf("its %d bytes do not have the checksum that they were saved with", len(r.data))
 	}
@@ -165,6 +165,9 @@ func (s *Store) save(ctx context.Context, k *kept) (bool, error) {
 	if done {
 		k.seen, k.sum, k.saved = k.seen+1, sum, true
 		s.met.stored(k.place.key, len(data))
+	}
+	if err != nil {
+		err = fmt.Errorf("%d bytes: %w", len(data), err)
 	}
 	return done, err
 }

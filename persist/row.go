@@ -11,8 +11,12 @@ import (
 	"time"
 )
 
-// format is the version of what a row's data is: the MarshalBinary of its state.
-const format = 1
+// Formats of what a row's data is. A later one is not known.
+const (
+	whole    = 1 // the MarshalBinary of its state
+	inPieces = 2 // the name of a save, whose pieces are the same
+	known    = inPieces
+)
 
 // keptRejects is how many unusable rows of one state are kept aside.
 const keptRejects = 10
@@ -22,8 +26,9 @@ type row struct {
 	version  int64 // 0: there is none
 	format   int
 	digest   int64
-	checksum string
-	data     []byte
+	checksum string // of the state
+	data     []byte // the state, or as much of it as there is
+	stored   []byte // what the row has as its data
 }
 
 // place says where a state is stored.
@@ -57,36 +62,72 @@ func (d *database) version(ctx context.Context, p place) (version, digest int64,
 	return version, digest, err
 }
 
-func (d *database) read(ctx context.Context, p place) (r row, err error) {
+func (d *database) read(ctx context.Context, p place) (row, error) {
+	for {
+		r, err := d.readRow(ctx, p)
+		if err != nil || r.format != inPieces {
+			return r, err
+		}
+		var complete bool
+		if r.data, complete, err = d.readPieces(ctx, p, string(r.stored)); err != nil || complete {
+			return r, err
+		}
+		if now, _, err := d.version(ctx, p); err != nil || now == r.version {
+			return r, err // they are lost; else another node has replaced them meanwhile
+		}
+	}
+}
+
+func (d *database) readRow(ctx context.Context, p place) (r row, err error) {
 	err = d.QueryRowContext(ctx, d.bind(`SELECT version, format, digest, checksum, data FROM clusterchannel_state WHERE id = ?`), p.id).
-		Scan(&r.version, &r.format, &r.digest, &r.checksum, &r.data)
+		Scan(&r.version, &r.format, &r.digest, &r.checksum, &r.stored)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}, nil
 	}
+	r.data = r.stored
 	return r, err
 }
 
 // write replaces the row of version seen, or makes the first one where that is
 // 0. It tells whether that was still the one there.
 func (d *database) write(ctx context.Context, p place, seen int64, digest int64, data []byte, by string) (bool, error) {
+	if len(data) <= pieceSize {
+		return d.writeRow(ctx, p, seen, digest, checksum(data), whole, data, by)
+	}
+	former, err := d.save(ctx, p, seen)
+	if err != nil {
+		return false, err
+	}
+	save, err := d.writePieces(ctx, p, data)
+	done := false
+	if err == nil {
+		done, err = d.writeRow(ctx, p, seen, digest, checksum(data), inPieces, []byte(save), by)
+	}
+	if !done {
+		return false, errors.Join(err, d.dropPieces(ctx, p, save, seen))
+	}
+	return true, d.dropPieces(ctx, p, former, seen)
+}
+
+func (d *database) writeRow(ctx context.Context, p place, seen, digest int64, sum string, format int, data []byte, by string) (bool, error) {
 	now := time.Now().Unix()
 	if seen == 0 {
 		_, err := d.exec(ctx, `INSERT INTO clusterchannel_state (id, cluster_name, state_key, version, format, digest, checksum, saved_at, saved_by, data) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)`,
-			p.id, p.cluster, p.key, format, digest, checksum(data), now, clipped(by), data)
+			p.id, p.cluster, p.key, format, digest, sum, now, clipped(by), data)
 		if isDuplicate(err) {
 			return false, nil
 		}
 		return err == nil, err
 	}
 	n, err := d.exec(ctx, `UPDATE clusterchannel_state SET version = ?, format = ?, digest = ?, checksum = ?, saved_at = ?, saved_by = ?, data = ? WHERE id = ? AND version = ?`,
-		seen+1, format, digest, checksum(data), now, clipped(by), data, p.id, seen)
+		seen+1, format, digest, sum, now, clipped(by), data, p.id, seen)
 	return n > 0, err
 }
 
 // reject keeps a row aside that cannot be used.
 func (d *database) reject(ctx context.Context, p place, r row, reason string) error {
 	_, err := d.exec(ctx, `INSERT INTO clusterchannel_rejected (id, version, cluster_name, state_key, format, reason, rejected_at, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		p.id, r.version, p.cluster, p.key, r.format, clipped(reason), time.Now().Unix(), r.data)
+		p.id, r.version, p.cluster, p.key, r.format, clipped(reason), time.Now().Unix(), r.stored)
 	if isDuplicate(err) {
 		return nil // another node has
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"strings"
@@ -22,8 +21,12 @@ func connectSQLite(path string) (*database, error) {
 		return nil, bad("sqlite in memory keeps nothing; give the path of a file, or leave the database out")
 	}
 	name := "file:" + (&url.URL{Path: path}).EscapedPath()
+	journal := "WAL"
+	if sharedFileSystem(path) != "" {
+		journal = "DELETE" // the other one needs memory that all who write share
+	}
 	writable, err := sqlite.NewConnector(name + "?" + url.Values{
-		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)"},
+		"_pragma": {"busy_timeout(10000)", "journal_mode(" + journal + ")", "synchronous(FULL)"},
 		"_txlock": {"immediate"},
 	}.Encode())
 	if err != nil {
@@ -70,23 +73,4 @@ func primary(err error) int {
 		return lite.Code() & 0xff
 	}
 	return 0
-}
-
-// explain adds to an error of SQLite, which names no file, the file and, if it
-// is unusable, the way out.
-func (d *database) explain(err error) error {
-	code := primary(err)
-	if code == 0 || d.file == "" {
-		return err
-	}
-	wayOut := ""
-	switch code {
-	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-		wayOut = "; it is left as it is: move it and what begins with its name away, or put a backup there, and this node saves to it again without a restart"
-	case sqlite3.SQLITE_READONLY:
-		wayOut = "; what can be read of it is loaded: let this node write to it and to its directory, and it saves to it without a restart"
-	case sqlite3.SQLITE_CANTOPEN:
-		wayOut = "; its directory must exist, and this node be allowed to write there"
-	}
-	return fmt.Errorf("%s: %w%s", d.file, err, wayOut)
 }

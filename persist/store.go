@@ -81,6 +81,9 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{opts: o, log: o.Logger.With("component", "persist"), db: db, turn: make(chan struct{}, 1), failed: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
+	if kind := sharedFileSystem(db.file); db.file != "" && kind != "" {
+		s.log.Warn("the database lies on a file system where locks may not hold; give it a disk of this host, one file a node", "file", db.file, "kind", kind)
+	}
 	if s.met, err = newMetrics(o.Registerer, o.Cluster); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -189,6 +192,9 @@ func (s *Store) attempt(ctx context.Context, k *kept) error {
 	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	err := s.db.explain(s.sync(limited, k))
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("not within %v: %w; raise the timeout, or look why the database is slow", s.opts.Timeout, err)
+	}
 	if err != nil {
 		s.migrated = false // what comes back may be another database
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,6 +24,13 @@ var databases = map[string]func(t *testing.T) func(t *testing.T) string{
 		addr := servers.Start(t, servers.Postgres(), servers.Options{}).Addr()
 		return func(t *testing.T) string {
 			return create(t, "pgx", postgresDSN(addr, "postgres"), func(name string) string { return postgresDSN(addr, name) })
+		}
+	},
+	"pgbouncer": func(t *testing.T) func(*testing.T) string {
+		server := servers.Start(t, servers.Postgres(), servers.Options{}).Addr()
+		addr := startPooler(t, server).Addr()
+		return func(t *testing.T) string {
+			return create(t, "pgx", postgresDSN(server, "postgres"), func(name string) string { return postgresDSN(addr, name) })
 		}
 	},
 	"mariadb": func(t *testing.T) func(*testing.T) string {
@@ -56,6 +65,49 @@ func execute(ctx context.Context, driver, source, statement string) error {
 
 func postgresDSN(addr, name string) string {
 	return fmt.Sprintf("postgres://postgres:%s@%s/%s?sslmode=disable", servers.PostgresPassword, addr, name)
+}
+
+// startPooler starts a PgBouncer before a PostgreSQL, in transaction mode: each
+// statement may go to another connection of the server, and what was prepared on one
+// is not there on the next.
+func startPooler(t *testing.T, server string) *process.Server {
+	t.Helper()
+	path := process.Need(t, "pgbouncer")
+	host, port, err := net.SplitHostPort(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen, dir := process.Port(t), t.TempDir()
+	settings := fmt.Sprintf(`[databases]
+* = host=%s port=%s user=postgres password=%s
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 3
+server_lifetime = 1
+`, host, port, servers.PostgresPassword, listen)
+	file := filepath.Join(dir, "pgbouncer.ini")
+	if err := os.WriteFile(file, []byte(settings), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{file}
+	if os.Getuid() == 0 { // as whom it does not run
+		args = []string{"-u", "nobody", file}
+		for d := dir; d != filepath.Clean(os.TempDir()) && d != "/"; d = filepath.Dir(d) {
+			if err := os.Chmod(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return process.Start(t, process.Spec{
+		Path: path, Args: args, Addr: fmt.Sprintf("127.0.0.1:%d", listen),
+		Ready: func(ctx context.Context, addr string) error {
+			return execute(ctx, "pgx", postgresDSN(addr, "postgres")+"&default_query_exec_mode=exec", "SELECT 1")
+		},
+	})
 }
 
 func mariaSource(addr, name string) string { return "root@tcp(" + addr + ")/" + name }

@@ -1,0 +1,78 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// explain adds the way out to an error of a database, and to one of SQLite the file,
+// which it does not name.
+func (d *database) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	wayOut := serverWayOut(err)
+	if code := primary(err); code != 0 && d.file != "" {
+		err, wayOut = fmt.Errorf("%s: %w", d.file, err), d.fileWayOut(code)
+	}
+	if wayOut == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, wayOut)
+}
+
+// fileWayOut is that of an error of SQLite.
+func (d *database) fileWayOut(code int) string {
+	switch code {
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+		return "it is left as it is: move it and what begins with its name away, or put a backup there, and this node saves to it again without a restart"
+	case sqlite3.SQLITE_READONLY:
+		return "what can be read of it is loaded: let this node write to it and to its directory, and it saves to it without a restart"
+	case sqlite3.SQLITE_CANTOPEN:
+		return "its directory must exist, and this node be allowed to write there"
+	case sqlite3.SQLITE_FULL:
+		return "the state that was saved before is kept: make room on its disk, and this node saves to it without a restart"
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR:
+		if kind := sharedFileSystem(d.file); kind != "" {
+			return "it lies on " + kind + ", where locks may not hold: give it a disk of this host, one file a node"
+		}
+		return "another process may hold it, or its disk fail; the state that was saved before is kept"
+	}
+	return ""
+}
+
+// serverWayOut is that of an error of PostgreSQL or MySQL.
+func serverWayOut(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pg.Code {
+		case "53100":
+			return "the state that was saved before is kept: make room on the server's disk"
+		case "54000":
+			return "the server takes no statement so large"
+		case "25006":
+			return "the server only reads: give the address of the one that writes"
+		case "42501":
+			return "let this user create and change tables there"
+		}
+	}
+	if my, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		switch my.Number {
+		case 1153:
+			return "raise the server's max_allowed_packet above 1 MiB"
+		case 1021, 1114:
+			return "the state that was saved before is kept: make room on the server's disk"
+		case 1290, 1836:
+			return "the server only reads: give the address of the one that writes"
+		case 1142, 1044:
+			return "let this user create and change tables there"
+		}
+	}
+	if errors.Is(err, mysql.ErrPktTooLarge) {
+		return "raise the server's max_allowed_packet above 1 MiB"
+	}
+	return ""
+}

@@ -1,0 +1,20 @@
+package persist
+
+import (
+	"path/filepath"
+	"syscall"
+)
+
+// sharedFileSystem names the kind of a file system that may be mounted on several
+// hosts, or that hands locks to a program: those of SQLite may not hold there. It is
+// empty for others, and where that cannot be told.
+func sharedFileSystem(path string) string {
+	var s syscall.Statfs_t
+	if syscall.Statfs(filepath.Dir(path), &s) != nil {
+		return ""
+	}
+	return map[uint32]string{
+		0x6969: "NFS", 0x517b: "SMB", 0xff534d42: "CIFS", 0xfe534d42: "SMB", 0x65735546: "FUSE", 0x01021997: "9p",
+		0x00c36400: "Ceph", 0x0bd00bd0: "Lustre", 0x47504653: "GPFS", 0x5346414f: "AFS", 0x19830326: "BeeGFS",
+	}[uint32(s.Type)]
+}

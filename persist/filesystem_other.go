@@ -1,0 +1,6 @@
+//go:build !linux
+
+package persist
+
+// sharedFileSystem tells nothing here.
+func sharedFileSystem(string) string { return "" }
