@@ -3,14 +3,17 @@ module github.com/clusterchannel/clusterchannel/cmd
 go 1.26.7
 
 require (
+	github.com/KimMachineGun/automemlimit v1.0.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/clusterchannel/clusterchannel v0.0.0
 	github.com/clusterchannel/clusterchannel/alertmanager v0.0.0
 	github.com/clusterchannel/clusterchannel/backends/all v0.0.0
 	github.com/clusterchannel/clusterchannel/persist v0.0.0
 	github.com/clusterchannel/clusterchannel/scheduler v0.0.0
+	github.com/prometheus/alertmanager v0.34.2
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/exporter-toolkit v0.20.0
+	github.com/xhit/go-str2duration/v2 v2.1.0
 	go.yaml.in/yaml/v3 v3.0.6
 )
 
@@ -126,9 +129,9 @@ require (
 	github.com/oklog/run v1.2.0 // indirect
 	github.com/oklog/ulid/v2 v2.1.2 // indirect
 	github.com/pandatix/go-abnf v0.5.3 // indirect
+	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58 // indirect
 	github.com/pierrec/lz4/v4 v4.1.26 // indirect
 	github.com/pkg/browser v0.0.0-20240102092130-5ac0b6a4141c // indirect
-	github.com/prometheus/alertmanager v0.34.2 // indirect
 	github.com/prometheus/client_golang/exp v0.0.0-20261019101427-217707f26b14 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.73.1 // indirect

@@ -1,4 +1,4 @@
-package main_test
+package command_test
 
 import (
 	"encoding/json"
@@ -221,7 +221,7 @@ func verdict(t *testing.T, p *process) (v string) {
 // the built user interface.
 func buildAlertmanager(t *testing.T) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/prometheus/alertmanager").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-C", "../../cmd", "-m", "-f", "{{.Dir}}", "github.com/prometheus/alertmanager").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func buildAlertmanager(t *testing.T) string {
 		t.Fatal(err)
 	}
 	program := filepath.Join(t.TempDir(), "alertmanager")
-	build := exec.CommandContext(t.Context(), "go", "build", "-overlay="+file(t, "overlay.json", string(overlay)), "-o", program, "github.com/prometheus/alertmanager/cmd/alertmanager")
+	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../../cmd", "-overlay="+file(t, "overlay.json", string(overlay)), "-o", program, "github.com/prometheus/alertmanager/cmd/alertmanager")
 	build.Env = append(os.Environ(), "GOFLAGS=")
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, text)
