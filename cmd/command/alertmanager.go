@@ -49,7 +49,7 @@ type alertmanagerCmd struct {
 
 	Web webFlags `embed:"" prefix:"web."`
 
-	MemoryRatio float64 `name:"auto-gomemlimit.ratio" default:"0.9" help:"Share of the container's or the system's memory for GOMEMLIMIT, with the feature auto-gomemlimit."`
+	MemoryRatio float64 `name:"auto-gomemlimit.ratio" default:"0.9" help:"Share of the container's or the system's RAM for GOMEMLIMIT, with the feature auto-gomemlimit."`
 	Features    string  `name:"enable-feature" help:"Alertmanager's experimental features, separated by commas: ${features}."`
 
 	LogLevel  choice[logLevels]  `name:"log.level" default:"info" help:"One of debug, info, warn, error."`
