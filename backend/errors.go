@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 )
 
 // The errors of this package. Each is wrapped with what happened and the way
@@ -30,19 +29,11 @@ var (
 
 	// ErrNameConflict: another live member has this node's name. Both stay members,
 	// at two positions. It shows in View().Err.
-	ErrNameConflict = core.ErrNameConflict
+	ErrNameConflict = errors.New("name conflict")
 
 	// ErrNoEcho: the link looks healthy but delivers nothing. It shows in
 	// View().Err while the node re-opens its driver.
-	ErrNoEcho = core.ErrDeaf
-
-	// ErrCatchingUp: the node was away and is heard again, and merges what came
-	// meanwhile before it says that it is attached. It shows in View().Err.
-	ErrCatchingUp = core.ErrCatchingUp
-
-	// ErrUnlisted: most of the other members do not hear this node. It shows in
-	// View().Err.
-	ErrUnlisted = core.ErrUnlisted
+	ErrNoEcho = errors.New("own frames are not delivered")
 
 	// ErrClosed: the channel was closed, or the state removed.
 	ErrClosed = driver.ErrClosed

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/backend/internal/codec"
-	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
@@ -74,7 +72,7 @@ func probe(e driver.Examination) ([]byte, uint64) {
 		panic(err) // there is no such error
 	}
 	id := n.Uint64() + 1
-	return codec.Encode(wire.NewEncoder(e.Cluster, e.Self.Instance), &core.Pull{To: e.Self.Instance, ID: id}), id
+	return wire.NewEncoder(e.Cluster, e.Self.Instance).Control(wire.Pull, wire.Control{To: e.Self.Instance, ID: id}), id
 }
 
 // Hear sends a frame with a nonce the way that the cluster's frames go, waits
@@ -146,30 +144,20 @@ type handler struct {
 // Frame implements [driver.Handler].
 func (h *handler) Frame(b []byte) {
 	var f wire.Frame
-	if wire.Decode(b, &f) != nil || !f.Kind.IsMessage() {
+	if wire.Decode(b, &f) != nil {
 		return
 	}
-	m, err := codec.Decode(f.Kind, slices.Clone(f.Message))
-	if err != nil {
-		return
-	}
-	own := string(f.Origin) == h.self
-	switch m := m.(type) {
-	case *core.Pull:
-		if !own {
-			return
-		}
+	if string(f.Origin) == h.self {
 		select {
-		case h.heard <- m.ID:
+		case h.heard <- f.ID:
 		default: // one is enough
 		}
-	case *core.Heartbeat:
-		if own || m.Member.Name == "" {
-			return
-		}
+		return
+	}
+	if f.Kind == wire.Beat && len(f.Member.Name) > 0 {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.members[m.Member.Name] = true
+		h.members[string(f.Member.Name)] = true
 	}
 }
 

@@ -145,9 +145,6 @@ func (c *Core) startCatchUp(echo uint64) {
 		c.markBacklog()
 	}
 	c.compareAll("reattach")
-	for _, st := range c.keys { // a first exchange that is not over is a comparison, too
-		st.stale = true
-	}
 	c.wake()
 	c.caughtUp()
 }
@@ -177,7 +174,7 @@ func (c *Core) caughtUp() {
 // merged what waited when it was over.
 func (c *Core) catchUpOpen() (n int) {
 	for _, st := range c.keys {
-		if st.stale || st.merged < st.backlog {
+		if st.stale || st.ready == Settling || st.merged < st.backlog {
 			n++
 		}
 	}
