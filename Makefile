@@ -8,7 +8,7 @@ PACKAGES  ?= work
 # The modules, as go.work lists them.
 MODULES   ?= $(shell sed -n 's/^\t\(\.[^ ]*\)$$/\1/p' go.work)
 
-.PHONY: build servers test processes race lint format modules static fuzz bench demo release ci
+.PHONY: build servers test processes race lint format modules static fuzz bench demo simulate sizes mutants release ci
 
 build:
 	$(GO) build work
@@ -64,6 +64,22 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work
+
+# The protocol in virtual time: random schedules, so many or for so long, from SEED
+# on. A failure is printed as a file for testdata/found. The last two take longer.
+SIMULATION := ./backend/internal/core/sim
+SEED       ?= 1
+SCHEDULES  ?= 10000
+FOR        ?=
+simulate:
+	$(GO) test -v -count=1 -timeout 0 -run '^TestSchedules$$' $(SIMULATION) -seed $(SEED) $(if $(FOR),-for $(FOR) -keepgoing,-schedules $(SCHEDULES))
+
+sizes:
+	$(GO) test -v -count=1 -timeout 0 -run '^TestSizes$$' $(SIMULATION) -large
+
+# Faults put into the protocol, one at a time: each must be found.
+mutants:
+	$(GO) test -v -count=1 -timeout 0 -run '^TestMutants$$' $(SIMULATION) -mutants
 
 demo:
 	$(GO) run ./cmd/clusterchannel demo

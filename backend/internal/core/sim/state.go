@@ -1,0 +1,273 @@
+package sim
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+)
+
+// state is a model of a State, with the queue before it.
+type state struct {
+	p       *process
+	key     string
+	set     set
+	arrived set // merged as updates
+	like    likeness
+	odd     []*[]string // the steps that it behaves by, in order
+
+	queue   []job
+	busy    bool
+	removed bool
+	current *job
+}
+
+// likeness is how a state behaves.
+type likeness struct {
+	merge, marshal time.Duration // how long it takes at most
+	refuses        float64       // part of the merges that fail
+	broken         bool          // it cannot be marshalled
+	hung           bool          // neither returns
+	shifty         bool          // it marshals differently each time
+	undigested     bool          // and says so
+	size           int           // bytes of ballast in each full state
+	room           int           // of its queue; 0: 65536
+}
+
+// usual is how states are that nothing is said of.
+var usual = likeness{merge: 50 * time.Microsecond, marshal: 200 * time.Microsecond}
+
+// job is one thing that waits for its turn: an update, or what an effect asks for.
+type job struct {
+	entry   int
+	ref     core.Ref
+	marshal *core.Marshal
+	merge   *core.Merge
+}
+
+func newState(p *process, key string) *state {
+	return &state{p: p, key: key, like: usual}
+}
+
+// enqueue reports whether there was room.
+func (st *state) enqueue(j job) bool {
+	room := st.like.room
+	if room == 0 {
+		room = 65536
+	}
+	if len(st.queue) >= room {
+		return false
+	}
+	st.queue = append(st.queue, j)
+	return true
+}
+
+// waits reports whether e waits in the queue as an update.
+func (st *state) waits(e int) bool {
+	is := func(j job) bool { return j.marshal == nil && j.merge == nil && j.entry == e }
+	return st.current != nil && is(*st.current) || slices.ContainsFunc(st.queue, is)
+}
+
+// work begins what is first in the queue.
+func (st *state) work() {
+	if st.busy || st.removed || len(st.queue) == 0 || st.like.hung {
+		return
+	}
+	st.busy = true
+	j := st.queue[0]
+	st.queue = st.queue[1:]
+	st.current = &j
+	most := st.like.merge
+	var snapshot set
+	if j.marshal != nil {
+		most = st.like.marshal
+		st.p.core.Begin(j.marshal.Job)
+		snapshot = st.set.clone()
+	}
+	st.p.after(st.p.w.between(most/4, most), func() { st.finish(&j, snapshot) })
+}
+
+// finish ends j, if that can be.
+func (st *state) finish(j *job, snapshot set) {
+	if st.removed {
+		return
+	}
+	if st.like.hung {
+		st.p.after(100*time.Millisecond, func() { st.finish(j, snapshot) })
+		return
+	}
+	p := st.p
+	st.busy, st.current = false, nil
+	switch {
+	case j.marshal != nil:
+		p.step(st.marshalled(j.marshal, snapshot))
+	case j.merge != nil:
+		merged := core.Merged{Job: j.merge.Job}
+		if p.w.chance(st.like.refuses) {
+			merged.Err = errRefused
+		} else {
+			st.set.merge(decodeSet(j.merge.Data))
+		}
+		if j.merge.Digest {
+			merged.Digest, merged.HasDigest = st.digest(st.set)
+		}
+		p.step(merged)
+	default:
+		var err error
+		if p.w.chance(st.like.refuses) {
+			err = errRefused
+		} else {
+			st.set.add(j.entry)
+			st.arrived.add(j.entry)
+		}
+		if p.core.UpdateMerged(p.clock(), j.ref, err) {
+			p.carryOut("UpdateMerged")
+		}
+	}
+	st.work()
+}
+
+func (st *state) marshalled(m *core.Marshal, snapshot set) core.Marshalled {
+	e := core.Marshalled{Job: m.Job}
+	if st.like.broken {
+		e.Err = errRefused
+		return e
+	}
+	e.Digest, e.HasDigest = st.digest(snapshot)
+	if !m.OnlyDigest && !(e.HasDigest && slices.Contains(m.Unless, e.Digest)) {
+		e.Data = snapshot.encode(st.like.size)
+	}
+	return e
+}
+
+func (st *state) digest(s set) (sum uint64, ok bool) {
+	if st.like.undigested {
+		return 0, false
+	}
+	sum = s.digest()
+	if st.like.shifty {
+		st.p.w.shifts++
+		sum += uint64(st.p.w.shifts) << 32
+	}
+	return sum, true
+}
+
+// abandon ends what waits for a state that is removed.
+func (st *state) abandon() {
+	st.removed = true
+	jobs := st.queue
+	if st.current != nil {
+		jobs = append([]job{*st.current}, jobs...)
+	}
+	st.queue = nil
+	for _, j := range jobs {
+		switch {
+		case j.marshal != nil:
+			st.p.step(core.Marshalled{Job: j.marshal.Job, Err: errRemoved})
+		case j.merge != nil:
+			st.p.step(core.Merged{Job: j.merge.Job, Err: errRemoved})
+		default:
+			if st.p.core.UpdateMerged(st.p.clock(), j.ref, errRemoved) {
+				st.p.carryOut("UpdateMerged")
+			}
+		}
+	}
+}
+
+// marshal queues what a Marshal effect asks for.
+func (p *process) marshal(e core.Marshal) {
+	if st := p.states[e.Key]; st == nil || !st.enqueue(job{marshal: &e}) {
+		p.w.after(0, func() { p.do(func() { p.step(core.Marshalled{Job: e.Job, Err: errRemoved}) }) })
+	}
+}
+
+// merge queues what a Merge effect asks for.
+func (p *process) merge(e core.Merge) {
+	if st := p.states[e.Key]; st == nil || !st.enqueue(job{merge: &e}) {
+		p.w.after(0, func() { p.do(func() { p.step(core.Merged{Job: e.Job, Full: true}) }) })
+	}
+}
+
+// set is a set of entries.
+type set []uint64
+
+func (s *set) add(e int) {
+	for e/64 >= len(*s) {
+		*s = append(*s, 0)
+	}
+	(*s)[e/64] |= 1 << (e % 64)
+}
+
+func (s set) has(e int) bool { return e/64 < len(s) && s[e/64]&(1<<(e%64)) != 0 }
+
+func (s set) clone() set { return slices.Clone(s) }
+
+func (s *set) merge(other set) {
+	for len(*s) < len(other) {
+		*s = append(*s, 0)
+	}
+	for i, word := range other {
+		(*s)[i] |= word
+	}
+}
+
+// minus returns the first entry of s that is not in other, or -1.
+func (s set) minus(other set) int {
+	for i, word := range s {
+		if i < len(other) {
+			word &^= other[i]
+		}
+		if word != 0 {
+			return 64*i + bits.TrailingZeros64(word)
+		}
+	}
+	return -1
+}
+
+func (s set) count() int {
+	n := 0
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
+// digest is that of the entries, however they are kept.
+func (s set) digest() uint64 {
+	sum := uint64(0x9e3779b97f4a7c15)
+	for i, word := range s {
+		if word != 0 {
+			sum = (sum ^ word ^ uint64(i)<<40) * 0xbf58476d1ce4e5b9
+			sum ^= sum >> 31
+		}
+	}
+	return sum
+}
+
+// encode returns the set as bytes, with ballast.
+func (s set) encode(ballast int) []byte {
+	b := make([]byte, 4+8*len(s)+ballast)
+	binary.BigEndian.PutUint32(b, uint32(len(s)))
+	for i, word := range s {
+		binary.BigEndian.PutUint64(b[4+8*i:], word)
+	}
+	return b
+}
+
+// decodeSet is the inverse of encode. What is no set is the empty one.
+func decodeSet(b []byte) set {
+	if len(b) < 4 {
+		return nil
+	}
+	n := int(binary.BigEndian.Uint32(b))
+	if n > (len(b)-4)/8 {
+		return nil
+	}
+	s := make(set, n)
+	for i := range s {
+		s[i] = binary.BigEndian.Uint64(b[4+8*i:])
+	}
+	return s
+}
