@@ -347,7 +347,7 @@ func TestDatabasesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
 		`--storage.database: persist: bad configuration: dsn: the driver "oracle" is unknown; known are sqlite, postgres and mysql`: {"--storage.database=oracle://u:s3cret@h/d"},
-		"interval -1s": {"--storage.database=sqlite:state.db", "--storage.database-interval=-1s"},
+		"interval: -1s": {"--storage.database=sqlite:state.db", "--storage.database-interval=-1s"},
 	} {
 		p := run(t, append([]string{
 			"alertmanager", "--config.file=" + file(t, "am.yml", config("nobody")), "--storage.path=", "--cluster.listen-address=", "--web.listen-address=127.0.0.1:0",
