@@ -11,6 +11,9 @@ import (
 	"github.com/clusterchannel/clusterchannel/persist"
 )
 
+// unhurried is the limit of a save that may be slow: nothing here is about time.
+const unhurried = 5 * time.Minute
+
 // large is a word of so many bytes, which nothing compresses.
 func large(bytes int) string {
 	var b strings.Builder
@@ -29,18 +32,18 @@ func TestLargeStates(t *testing.T) {
 			dsn := start(t)(t)
 			const size = 20 << 20 // above what MariaDB takes in one statement by default
 			first, second := large(size), large(size/4)
-			n := open(t, dsn, func(o *persist.Options) { o.Timeout = 30 * time.Second })
+			n := open(t, dsn, func(o *persist.Options) { o.Timeout = unhurried })
 			n.keep(t, "words", wordsOf(first, "small"))
 			n.end(t)
 
 			w := wordsOf(second)
-			n = open(t, dsn, func(o *persist.Options) { o.Timeout, o.Node = 30*time.Second, "node-2" })
+			n = open(t, dsn, func(o *persist.Options) { o.Timeout, o.Node = unhurried, "node-2" })
 			n.keep(t, "words", w)
 			expect(t, w, first, second, "small")
 			n.end(t)
 
 			w = wordsOf()
-			n = open(t, dsn, func(o *persist.Options) { o.Timeout = 30 * time.Second })
+			n = open(t, dsn, func(o *persist.Options) { o.Timeout = unhurried })
 			n.keep(t, "words", w)
 			expect(t, w, first, second, "small")
 			n.end(t)
@@ -55,7 +58,8 @@ func TestLargeStates(t *testing.T) {
 func TestLostPiece(t *testing.T) {
 	dsn := sqliteFile(t)
 	word := large(2 << 20)
-	n := open(t, dsn, nil)
+	patient := func(o *persist.Options) { o.Timeout = unhurried }
+	n := open(t, dsn, patient)
 	n.keep(t, "words", wordsOf(word))
 	n.end(t)
 	db, err := sql.Open("sqlite", strings.TrimPrefix(dsn, "sqlite:"))
@@ -68,13 +72,13 @@ func TestLostPiece(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	n = open(t, dsn, nil)
+	n = open(t, dsn, patient)
 	n.keep(t, "words", wordsOf(word))
 	if log := n.text(); !strings.Contains(log, "checksum") || n.count(t, "clusterchannel_persist_rejected_total") != 1 {
 		t.Errorf("the log does not tell: %s", log)
 	}
 	n.end(t)
 	w := wordsOf()
-	open(t, dsn, nil).keep(t, "words", w)
+	open(t, dsn, patient).keep(t, "words", w)
 	expect(t, w, word)
 }
