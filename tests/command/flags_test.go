@@ -143,4 +143,3 @@ func TestNodeAloneSettles(t *testing.T) {
 		t.Error("it does not say what notifications wait for, and until when")
 	}
 }
-
