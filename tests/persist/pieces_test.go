@@ -27,10 +27,10 @@ func large(bytes int) string {
 // so is one that has become small again.
 func TestLargeStates(t *testing.T) {
 	for name, start := range databases {
-		if name == "mariadb" {
-			continue // it gives back less than was saved, which is not fixed yet
-		}
 		t.Run(name, func(t *testing.T) {
+			if name == "mariadb" {
+				t.Skip("known to fail: what is read back is not what is expected; the cause is not known")
+			}
 			t.Parallel()
 			dsn := start(t)(t)
 			const size = 20 << 20 // above what MariaDB takes in one statement by default
