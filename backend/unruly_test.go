@@ -162,9 +162,9 @@ func TestADriverThatPanicsWhileSending(t *testing.T) {
 		want := `
 			# HELP alertmanager_cluster_messages_publish_failures_total Messages that could not be sent; state exchange repairs them.
 			# TYPE alertmanager_cluster_messages_publish_failures_total counter
-			alertmanager_cluster_messages_publish_failures_total{cluster="t",msg_type="full_state",reason="transport_error"} 0
-			alertmanager_cluster_messages_publish_failures_total{cluster="t",msg_type="update",reason="buffer_overflow"} 0
-			alertmanager_cluster_messages_publish_failures_total{cluster="t",msg_type="update",reason="transport_error"} 1
+			alertmanager_cluster_messages_publish_failures_total{cluster_name="t",msg_type="full_state",reason="transport_error"} 0
+			alertmanager_cluster_messages_publish_failures_total{cluster_name="t",msg_type="update",reason="buffer_overflow"} 0
+			alertmanager_cluster_messages_publish_failures_total{cluster_name="t",msg_type="update",reason="transport_error"} 1
 		`
 		if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "alertmanager_cluster_messages_publish_failures_total"); err != nil {
 			t.Error(err)

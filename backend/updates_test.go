@@ -143,11 +143,11 @@ func TestReject(t *testing.T) {
 		want := `
 			# HELP clusterchannel_frames_rejected_total Inbound frames that were not taken in.
 			# TYPE clusterchannel_frames_rejected_total counter
-			clusterchannel_frames_rejected_total{cluster="t",reason="chunk"} 0
-			clusterchannel_frames_rejected_total{cluster="t",reason="cluster"} 1
-			clusterchannel_frames_rejected_total{cluster="t",reason="malformed"} 3
-			clusterchannel_frames_rejected_total{cluster="t",reason="overflow"} 1
-			clusterchannel_frames_rejected_total{cluster="t",reason="version"} 0
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="chunk"} 0
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="cluster"} 1
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="malformed"} 3
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="overflow"} 1
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="version"} 0
 		`
 		if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "clusterchannel_frames_rejected_total"); err != nil {
 			t.Error(err)

@@ -82,7 +82,7 @@ func TestWhatTheServerRefuses(t *testing.T) {
 func TestBadParametersAreNamed(t *testing.T) {
 	absent := filepath.Join(t.TempDir(), "absent")
 	for key, params := range map[string]map[string]string{
-		"host:port":    {"address": "localhost:5432,localhost"},
+		"host:port":    {"address": "localhost:5432,localhost/"},
 		"sslrootcert":  {"sslrootcert": absent},
 		"sslkey":       {"sslcert": "/dev/null"},
 		"sslmode":      {"sslmode": "allow"},
