@@ -8,6 +8,7 @@ import (
 // answered is this node's side of the exchanges that others ask for.
 type answered struct {
 	waiting []request // one of each asker
+	early   []early   // of nodes that are not known as members yet
 	at      time.Duration
 	under   []*answering
 	starts  bucket
@@ -18,6 +19,14 @@ type answered struct {
 type request struct {
 	peer *peer
 	pull *Pull
+}
+
+// early is a pull that came before the heartbeat of who sent it. It waits for
+// that: the asker would wait for an answer for as long.
+type early struct {
+	from  string
+	pull  *Pull
+	until time.Duration
 }
 
 // answering is one answer under way, to one asker or to several that asked the
@@ -52,11 +61,15 @@ func (a *answered) init() {
 }
 
 // onPull takes in that a member asks.
-func (a *answered) onPull(c *Core, p *peer, m *Pull) {
-	if m.To != c.cfg.Self.Instance || p == nil || !p.present() {
-		if m.To == "" || m.To == c.cfg.Self.Instance {
-			c.note(NoteRejected, p, "", 1, "pull")
-		}
+func (a *answered) onPull(c *Core, from string, p *peer, m *Pull) {
+	switch {
+	case m.To == "":
+		c.reject(from, "pull")
+		return
+	case m.To != c.cfg.Self.Instance:
+		return
+	case p == nil || !p.present():
+		a.onEarly(c, from, m)
 		return
 	}
 	p.heardAt = c.now
@@ -78,6 +91,26 @@ func (a *answered) onPull(c *Core, p *peer, m *Pull) {
 	a.at = min(a.at, c.now+wait)
 }
 
+// onEarly takes in that somebody asks who is not known as a member yet.
+func (a *answered) onEarly(c *Core, from string, m *Pull) {
+	a.early = slices.DeleteFunc(a.early, func(e early) bool { return e.from == from })
+	if len(a.early) >= maxEarly {
+		c.reject(from, "pull")
+		return
+	}
+	a.early = append(a.early, early{from, m, c.now + answerPatience})
+}
+
+// appeared takes up what a node has asked that is a member now.
+func (a *answered) appeared(c *Core, p *peer) {
+	i := slices.IndexFunc(a.early, func(e early) bool { return e.from == p.Instance })
+	if i >= 0 {
+		m := a.early[i].pull
+		a.early = slices.Delete(a.early, i, i+1)
+		a.onPull(c, p.Instance, p, m)
+	}
+}
+
 // small reports whether a pull is likely answered with a few bytes: one that
 // compares all states by one digest.
 func (m *Pull) small() bool { return m.HasRoot }
@@ -87,6 +120,10 @@ func (a *answered) tick(c *Core) {
 	if c.now >= a.at {
 		a.at = Never
 		a.serve(c)
+	}
+	for len(a.early) > 0 && c.now >= a.early[0].until {
+		c.reject(a.early[0].from, "pull")
+		a.early = slices.Delete(a.early, 0, 1)
 	}
 	for _, an := range a.open() {
 		switch {
@@ -100,6 +137,9 @@ func (a *answered) tick(c *Core) {
 
 func (a *answered) next(*Core) time.Duration {
 	at := a.at
+	if len(a.early) > 0 {
+		at = min(at, a.early[0].until)
+	}
 	for _, an := range a.under {
 		if !an.ended {
 			at = min(at, an.busyAt, an.sendAt)

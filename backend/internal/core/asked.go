@@ -30,6 +30,7 @@ type pull struct {
 	sent     bool
 	root     bool          // one digest stands for all
 	deadline time.Duration // for the next sign of an answer
+	limit    time.Duration // for its next frame, whatever pieces arrive
 	ended    bool          // the answerer has sent all
 	expected []string      // keys whose data is on its way though the end came first
 	againAt  time.Duration // when a busy state may be asked for once more
@@ -146,7 +147,7 @@ func (a *asked) send(c *Core, pl *pull) {
 	if !pl.sent {
 		c.note(NoteExchange, pl.peer, "", uint64(len(pl.keys)), pl.reason)
 	}
-	pl.sent, pl.deadline = true, c.now+answerPatience
+	pl.sent, pl.deadline, pl.limit = true, c.now+answerPatience, c.now+piecesFor
 	c.send(pl.peer.Instance, m)
 }
 
@@ -177,7 +178,7 @@ func (a *asked) onAnswer(c *Core, p *peer, m *Answer) {
 	}
 	p.heardAt = c.now
 	p.beat.Heard()
-	pl.deadline = c.now + answerPatience
+	pl.deadline, pl.limit = c.now+answerPatience, c.now+piecesFor
 	if m.Differ && pl.root {
 		a.lastID++
 		pl.id = a.lastID
@@ -254,9 +255,7 @@ func (a *asked) onItem(c *Core, pl *pull, k *pullKey, it *AnswerItem) {
 		a.over(c, pl, k, lacked)
 	case Busy:
 		if k.stage == waiting {
-			k.stage = busyThere
-			a.release(c, pl, k)
-			c.asking(k.state, pl.peer, unclear)
+			a.busy(c, pl, k)
 		}
 	default:
 		a.over(c, pl, k, unclear)
@@ -310,6 +309,14 @@ func (a *asked) over(c *Core, pl *pull, k *pullKey, o outcome) {
 	c.asking(k.state, pl.peer, o)
 }
 
+// busy takes in that the answer for one state of a pull is long in coming. It is
+// merged when it comes, and others are asked meanwhile.
+func (a *asked) busy(c *Core, pl *pull, k *pullKey) {
+	k.stage = busyThere
+	a.release(c, pl, k)
+	c.asking(k.state, pl.peer, unclear)
+}
+
 // release lets the state be exchanged with others.
 func (a *asked) release(c *Core, pl *pull, k *pullKey) {
 	if k.state.pull == pl {
@@ -361,6 +368,18 @@ func (a *asked) giveUp(c *Core, pl *pull) {
 	a.at = c.now
 }
 
+// overdue takes in that an exchange has had pieces alone for so long that they
+// need not be of its answer.
+func (a *asked) overdue(c *Core, pl *pull) {
+	for _, k := range pl.keys {
+		if k.stage == waiting {
+			a.busy(c, pl, k)
+		}
+	}
+	pl.ended = true
+	a.sweep(c, pl)
+}
+
 // silent ends what is under way with a member that is not there.
 func (a *asked) silent(c *Core, instance string) {
 	for _, pl := range slices.Clone(a.pulls) {
@@ -374,7 +393,7 @@ func (a *asked) silent(c *Core, instance string) {
 func (a *asked) progress(c *Core, from string) {
 	for _, pl := range a.pulls {
 		if pl.peer.Instance == from && pl.sent {
-			pl.deadline = c.now + answerPatience
+			pl.deadline = max(pl.deadline, min(c.now+answerPatience, pl.limit))
 		}
 	}
 }

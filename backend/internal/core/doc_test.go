@@ -41,6 +41,8 @@ func TestBudgetsOfTheDocument(t *testing.T) {
 		"answers started":                        fmt.Sprintf("%d a second, %d at once", answersPerSecond, answersBurst),
 		"answers under way":                      fmt.Sprint(maxAnswers),
 		"askers that wait":                       fmt.Sprint(maxAskers),
+		"pulls of who is no member yet":          fmt.Sprintf("%d, %v", maxEarly, answerPatience),
+		"pieces without an answer":               fmt.Sprint(piecesFor),
 		"bytes answered, pushed and sent again":  fmt.Sprintf("%d MiB a second, %d MiB at once", bytesPerSecond/mib, bytesBurst/mib),
 		"pushes merged":                          fmt.Sprintf("%d a second, %d at once", answersPerSecond, answersBurst),
 		"members asked in a round":               fmt.Sprint(maxAsked),

@@ -218,6 +218,21 @@ func TestPatienceWithAnAnswer(t *testing.T) {
 			t.Error("given up though pieces arrive")
 		}
 	})
+	t.Run("pieces of something else", func(t *testing.T) {
+		p := newPair(t, Transport{}, "s")
+		pull := p.pull()
+		for range 2 * int(piecesFor/answerPatience) {
+			p.after(answerPatience / 2)
+			p.step(Progress{"b"})
+		}
+		if len(p.asked.pulls) != 0 || p.states["s"].pull != nil {
+			t.Fatal("nobody else is asked for as long as pieces arrive")
+		}
+		p.hears("b", &Answer{For: []Asker{{"a", pull.ID}}, Items: []AnswerItem{{Key: "s", Outcome: Data, Data: []byte("x")}}})
+		if m := take[Merge](p); len(m) != 1 {
+			t.Error("the answer came after all, and is not merged")
+		}
+	})
 	t.Run("the end overtakes the data", func(t *testing.T) {
 		p := newPair(t, Transport{}, "s")
 		pull := p.pull()
@@ -347,6 +362,21 @@ func TestAnswers(t *testing.T) {
 }
 
 // An own update is not claimed before its state had a moment to hold it.
+// Strangers that ask and never come cannot fill the place of those that do.
+func TestPullsOfStrangers(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	for i := range 10 * maxEarly {
+		p.hears(fmt.Sprint("x", i), &Pull{To: "a", ID: 1})
+	}
+	if n := len(p.answered.early); n != maxEarly {
+		t.Errorf("%d are kept", n)
+	}
+	p.after(answerPatience + time.Millisecond)
+	if n := notes(p, NoteRejected); n != 10*maxEarly || len(p.answered.early) != 0 {
+		t.Errorf("%d were rejected, and %d are left", n, len(p.answered.early))
+	}
+}
+
 func TestOwnNumbersAreClaimedLater(t *testing.T) {
 	p := newPair(t, Transport{Unicast: true}, "s")
 	claims := func() string {

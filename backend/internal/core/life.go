@@ -28,6 +28,7 @@ func (c *Core) appear(p *peer) {
 	}
 	if !p.foreign() {
 		c.joinedPeer()
+		c.answered.appeared(c, p)
 	}
 }
 

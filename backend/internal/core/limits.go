@@ -37,6 +37,7 @@ const (
 	digestPatience   = 500 * time.Millisecond // for the own states to tell their digests
 	answerPatience   = 2 * time.Second        // without any sign of an answer
 	piecesPatience   = 500 * time.Millisecond // for pieces that the end of an answer has overtaken
+	piecesFor        = 30 * time.Second       // for which pieces alone keep an exchange alive: they may be of something else
 	latePatience     = time.Minute            // for the answer of a state that was busy
 	rootAbove        = 4                      // keys, from where on one digest stands for all
 	lateRetry        = 10 * time.Second       // before it is asked once more
@@ -47,6 +48,7 @@ const (
 	answerBatch      = 64 << 10               // bytes of small states in one frame of an answer
 	answerPause      = 5 * time.Millisecond   // for which such a frame waits for more
 	maxAskers        = 256                    // that wait for an answer
+	maxEarly         = 16                     // askers that are no members yet
 	maxMarshals      = 4                      // of one state that others asked for
 	maxAnswers       = 16                     // under way at once
 	busyAfter        = 500 * time.Millisecond // before a state that is asked for counts as busy

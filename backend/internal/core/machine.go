@@ -191,7 +191,7 @@ func (c *Core) onMessage(e Received) {
 	case *Kept:
 		c.onKept(p, m)
 	case *Pull:
-		c.answered.onPull(c, p, m)
+		c.answered.onPull(c, e.From, p, m)
 	case *Answer:
 		c.asked.onAnswer(c, p, m)
 	case *Push:

@@ -8,10 +8,13 @@ import (
 // tick does what is due.
 func (a *asked) tick(c *Core) {
 	for _, pl := range a.due(c.now) {
-		if pl.sent {
-			a.giveUp(c, pl)
-		} else {
+		switch {
+		case !pl.sent:
 			a.send(c, pl)
+		case c.now >= pl.limit:
+			a.overdue(c, pl)
+		default:
+			a.giveUp(c, pl)
 		}
 	}
 	if len(a.late) > 0 {
