@@ -24,7 +24,7 @@ type client struct {
 	life   context.Context // of all connections
 	end    context.CancelFunc
 	detach func()
-	lane   chan struct{} // cap 1: whose command is under way
+	lane   chan struct{} // cap 1: held by the command that runs
 
 	mu       sync.Mutex
 	closed   bool
@@ -66,8 +66,8 @@ func (c *client) close() {
 
 // receive calls take with each message that is published, until ctx is done or
 // the subscription is lost. go-redis then has subscribed again, or tried to: what
-// was published meanwhile was missed, and a client that is opened anew asks where
-// the servers are.
+// was published meanwhile was missed, and a newly opened client asks again
+// where the servers are.
 func (c *client) receive(ctx context.Context, take func(*goredis.Message)) error {
 	for {
 		message, err := c.sub.Receive(ctx)
@@ -93,7 +93,7 @@ func (c *client) publish(ctx context.Context, channel string, message []byte) er
 }
 
 // command runs f, one at a time. A server that stalls holds the caller until ctx
-// is done, and f until the client is closed at most.
+// is done, and f at most until the client is closed.
 func (c *client) command(ctx context.Context, f func() error) error {
 	select {
 	case c.lane <- struct{}{}:
@@ -126,11 +126,11 @@ func (c *client) command(ctx context.Context, f func() error) error {
 // watchInterval is how often a node looks whether its server is a master still.
 const watchInterval = time.Second
 
-// watchRole looks until ctx is done whether the server was demoted: who publishes
-// on a replica is heard by those on the same replica only.
+// watchRole checks until ctx is done whether the server was demoted: what is
+// published on a replica reaches only the nodes on that replica.
 func (c *client) watchRole(ctx context.Context) error {
 	if c.params.Mode == "cluster" {
-		return nil // nodes of a Cluster hand on what is published, whatever their role
+		return nil // the nodes of a Cluster forward messages, whatever their role
 	}
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()

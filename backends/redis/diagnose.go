@@ -15,9 +15,9 @@ import (
 // diagnosis is how long each question of a diagnosis may take.
 const diagnosis = time.Second
 
-// diagnose finds out why an endpoint does not let this node subscribe, where the
-// connection just ended or nothing was answered: it asks simpler questions, of
-// channel too.
+// diagnose finds out why an endpoint does not let this node subscribe, when the
+// connection just ended or nothing was answered: it asks simpler questions, one
+// of them about channel.
 func (c *client) diagnose(ctx context.Context, cause error, channel string) error {
 	var network net.Error
 	silent := errors.Is(cause, context.DeadlineExceeded) || errors.As(cause, &network) && network.Timeout()
@@ -64,8 +64,8 @@ func (c *client) answers(ctx context.Context, p Params, command ...string) strin
 	return strings.TrimSpace(line)
 }
 
-// handshakes tells whether the endpoint speaks TLS, whatever it makes of this
-// node.
+// handshakes reports whether the endpoint speaks TLS, whether or not it accepts
+// this node.
 func (c *client) handshakes(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, diagnosis)
 	defer cancel()

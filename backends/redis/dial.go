@@ -49,7 +49,7 @@ func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.params.serverTLS(host) // anew, so that files that were replaced count
+	c, err := d.params.serverTLS(host) // read again, so that replaced files take effect
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +57,8 @@ func (d *dialer) handshake(ctx context.Context, conn net.Conn, addr string) (net
 	return secure, secure.HandshakeContext(ctx)
 }
 
-// serverTLS returns what a connection to a server of that host is encrypted by, from
-// the files as they are now; nil without TLS. Its error wraps driver.ErrConfig.
+// serverTLS returns the TLS configuration for a server of that host, from the
+// files as they are now; nil without TLS. Its error wraps driver.ErrConfig.
 func (p *Params) serverTLS(host string) (*tls.Config, error) {
 	c, err := p.TLSConfigFor(host, p.TLSMinVersion)
 	if err != nil {
@@ -84,8 +84,7 @@ func (s *socket) Close() error {
 	return s.TCPConn.Close()
 }
 
-// cipherSuites returns the numbers of those that are allowed; none where Go may
-// choose.
+// cipherSuites returns the numbers of the allowed suites; none when Go chooses.
 func (p *Params) cipherSuites() ([]uint16, error) {
 	var allowed []uint16
 	suites := slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites())

@@ -73,8 +73,8 @@ func askSentinel(ctx context.Context, e driver.Examination, p Params, addr strin
 	return net.JoinHostPort(where[0], where[1]), nil
 }
 
-// attach opens the driver, which subscribes and publishes, and reports at which
-// stage that has failed.
+// attach opens the driver, which subscribes and publishes, and reports the
+// stage that failed.
 func attach(ctx context.Context, e driver.Examination, p Params) {
 	open, rights := Open, "ask for the rights to subscribe and to publish"
 	if p.Wire == "grafana" {
@@ -113,7 +113,7 @@ func outputBuffer(ctx context.Context, e driver.Examination, p Params) {
 	const name, tried = "output buffer", "read client-output-buffer-limit"
 	found, err := client.ConfigGet(ctx, "client-output-buffer-limit").Result()
 	if err != nil {
-		e.Skip(name, tried, err.Error(), "that is no fault: look at the server that \"pubsub\" is 32mb 8mb 60 or more")
+		e.Skip(name, tried, err.Error(), "this is no fault: look at the server that \"pubsub\" is 32mb 8mb 60 or more")
 		return
 	}
 	limits, hard, soft, ok := pubsubLimit(found["client-output-buffer-limit"])

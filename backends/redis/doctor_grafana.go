@@ -12,12 +12,12 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// witness carries frames among nodes of ours on Grafana's wire, and sees who is
-// there. The driver itself would write a heartbeat, and so be a member: this one
-// asks for each of its rights in a way that changes nothing.
+// witness carries frames among own nodes on Grafana's wire, and sees who is
+// there. The driver itself would write a heartbeat, and so be a member: witness
+// tests each right in a way that changes nothing.
 type witness struct {
 	grafana *grafanaConn
-	full    error           // why the server takes no heartbeat for now
+	full    error           // why the server accepts no heartbeat now
 	found   []driver.Member // by their heartbeats
 }
 
@@ -35,8 +35,8 @@ func openWitness(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	return w, nil
 }
 
-// preflight asks for all that a node does. A SET of a key that must be there
-// writes none, and nobody has the key that is deleted.
+// preflight tries all that a node does. Its SET requires a key that does not
+// exist, and so writes none; the key that it deletes belongs to no node.
 func (w *witness) preflight(ctx context.Context, instance string) error {
 	g, c := w.grafana, w.grafana.client
 	key, pattern := g.prefix()+instance, g.prefix()+"*"
@@ -66,7 +66,7 @@ func (w *witness) preflight(ctx context.Context, instance string) error {
 	return nil
 }
 
-// readMembers finds those whose heartbeats count.
+// readMembers finds the members whose heartbeats count.
 func (w *witness) readMembers(ctx context.Context) error {
 	keys, err := w.grafana.scan(ctx)
 	for _, k := range keys {
@@ -82,11 +82,11 @@ func (w *witness) readMembers(ctx context.Context) error {
 	return err
 }
 
-// reportHeartbeat says whether the server takes one.
+// reportHeartbeat says whether the server accepts a heartbeat.
 func (w *witness) reportHeartbeat(e driver.Examination) {
-	const name, tried = "heartbeat", "see whether the server takes a write, without making one"
+	const name, tried = "heartbeat", "see whether the server accepts writes, without making one"
 	if w.full != nil {
-		e.Warn(name, tried, w.full.Error(), "nodes of ours go on among themselves, and Grafana's peers will miss them: give the server room, or let it save")
+		e.Warn(name, tried, w.full.Error(), "Grafana's peers will miss this cluster's nodes: give the server memory, or let it save")
 		return
 	}
 	e.OK(name, tried, "it does")
@@ -95,8 +95,8 @@ func (w *witness) reportHeartbeat(e driver.Examination) {
 // Caps implements [driver.Driver].
 func (*witness) Caps() driver.Caps { return driver.Caps{} }
 
-// Serve hands over what nodes of ours send, but for their beats, and those whose
-// heartbeats were found.
+// Serve hands over what own nodes send, except their beats, and lists the
+// members whose heartbeats were found.
 func (w *witness) Serve(ctx context.Context, h driver.Handler) error {
 	g := w.grafana
 	defer context.AfterFunc(ctx, g.client.end)()
@@ -113,7 +113,8 @@ func (w *witness) Broadcast(ctx context.Context, frame []byte) error {
 	return w.grafana.publishOn(ctx, ownChannel, frame)
 }
 
-// Close implements [driver.Driver]. It says no goodbye, for nobody was there.
+// Close implements [driver.Driver]. It says no goodbye: the witness was never a
+// member.
 func (w *witness) Close(context.Context) error {
 	w.grafana.client.close()
 	return nil

@@ -43,11 +43,11 @@ const (
 // fault is what an error says of the configuration.
 type fault struct {
 	stage string // at which an opening fails
-	key   string // of the parameter to blame; empty where it is none
+	key   string // the parameter at fault; empty if there is none
 	hint  string // what to do
 }
 
-// atFault finds out what is to blame for err.
+// atFault finds out which setting caused err.
 func (p *Params) atFault(err error) fault {
 	text := err.Error()
 	says := func(texts ...string) bool {
@@ -72,7 +72,7 @@ func (p *Params) atFault(err error) fault {
 	case p.Mode == "sentinel" && errors.Is(err, goredis.Nil):
 		return fault{stageProtocol, "master_name", fmt.Sprintf("the Sentinels know no master %q", p.MasterName)}
 	case says("WRONGPASS", "invalid password", "invalid username-password"):
-		return fault{stageAuth, password, "the server refuses it; mind " + username + " too"}
+		return fault{stageAuth, password, "the server refuses it; check also " + username + " too"}
 	case says("without any password configured", "no password is set"):
 		return fault{stageAuth, password, "leave it out: the default user has none"}
 	case says("NOAUTH"):
@@ -80,7 +80,7 @@ func (p *Params) atFault(err error) fault {
 	case says("client|setname"):
 		return fault{stageACL, "client_name", "leave it out, or allow it: ACL SETUSER … +client|setname"}
 	case says("'select' command"):
-		return fault{stageACL, "db", "leave it out, for channels are common to all databases, or allow it: ACL SETUSER … +select"}
+		return fault{stageACL, "db", "leave it out, since all databases share their channels, or allow it: ACL SETUSER … +select"}
 	case says("NOPERM"):
 		return fault{stageACL, username, "allow it: ACL SETUSER … resetchannels &" + p.Prefix + "* +subscribe +publish"}
 	case says("DB index", "SELECT is not allowed"):
@@ -88,7 +88,7 @@ func (p *Params) atFault(err error) fault {
 	case says("cluster support disabled"):
 		return fault{stageProtocol, "mode", "the server is no Redis Cluster; mode single is for it"}
 	case says("Only HELLO messages are accepted by Sentinel"):
-		return fault{stageProtocol, "address", "it is a Sentinel's; give master_name too"}
+		return fault{stageProtocol, "address", "a Sentinel listens there; give master_name too"}
 	case says("unknown command", "unknown sub command", "not supported", "unsupported command"):
 		return fault{stagePubSub, "address", "the endpoint lacks the command: a proxy without pub/sub, or no Redis; give the address of the server itself"}
 	case errors.Is(err, errProtocol), says("invalid reply", "can't parse"):
@@ -98,7 +98,7 @@ func (p *Params) atFault(err error) fault {
 	case errors.Is(err, errTLS):
 		return fault{stageProtocol, "tls", "what listens there speaks TLS; set it to true"}
 	case errors.As(err, &certificate):
-		return fault{stageProtocol, "tls_ca_file", "the server's certificate cannot be verified; mind tls_server_name too"}
+		return fault{stageProtocol, "tls_ca_file", "the server's certificate cannot be verified; check also tls_server_name"}
 	}
 	return fault{stage: stageProtocol}
 }

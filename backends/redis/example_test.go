@@ -33,14 +33,14 @@ func Example() {
 	// Output: node-1 0 detached
 }
 
-// Sentinels are asked where the master is, by TLS as all is.
+// The Sentinels are asked where the master is, over TLS like everything else.
 func Example_sentinel() {
 	_, err := backend.OpenURL(context.Background(), "rediss://node:secret@sentinel-1,sentinel-2?cluster=alerts&mode=sentinel")
 	fmt.Println(err)
 	// Output: open rediss: bad configuration: master_name: is required where mode is sentinel
 }
 
-// ExampleWithCredentials has the service supply tokens as passwords.
+// In ExampleWithCredentials the service supplies tokens as passwords.
 func ExampleWithCredentials() {
 	open := redis.WithCredentials(func(context.Context) (string, string, error) {
 		return "node", "a token that is valid now", nil

@@ -15,30 +15,29 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// The names that Grafana's peers use, after the prefix: a channel for each state
-// besides these two.
+// The names that Grafana's peers use, after the prefix. Each state has a
+// channel besides.
 const (
 	fullStateChannel = "full_state"
 	requestChannel   = "full_state:request"
 )
 
-// ownChannel is for what only nodes of ours understand. Grafana's peers do not
+// ownChannel carries what only own nodes understand. Grafana's peers do not
 // subscribe to it.
 const ownChannel = "clusterchannel"
 
-// ownSeparator stands between name and instance in the key of a node of ours. It
-// sorts below every character of a name, so that keys sort by name, then
-// instance.
+// ownSeparator stands between name and instance in an own node's key. It sorts
+// below every character of a name, so that keys sort by name, then instance.
 const ownSeparator = "+"
 
-// GrafanaTiming are the periods on Grafana's wire. Zero ones are the defaults, of
-// which those of the key are Grafana's own. All nodes of a cluster have the same.
+// GrafanaTiming are the periods on Grafana's wire. Zero means the default; the
+// defaults for the key are Grafana's own. All nodes of a cluster have the same.
 type GrafanaTiming struct {
 	Heartbeat time.Duration // between writes of the own key, and between scans: 5s
-	Expiry    time.Duration // for which a peer's key counts: 1m
+	Expiry    time.Duration // how long a peer's key counts: 1m
 	TTL       time.Duration // of the own key: 5m
-	FullState time.Duration // between full states, while there are peers of Grafana: 1m
-	Beat      time.Duration // between signs of life among nodes of ours: 500ms
+	FullState time.Duration // between full states, while there are Grafana peers: 1m
+	Beat      time.Duration // between beats of own nodes: 500ms
 }
 
 func (t GrafanaTiming) orDefaults() GrafanaTiming {
@@ -54,9 +53,9 @@ func (t GrafanaTiming) orDefaults() GrafanaTiming {
 // grafanaConn is the driver that speaks the protocol of Grafana's peers.
 //
 // Each node keeps a key, and finds Grafana's peers by their keys, as they do.
-// Nodes of ours find each other by beats on a channel that only they know, which
-// is quicker, says more and compares no clocks. One pattern is subscribed to, for
-// the states that a service will add are not known here.
+// Own nodes find each other by beats on a channel that only they know, which is
+// quicker, says more and compares no clocks. The driver subscribes to one
+// pattern, since it does not know which states the service will add.
 type grafanaConn struct {
 	client  *client
 	cluster string
@@ -67,11 +66,11 @@ type grafanaConn struct {
 	roster  *roster
 	pace    *pace
 	look    chan struct{} // the keys may have changed
-	wanted  chan struct{} // Grafana's peers lack what this node has
+	wanted  chan struct{} // Grafana's peers lack something that this node has
 
 	handler   driver.Handler // set by Serve
 	lastWord  []byte         // the full state as Serve ended, for Grafana's peers
-	returning bool           // the own key was there: this instance was open before
+	returning bool           // the own key existed: this instance was open before
 	lost      atomic.Bool    // the link, so nothing is said on leaving
 }
 
@@ -131,7 +130,7 @@ func (g *grafanaConn) prefix() string { return g.client.params.Prefix }
 
 func ownKey(m driver.Member) string { return m.Name + ownSeparator + m.Instance }
 
-// isOwnKey tells whether a key, the prefix cut off, is that of a node of ours:
+// isOwnKey reports whether a key, without the prefix, is that of an own node:
 // of this cluster, or of one whose prefix begins with this one's.
 func isOwnKey(key string) bool {
 	const instance, alphabet = 13, "abcdefghijklmnopqrstuvwxyz234567"
@@ -139,7 +138,7 @@ func isOwnKey(key string) bool {
 	return i > 0 && len(key)-i-1 == instance && strings.Trim(key[i+1:], alphabet) == ""
 }
 
-// preflight shows that all that is needed is there and allowed.
+// preflight checks that everything needed is there and allowed.
 func (g *grafanaConn) preflight(ctx context.Context) error {
 	pattern := g.prefix() + "*"
 	if err := g.client.sub.PSubscribe(ctx, pattern); err != nil {
@@ -168,8 +167,8 @@ func (g *grafanaConn) preflight(ctx context.Context) error {
 	return nil
 }
 
-// refusesWrites tells whether the server takes no write for now, since it has no
-// room or cannot save. What is published passes nevertheless.
+// refusesWrites reports whether the server refuses writes now, because it has
+// no memory left or cannot save. It still forwards what is published.
 func refusesWrites(err error) bool {
 	return strings.HasPrefix(err.Error(), "OOM ") || strings.HasPrefix(err.Error(), "MISCONF ")
 }
@@ -186,7 +185,7 @@ func (g *grafanaConn) Caps() driver.Caps {
 	return driver.Caps{MaxFrame: maxFrame, Linger: linger, Membership: true, Exchange: true, Updates: g.updates}
 }
 
-// leaveTimeout bounds what is said on leaving.
+// leaveTimeout bounds the goodbye.
 const leaveTimeout = 2 * time.Second
 
 // Close implements [driver.Driver]. A node whose link is lost says nothing: it
@@ -201,8 +200,8 @@ func (g *grafanaConn) Close(ctx context.Context) error {
 	return nil
 }
 
-// goodbye leaves as Grafana's peers do: the full state, then the key. Nodes of
-// ours are told.
+// goodbye leaves as Grafana's peers do: it publishes the full state, then
+// deletes the key. It also tells own nodes.
 func (g *grafanaConn) goodbye(ctx context.Context) {
 	g.publishState(ctx, g.lastWord)
 	bye := g.beat()
@@ -216,7 +215,7 @@ func (g *grafanaConn) goodbye(ctx context.Context) {
 		return err
 	})
 	if err != nil {
-		g.logger.Debug("the news of leaving may have reached nobody", "err", err)
+		g.logger.Debug("the goodbye may have reached nobody", "err", err)
 	}
 }
 

@@ -9,11 +9,11 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
 )
 
-// beatMark begins what nodes of ours tell each other beside frames, which never
-// begin with it.
+// beatMark begins the messages of own nodes that are no frames. No frame begins
+// with it.
 const beatMark = 0
 
-// beat is a sign of life of a node of ours, as JSON behind beatMark.
+// beat is a sign of life of an own node, as JSON after beatMark.
 type beat struct {
 	Cluster  string            `json:"cluster"`
 	Name     string            `json:"name"`
@@ -36,11 +36,11 @@ func (b beat) encode() []byte {
 
 func decodeBeat(message []byte) (b beat, err error) {
 	if err := json.Unmarshal(message[1:], &b); err != nil {
-		return b, fmt.Errorf("a message of our own kind cannot be read: %w", err)
+		return b, fmt.Errorf("a beat cannot be read: %w", err)
 	}
 	b.Interval = min(max(b.Interval, 0), heartbeat.MaxInterval.Milliseconds())
 	if b.Name == "" || b.Instance == "" {
-		return b, errors.New("a message of our own kind names no node")
+		return b, errors.New("a beat names no node")
 	}
 	return b, nil
 }

@@ -17,10 +17,10 @@ import (
 
 const (
 	scanPage  = 1000
-	lookDelay = 200 * time.Millisecond // from a hint that keys have changed until they have
+	lookDelay = 200 * time.Millisecond // from a hint that keys will change until they have
 )
 
-// setKey writes this node's heartbeat. It tells whether there was one before.
+// setKey writes this node's heartbeat. It reports whether there was one before.
 func (g *grafanaConn) setKey(ctx context.Context) (was bool, err error) {
 	set := func(mode string) error {
 		return g.do(ctx, func(ctx context.Context) error {
@@ -34,8 +34,8 @@ func (g *grafanaConn) setKey(ctx context.Context) (was bool, err error) {
 	return false, set("")
 }
 
-// keepKey writes this node's heartbeat, and looks for those of others: in turn,
-// and a moment after a hint.
+// keepKey writes this node's heartbeat, and looks for those of others:
+// periodically, and shortly after a hint.
 func (g *grafanaConn) keepKey(ctx context.Context) error {
 	turn := time.NewTicker(g.timing.Heartbeat)
 	defer turn.Stop()
@@ -62,7 +62,7 @@ func (g *grafanaConn) keepKey(ctx context.Context) error {
 	}
 }
 
-// writeKey returns an error only where another server is to be asked for.
+// writeKey returns an error only when another server is needed.
 func (g *grafanaConn) writeKey(ctx context.Context) error {
 	was, err := g.setKey(ctx)
 	if !was {
@@ -74,13 +74,14 @@ func (g *grafanaConn) writeKey(ctx context.Context) error {
 	case strings.HasPrefix(err.Error(), "READONLY "):
 		return fmt.Errorf("redis: %w: %w", driver.ErrUnavailable, err)
 	}
-	g.logger.Warn("the heartbeat could not be written; peers of Grafana will miss this node", "err", err)
+	g.logger.Warn("the heartbeat could not be written; Grafana's peers will miss this node", "err", err)
 	g.handler.Probe(g.self.Name, 0, err)
 	return nil
 }
 
-// deleteOrphans deletes the keys of nodes of ours that have failed, so that
-// Grafana's peers see the same. One that lives nevertheless writes it again.
+// deleteOrphans deletes the keys of own nodes that have failed, so that
+// Grafana's peers see the same. A node that lives nevertheless writes its key
+// again.
 func (g *grafanaConn) deleteOrphans(ctx context.Context) {
 	for _, key := range g.roster.takeOrphans() {
 		err := g.do(ctx, func(ctx context.Context) error { return g.client.redis.Del(ctx, g.prefix()+key).Err() })
@@ -90,8 +91,8 @@ func (g *grafanaConn) deleteOrphans(ctx context.Context) {
 	}
 }
 
-// lookAtKeys writes first: whether the own key was there tells what to make of
-// others that are not.
+// lookAtKeys writes first: if the own key was missing, other missing keys do
+// not mean that their nodes have left.
 func (g *grafanaConn) lookAtKeys(ctx context.Context) error {
 	if err := g.writeKey(ctx); err != nil {
 		return err
@@ -99,12 +100,12 @@ func (g *grafanaConn) lookAtKeys(ctx context.Context) error {
 	keys, err := g.scan(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			g.logger.Warn("the keys could not be read; peers of Grafana stay as they were", "err", err)
+			g.logger.Warn("the keys could not be read; the list of Grafana's peers stays as it was", "err", err)
 		}
 		return nil
 	}
 	if !slices.ContainsFunc(keys, func(k stamped) bool { return k.key == g.key }) {
-		if err := g.writeKey(ctx); err != nil { // it went just now
+		if err := g.writeKey(ctx); err != nil { // it has just gone
 			return err
 		}
 	}
@@ -153,8 +154,8 @@ func (g *grafanaConn) scanServer(ctx context.Context, server goredis.Cmdable) ([
 	}
 }
 
-// readStamps reads each key by an MGET of its own: in a Cluster keys of one MGET
-// would have to share a slot. What is no string is nil to MGET.
+// readStamps reads each key by its own MGET: in a Cluster the keys of one MGET
+// would have to share a slot. MGET returns nil for what is no string.
 func (g *grafanaConn) readStamps(ctx context.Context, server goredis.Cmdable, keys []string) ([]stamped, error) {
 	values, err := server.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for _, key := range keys {

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	answerWithin = 300 * time.Millisecond // for nodes of ours that have a key, before this one is attached
-	returnWithin = time.Second            // the same where they may have been cut off too
+	answerWithin = 300 * time.Millisecond // wait for own nodes that have a key, before this one is attached
+	returnWithin = time.Second            // the same if they may have been cut off too
 )
 
-// beat returns a sign of life, which leaves now.
+// beat returns a beat to send now.
 func (g *grafanaConn) beat() beat {
 	count, interval := g.roster.next()
 	m := g.self
@@ -26,8 +26,8 @@ func (g *grafanaConn) beat() beat {
 	}
 }
 
-// dispatch goes by the channel. Those of clusters whose prefix begins with this
-// one's match the pattern too: their names are no state's.
+// dispatch goes by the channel. The channels of clusters whose prefix begins
+// with this one's match the pattern too; their names are not those of a state.
 func (g *grafanaConn) dispatch(m *goredis.Message) {
 	g.roster.busy()
 	channel, payload := strings.TrimPrefix(m.Channel, g.prefix()), []byte(m.Payload)
@@ -59,7 +59,7 @@ func (g *grafanaConn) takeBeat(message []byte) {
 	}
 }
 
-// attach waits, a little, for those who are known to be there.
+// attach waits briefly for the nodes that are known to be there.
 func (g *grafanaConn) attach(ctx context.Context) error {
 	limit := answerWithin
 	if g.returning {
@@ -91,7 +91,7 @@ func (g *grafanaConn) sendBeats(ctx context.Context) error {
 		b := g.beat()
 		t.Reset(time.Duration(b.Interval) * time.Millisecond)
 		if err := g.publishOn(ctx, ownChannel, b.encode()); err != nil {
-			g.logger.Debug("a beat could not be sent", "err", err) // the missing echo tells
+			g.logger.Debug("a beat could not be sent", "err", err) // the missing echo will show it
 		}
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
 )
 
-// paceWindow is what a node may publish before it has heard it. It is well below
-// what a server lets wait for a subscriber.
+// paceWindow is how much a node may publish before it has heard it. It is well
+// below what a server queues for a subscriber.
 const paceWindow = 4 << 20
 
-// pace counts what was published and not heard. The echo of a beat that was sent
-// after it shows that it has arrived.
+// pace counts what was published and not yet heard. The echo of a beat shows
+// that everything sent before that beat has arrived.
 type pace struct {
 	mu      sync.Mutex
 	unheard int
@@ -22,7 +22,7 @@ type pace struct {
 
 func newPace() *pace { return &pace{heard: make(chan struct{})} }
 
-// add counts size bytes, and reports whether they are to be heard before more is
+// add counts size bytes, and reports whether they must be heard before more is
 // published.
 func (p *pace) add(size int) bool {
 	p.mu.Lock()
@@ -61,8 +61,8 @@ func (p *pace) wait(ctx, life context.Context, count uint64) {
 	}
 }
 
-// hold holds up who has published size bytes, when this node is behind in hearing
-// itself.
+// hold counts size bytes published, and blocks the publisher while this node
+// has not yet heard its own recent messages.
 func (g *grafanaConn) hold(ctx context.Context, size int) {
 	if !g.pace.add(size) {
 		return

@@ -15,11 +15,11 @@ import (
 
 const (
 	maxRoster     = 4096             // members of either kind, and goodbyes
-	skewTolerated = 10 * time.Second // before it is worth a line
+	skewTolerated = 10 * time.Second // before a line is logged
 	maxSkew       = time.Hour        // a number further from this clock is no heartbeat
 )
 
-// roster keeps who is a member, and tells the Handler.
+// roster keeps the list of members, and tells the Handler.
 type roster struct {
 	self   driver.Member
 	key    string // of this node
@@ -29,24 +29,24 @@ type roster struct {
 
 	asked    chan struct{} // a node asks who is there
 	orphans  chan struct{} // there are keys to delete
-	newcomer chan struct{} // a peer of Grafana is there that was not
+	newcomer chan struct{} // there is a new peer of Grafana
 
 	mu      sync.Mutex
 	handler driver.Handler // nil until this node is attached
 	began   time.Time
 	pulse   heartbeat.Pulse
-	own     map[string]*own     // other nodes of ours, by instance
+	own     map[string]*own     // other own nodes, by instance
 	gone    map[string]bool     // instances that said goodbye
 	foreign map[string]*foreign // peers of Grafana by name, alive or not
-	awaited map[string]bool     // keys of ours that are to be heard before this node is attached
-	heard   chan struct{}       // closed once this node hears itself and those awaited
+	awaited map[string]bool     // instances to hear before this node is attached
+	heard   chan struct{}       // closed once this node hears itself and those it awaits
 	busyAt  time.Time           // when this node last heard anything
-	hold    time.Time           // until when keys that vanished count, for all have
-	failed  []string            // keys to delete, of nodes of ours that have failed
+	hold    time.Time           // until when vanished keys still count, since all have vanished
+	failed  []string            // keys to delete, of own nodes that have failed
 	shown   []driver.Member
 }
 
-// own is another node of ours.
+// own is another own node.
 type own struct {
 	driver.Member
 	peer heartbeat.Peer
@@ -68,7 +68,7 @@ func newRoster(o driver.Options, t GrafanaTiming, p *pace) *roster {
 	}
 }
 
-// take notes what a node of ours says of itself.
+// take notes what an own node says about itself.
 func (r *roster) take(b beat) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,7 +106,7 @@ func (r *roster) echo(count uint64) {
 	}
 }
 
-// beat notes a sign of life of another node. r.mu is held.
+// beat notes another node's beat. r.mu is held.
 func (r *roster) beat(b beat) {
 	m := b.member()
 	if b.Hello {
@@ -130,7 +130,7 @@ func (r *roster) beat(b beat) {
 	}
 }
 
-// bye notes that a node of ours leaves. r.mu is held.
+// bye notes that an own node leaves. r.mu is held.
 func (r *roster) bye(instance string) {
 	if len(r.gone) >= maxRoster {
 		clear(r.gone)
@@ -147,14 +147,14 @@ func (r *roster) bye(instance string) {
 	r.tell()
 }
 
-// stamped is a key that a scan has found, the prefix cut off, and the time in
+// stamped is a key that a scan has found, without the prefix, and the time in
 // it.
 type stamped struct {
 	key   string
 	stamp int64
 }
 
-// scanned takes in all keys that hold a heartbeat.
+// scanned updates the members from all keys that hold a heartbeat.
 func (r *roster) scanned(keys []stamped, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +189,7 @@ func (r *roster) emptied() {
 	}
 }
 
-// vanished takes away the peers whose keys are gone: they have left, unless the
+// vanished removes the peers whose keys are gone: they have left, unless the
 // server was emptied. r.mu is held.
 func (r *roster) vanished(found map[string]bool, now time.Time) {
 	if now.Before(r.hold) {
@@ -208,9 +208,9 @@ func (r *roster) vanished(found map[string]bool, now time.Time) {
 	}
 }
 
-// alive notes a heartbeat of a peer of Grafana. It counts for as long as
-// Grafana's peers let it count; but once it has been seen to move, by this node's
-// clock alone. r.mu is held.
+// alive notes a heartbeat of a peer of Grafana. It counts for as long as it
+// does to Grafana's peers; once it has been seen to move, only this node's
+// clock decides. r.mu is held.
 func (r *roster) alive(name string, stamp int64, now time.Time) {
 	age := time.Duration(now.Unix()-stamp) * time.Second
 	p := r.foreign[name]
@@ -228,12 +228,12 @@ func (r *roster) alive(name string, stamp int64, now time.Time) {
 	p.stamp = stamp
 	if skewed := age < -skewTolerated || moved && age > skewTolerated+2*r.timing.Heartbeat; skewed && !p.skewed {
 		p.skewed = true
-		r.logger.Warn("the clock of a peer differs from this node's; peers of Grafana do not see one whose clock is late by more than expiry",
+		r.logger.Warn("the clock of a peer differs from this node's; Grafana's peers ignore a node whose clock is late by more than expiry",
 			"peer", name, "late", age, "expiry", r.timing.Expiry)
 	}
 }
 
-// answered notes that a node of ours was heard. r.mu is held.
+// answered notes that an own node was heard. r.mu is held.
 func (r *roster) answered(key string) {
 	if !r.awaited[key] {
 		return
@@ -243,7 +243,7 @@ func (r *roster) answered(key string) {
 	}
 }
 
-// orphaned notes the key of a node of ours that has failed. r.mu is held.
+// orphaned notes the key of an own node that has failed. r.mu is held.
 func (r *roster) orphaned(key string) {
 	if len(r.failed) < maxRoster {
 		r.failed = append(r.failed, key)
@@ -276,7 +276,7 @@ func (r *roster) attach(h driver.Handler) {
 	r.handler.Link(nil)
 }
 
-// tell hands over the members where they have changed. r.mu is held.
+// tell hands over the members if they have changed. r.mu is held.
 func (r *roster) tell() {
 	if r.handler == nil {
 		return
@@ -305,7 +305,8 @@ func (r *roster) interval() time.Duration {
 	return heartbeat.Interval(r.timing.Beat, len(r.own)+1)
 }
 
-// next returns what numbers the beat that leaves now, and the time until another.
+// next returns the number of the beat that leaves now, and the time until the
+// next one.
 func (r *roster) next() (count uint64, interval time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -330,8 +331,8 @@ func (r *roster) deaf(now time.Time) (time.Duration, bool) {
 	return silent, silent > 2*limit || silent > limit && now.Sub(r.busyAt) > limit
 }
 
-// hasPeers tells whether there are peers of Grafana, be it that they look dead:
-// by their clock they may not be.
+// hasPeers reports whether there are peers of Grafana, even ones that look
+// dead: by their own clock they may be alive.
 func (r *roster) hasPeers() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

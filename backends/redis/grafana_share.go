@@ -14,16 +14,17 @@ import (
 )
 
 const (
-	maxPart     = 16 << 20 // of what is sent to Grafana's peers: a subscriber that is 32 MiB behind is dropped
-	fieldSharer = 105      // of a full state: the node of ours that published it; Grafana's peers skip it
+	maxPart     = 16 << 20 // largest message to Grafana's peers: a subscriber 32 MiB behind is dropped
+	fieldSharer = 105      // of a full state: the own node that published it; Grafana's peers skip it
 )
 
-// askAgain is when a node asks Grafana's peers for their full state, once it has
-// found one: at once, and again for states that the service adds meanwhile.
+// askAgain lists when a node asks Grafana's peers for their full state, once it
+// has found a peer: at once, and again for states that the service adds
+// meanwhile.
 var askAgain = []time.Duration{0, time.Second, 5 * time.Second, 15 * time.Second}
 
-// Broadcast implements [driver.Driver]: Grafana's peers do not hear the frame. A
-// server that stalls cannot hold it beyond ctx.
+// Broadcast implements [driver.Driver]. Grafana's peers do not hear the frame.
+// It returns when ctx is done, even if the server stalls.
 func (g *grafanaConn) Broadcast(ctx context.Context, frame []byte) error {
 	if len(frame) > maxFrame {
 		return fmt.Errorf("redis: %w: frame of %d bytes, at most %d are published at once", driver.ErrTooLarge, len(frame), maxFrame)
@@ -35,8 +36,8 @@ func (g *grafanaConn) Broadcast(ctx context.Context, frame []byte) error {
 	return nil
 }
 
-// updates publishes each update on the channel of its state while there are peers
-// of Grafana to hear them. Nodes of ours hear them there too, but for those that
+// updates publishes each update on the channel of its state while there are
+// peers of Grafana to hear it. Own nodes hear it there too, except updates that
 // such a channel cannot carry.
 func (g *grafanaConn) updates(ctx context.Context, updates iter.Seq2[string, []byte]) (heard bool, err error) {
 	if !g.roster.hasPeers() {
@@ -94,11 +95,11 @@ func (g *grafanaConn) share(ctx context.Context) error {
 
 func (g *grafanaConn) requestState(ctx context.Context) {
 	if err := g.publishOn(ctx, requestChannel, []byte(g.key)); err != nil {
-		g.logger.Debug("the full state could not be asked for", "err", err)
+		g.logger.Debug("the request for the full state could not be sent", "err", err)
 	}
 }
 
-// takeRequest answers a peer of Grafana. Nodes of ours ask by frames.
+// takeRequest answers a peer of Grafana. Own nodes ask by frames.
 func (g *grafanaConn) takeRequest(from string) {
 	if from != g.key && !isOwnKey(from) {
 		signal(g.wanted)
@@ -106,8 +107,8 @@ func (g *grafanaConn) takeRequest(from string) {
 	}
 }
 
-// fullState returns this node's full state, marked as ours, or nil where there is
-// none to be published.
+// fullState returns this node's full state, marked as own, or nil if there is
+// none to publish.
 func (g *grafanaConn) fullState() []byte {
 	state := g.handler.LocalState()
 	if len(state) == 0 {
@@ -130,8 +131,8 @@ func (g *grafanaConn) publishState(ctx context.Context, state []byte) {
 	}
 }
 
-// takeState takes in the full state of a peer of Grafana, which may be its last
-// word. Nodes of ours compare their states by frames.
+// takeState merges the full state of a peer of Grafana, which may be its last
+// message. Own nodes compare their states by frames.
 func (g *grafanaConn) takeState(state []byte) {
 	if _, ours := field(state, fieldSharer); ours {
 		return
@@ -144,7 +145,7 @@ func (g *grafanaConn) takeState(state []byte) {
 const partKey = 1
 
 // field returns the first field of that number in a protobuf message that holds
-// bytes, or a text.
+// bytes or a string.
 func field(message []byte, want protowire.Number) (value []byte, ok bool) {
 	for len(message) > 0 {
 		num, typ, n := protowire.ConsumeTag(message)

@@ -17,9 +17,10 @@ import (
 // runs, so that a service which sets its own keeps that.
 func init() { goredis.SetLogger(&library) }
 
-// library passes go-redis's lines on to the driver that was opened last: they do
-// not say whose they are. A line keeps others of its kind away for a while, since
-// in an outage go-redis writes the same one at each attempt.
+// library passes go-redis's lines on to the driver that was opened last: the
+// lines do not say which client wrote them. A line suppresses others of its
+// kind for a while, since in an outage go-redis writes the same one at each
+// attempt.
 var library = libraryLog{lines: loglimit.Limiter{Every: 10 * time.Second}}
 
 type libraryLog struct {

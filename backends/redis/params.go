@@ -14,27 +14,27 @@ type Params struct {
 	// of a Sentinel 26379.
 	Address []string `param:"address" default:"localhost:6379"`
 
-	// Mode says what Address names. With auto it is Sentinels where MasterName is
-	// given, a Cluster where there is more than one address, else one server.
+	// Mode says what Address names. With auto it is Sentinels if MasterName is
+	// given, a Cluster if there is more than one address, else one server.
 	Mode string `param:"mode" default:"auto" oneof:"auto,single,sentinel,cluster"`
 
 	// MasterName is the name under which the Sentinels know the master.
 	MasterName string `param:"master_name"`
 
-	// Username and Password are those of the servers; without a name it is the
-	// default user's password. SentinelUsername and SentinelPassword are those of
-	// the Sentinels.
+	// Username and Password are for the servers; without a name the password is
+	// the default user's. SentinelUsername and SentinelPassword are for the
+	// Sentinels.
 	Username         string `param:"username"`
 	Password         string `param:"password" secret:"true"`
 	SentinelUsername string `param:"sentinel_username"`
 	SentinelPassword string `param:"sentinel_password" secret:"true"`
 
-	// DB is the logical database. It separates nothing: channels are common to all
-	// databases of a server.
+	// DB is the logical database. It separates nothing: all databases of a server
+	// share their channels.
 	DB int `param:"db" alias:"path" default:"0"`
 
-	// Prefix comes before the names of channels. A colon is put after one that does
-	// not end in it.
+	// Prefix comes before the names of channels. A colon is added if it does not
+	// end in one.
 	Prefix string `param:"prefix" default:"clusterchannel"`
 
 	// PoolSize is how many connections for commands there may be to one server.
@@ -44,18 +44,18 @@ type Params struct {
 	// an ACL must allow client|setname.
 	ClientName string `param:"client_name"`
 
-	// TLS is for servers and Sentinels alike.
+	// TLS is for both servers and Sentinels.
 	clienttls.Params
 
-	// TLSMinVersion is the oldest version spoken.
+	// TLSMinVersion is the oldest TLS version allowed.
 	TLSMinVersion string `param:"tls_min_version" default:"1.2" oneof:"1.0,1.1,1.2,1.3"`
 
 	// TLSCipherSuites are Go's names of the suites allowed up to TLS 1.2; none means
 	// Go's choice.
 	TLSCipherSuites []string `param:"tls_cipher_suites"`
 
-	// Wire is what is spoken on the channels: native among our own nodes, or
-	// grafana in a cluster together with Grafana's.
+	// Wire is the protocol on the channels: native among own nodes, or grafana in
+	// a cluster shared with Grafana's peers.
 	Wire string `param:"wire" default:"native" oneof:"native,grafana"`
 }
 
@@ -126,13 +126,13 @@ func (p *Params) checkServer() error {
 	case p.PoolSize < 1:
 		return params.Bad("pool_size", "%d is too small; at least 1 is valid", p.PoolSize)
 	case strings.ContainsAny(p.Prefix, `*?[]\`):
-		return params.Bad("prefix", `%q holds one of * ? [ ] \, which the patterns of an ACL or of KEYS take for wildcards; choose another`, p.Prefix)
+		return params.Bad("prefix", `%q holds one of * ? [ ] \, wildcards in ACLs and KEYS; choose another`, p.Prefix)
 	case strings.ContainsFunc(p.Prefix, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return params.Bad("prefix", "%q holds a blank or a control character; choose another", p.Prefix)
+		return params.Bad("prefix", "%q holds a space or a control character; choose another", p.Prefix)
 	case strings.ContainsFunc(p.ClientName, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return params.Bad("client_name", "%q holds what is no visible ASCII character, which Redis refuses", p.ClientName)
+		return params.Bad("client_name", "%q holds a character that is not visible ASCII, which Redis refuses; choose another", p.ClientName)
 	case p.Username != "" && p.Password == "":
-		return params.Bad("password", "is empty, though username is %q; a user without a password is given any", p.Username)
+		return params.Bad("password", "is empty, though username is %q; for a user without a password, give any", p.Username)
 	}
 	if p.Prefix != "" && !strings.HasSuffix(p.Prefix, ":") {
 		p.Prefix += ":"

@@ -6,8 +6,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// preflight subscribes, and shows that the endpoint is one that can carry a
-// cluster. What it publishes is empty, and for itself.
+// preflight subscribes, and checks that the endpoint can carry a cluster. It
+// publishes one empty message, which is for itself.
 func (c *conn) preflight(ctx context.Context) error {
 	if err := c.subscribe(ctx); err != nil {
 		return c.client.params.explain("SUBSCRIBE "+c.channel, c.client.diagnose(ctx, err, c.own(c.instance)))

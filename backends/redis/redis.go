@@ -11,38 +11,39 @@
 // tokens, come from a function of the service: see [WithCredentials].
 //
 // With wire: grafana a node speaks as Grafana's alerting does over Redis. A
-// service is moved over by replacing Grafana's peers one by one: meanwhile all are
-// members of one list, in one order, and share their states. Prefix is then
-// exactly Grafana's ha_redis_prefix, by default nothing, and it alone keeps
-// clusters apart from one another.
+// service migrates by replacing Grafana's peers one by one: meanwhile all are
+// members of one list, in one order, and share their states. Prefix must then
+// be exactly Grafana's ha_redis_prefix, which is empty by default, and only the
+// prefix keeps clusters apart.
 //
 // # Delivery
 //
-// Frames for all are published on one channel of the cluster, named by prefix and
-// the cluster's name, escaped as in a URL; the two together keep clusters apart.
-// The logical database does not. What is for one node, such as a state that it
-// lacks, goes to a channel of its own: a colon and its instance come after that
-// name. No pattern is ever subscribed to, and a prefix with one's characters is
-// refused.
+// Frames for all are published on one channel of the cluster. Its name is the
+// prefix and the cluster's name, escaped as in a URL; the two together keep
+// clusters apart. The logical database does not. A frame for one node, such as
+// a state that it lacks, goes to the node's own channel: the same name, a colon
+// and the node's instance. It needs no subscription to a pattern, and refuses a
+// prefix that holds wildcards.
 //
 // A server sends each frame to every node, in order, the sender included. Frames
 // are at most 512 KiB, and about 1 MiB of a state is on its way to a node that has
 // not confirmed it, so that a server of default configuration
 // (client-output-buffer-limit pubsub 32mb 8mb 60) need not end the subscription
-// of a node on a slow link. When it does so nevertheless, under broadcasts that
-// the node cannot take, the node subscribes again and is repaired by state
-// exchange.
+// of a node on a slow link. If it does so nevertheless, because broadcasts
+// arrive faster than the node reads, the node subscribes again and is repaired
+// by state exchange.
 //
 // With wire: grafana a node subscribes to the pattern prefix:*. While there are
-// peers of Grafana each update is published on its state's channel, as they do,
-// and nodes of ours hear it there; without them, and for all that only our own
-// nodes understand, there is the channel prefix:clusterchannel, which Grafana does
-// not subscribe to. Grafana's peers look for updates ten times a second, and what
-// they lose comes with a full state: ours is published every minute, on request
-// and on leaving, while they are there. Updates and full states above 16 MiB do
-// not reach them. They answer for their state once they are found, and three times
-// more within 15 seconds; a state that is added later waits for their full state,
-// for up to ha_push_pull_interval, unless another node of ours has it.
+// peers of Grafana, each update is published on its state's channel, as they
+// do, and own nodes hear it there. Without them, and for everything that only
+// own nodes understand, there is the channel prefix:clusterchannel, which
+// Grafana does not subscribe to. Grafana's peers look for updates ten times a
+// second, and what they lose comes with a full state: an own node publishes its
+// state every minute, on request and on leaving, while they are there. Updates
+// and full states above 16 MiB do not reach them. A node asks for their state
+// when it finds them, and three times more within 15 seconds. A state that is
+// added later waits for their full state, for up to ha_push_pull_interval,
+// unless another own node has it.
 //
 // # Membership
 //
@@ -50,54 +51,53 @@
 //
 // With wire: grafana each node writes a key, prefix:name+instance, every five
 // seconds, and scans those of Grafana's peers as often, or at once when they
-// publish a full state or ask for one. A peer that leaves is seen then. One that
-// crashes counts for a minute, as it does for Grafana; but its clock counts only
-// until its heartbeat has been seen to move. Grafana's peers do not see a node
-// whose clock is late by more than a minute, which is logged. Our own nodes tell
-// each other by beats: a crash is seen within two to three seconds, and the key
-// deleted, so that Grafana's peers see it at their next scan. Keys below
+// publish a full state or ask for one. Then it also sees that a peer has left.
+// A peer that crashes counts for a minute, as it does for Grafana; its clock
+// matters only until its heartbeat has been seen to move. Grafana's peers do
+// not see a node whose clock is late by more than a minute, which is logged.
+// Own nodes use beats: they see a crash within two to three seconds, and delete
+// the key, so that Grafana's peers see it at their next scan. Keys below
 // prefix:other: are Grafana's members too, as they are to Grafana.
 //
 // # When the server is lost
 //
 // When a subscription ends, by CLIENT KILL, an idle proxy or a restart, a new
-// client is opened, with back-off, for ever, so that Sentinels and names are asked
-// anew. A
-// server that falls silent shows when a node does not hear itself. A master that
-// was demoted is left within a second or two: each node looks at its server's
-// role, for what is published on a replica does not reach the master. In a
-// Cluster frames cross it whatever the role and the slot's owner.
+// client is opened, with back-off, forever, so that Sentinels and DNS are asked
+// again. A node notices that a server is silent when it no longer hears itself.
+// It leaves a demoted master within a second or two: each node checks its
+// server's role, because what is published on a replica does not reach the
+// master. In a Cluster frames cross it whatever the role and the slot's owner.
 //
 // With wire: grafana the same holds. Grafana's peers keep their list for a
-// minute, and are alone then; ours do for grace, which may be set to 1m to have
-// all decide alike. When somebody empties the server, Grafana's peers are alone
-// until the next heartbeats, ten seconds at most; ours keep their list.
+// minute, and are alone then. Own nodes keep theirs for grace; set it to 1m,
+// and both kinds decide alike. When somebody empties the server, Grafana's
+// peers are alone until the next heartbeats, ten seconds at most; own nodes
+// keep their list.
 //
 // At Open, and whenever a client is opened, the node subscribes and publishes
 // once. A wrong password, an ACL that lacks a right, an unknown master name, a
 // port that speaks something else or a proxy without pub/sub is ErrConfig at Open,
-// and names the key; later it is a link that is lost, and tried again. The rights
-// are +subscribe, +publish and the channels &prefix:*. With wire: grafana they are
-// +psubscribe, +publish, +set, +del, +scan, +mget, the channels &prefix:* and the
-// keys ~prefix:*.
+// and names the key; later the link is lost, and the node keeps trying. The
+// rights are +subscribe, +publish and the channels &prefix:*. With wire:
+// grafana they are +psubscribe, +publish, +set, +del, +scan, +mget, the
+// channels &prefix:* and the keys ~prefix:*.
 //
 // A server that has reached maxmemory, cannot save or is loading its data set
 // still carries frames. CLIENT PAUSE holds them back: the nodes are Detached until
-// it ends. With wire: grafana no heartbeat is written to a server that refuses
-// writes, which is logged: Grafana's peers miss our nodes a minute later, and list
-// them again when it takes writes.
+// it ends. With wire: grafana no heartbeat can be written to a server that
+// refuses writes, which is logged: Grafana's peers miss own nodes a minute
+// later, and list them again when it accepts writes.
 //
-// go-redis has one logger in a process. This package sets it, when it is
-// initialized, to one that passes lines on to the logger of the channel opened
-// last, or to slog.Default() while there is none, at level info, each kind of
-// line once in ten seconds. A service that sets its own with redis.SetLogger keeps
-// that.
+// go-redis has one logger in a process. When this package is initialized it
+// sets a logger that passes lines on to that of the node opened last, or to
+// slog.Default() while there is none, at level info, each kind of line once in
+// ten seconds. A logger that the service sets with redis.SetLogger stays.
 //
 // # Server footprint
 //
-// No keys. One channel for each cluster and one for each node. For each node two
-// connections, one for the subscription and one for commands; with Sentinel two
-// more, to one Sentinel, and in a Cluster one for commands to each master.
+// No keys. One channel for each cluster and one for each node. Each node has
+// two connections, one for the subscription and one for commands; with Sentinel
+// two more, to one Sentinel, and in a Cluster one for commands to each master.
 // pool_size only bounds them. Once a second a node sends HELLO, but not in a
 // Cluster.
 //
@@ -123,14 +123,14 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// maxFrame is far below what a server lets wait for one subscriber before it
-// drops it: 32 MiB, or 8 MiB for a minute (client-output-buffer-limit pubsub).
-// Beats pass between two frames.
+// maxFrame is far below what a server queues for one subscriber before it drops
+// it: 32 MiB, or 8 MiB for a minute (client-output-buffer-limit pubsub). Beats
+// pass between two frames.
 const maxFrame = 512 << 10
 
-// linger is how long a server of default configuration lets a subscriber be behind
-// by more than 8 MiB before it drops it. Who is behind by less for longer does not
-// hear itself and subscribes again.
+// linger is how long a server of default configuration lets a subscriber be
+// behind by more than 8 MiB before it drops it. A node that is behind by less
+// for longer does not hear itself, and subscribes again.
 const linger = time.Minute
 
 // channels is how many a node subscribes to: the cluster's and its own.
@@ -152,17 +152,17 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 // should return by the end of ctx.
 type Credentials func(ctx context.Context) (username, password string, err error)
 
-// WithCredentials returns what opens the backend with credentials that no
-// configuration can hold, for backend.Config.Driver.
+// WithCredentials returns an OpenFunc for backend.Config.Driver, with
+// credentials that no configuration can hold.
 func WithCredentials(c Credentials) driver.OpenFunc {
 	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
 		return open(ctx, o, c, GrafanaTiming{})
 	}
 }
 
-// WithGrafanaTiming returns what opens the backend with other periods on Grafana's
-// wire, for backend.Config.Driver: for a Grafana that was built with others, and
-// for tests.
+// WithGrafanaTiming returns an OpenFunc for backend.Config.Driver, with other
+// periods on Grafana's wire: for a Grafana that was built with others, and for
+// tests.
 func WithGrafanaTiming(t GrafanaTiming) driver.OpenFunc {
 	return func(ctx context.Context, o driver.Options) (driver.Driver, error) { return open(ctx, o, nil, t) }
 }
@@ -206,13 +206,13 @@ type conn struct {
 	confirms chan confirm
 }
 
-// Caps returns a bus that can send to one node alone.
+// Caps describes a bus that can also send to one node alone.
 func (c *conn) Caps() driver.Caps {
 	return driver.Caps{MaxFrame: maxFrame, Linger: linger, Send: c.send}
 }
 
 // Serve hands over what is published until the subscription is lost, or the
-// server is a master no more.
+// server is no longer a master.
 func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	g, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, c.client.end)() // go-redis cannot otherwise be interrupted

@@ -12,21 +12,21 @@ import (
 )
 
 const (
-	// window is how much is sent to a member that it has not confirmed: far below
-	// what a server lets wait for a subscriber, and so little that the beats behind
-	// it are not late on a link that takes a megabyte a second.
+	// window is how many unconfirmed bytes are sent to a member: far below what a
+	// server queues for a subscriber, and so few that the beats behind them are
+	// not late on a link of a megabyte a second.
 	window = 1 << 20
 
-	// confirmTimeout is how long a member may take to confirm. The asker of a state
-	// has given up by then.
+	// confirmTimeout is how long a member may take to confirm. By then a member
+	// that asked for a state has given up.
 	confirmTimeout = 5 * time.Second
 
 	maxFlows    = 1024 // members whose windows are kept
 	maxConfirms = 64   // confirmations that wait to be sent
 )
 
-// The first bytes of what nodes tell each other beside frames, on the channels
-// of single nodes. No frame begins with a zero.
+// The first bytes of messages that are no frames, on the channels of single
+// nodes. No frame begins with a zero.
 const (
 	askMark  = "\x00?"
 	confMark = "\x00!"
@@ -35,8 +35,8 @@ const (
 // own returns the channel of one node.
 func (c *conn) own(instance string) string { return c.channel + ":" + instance }
 
-// send publishes frame to one member alone. A member on a slow link is not sent
-// more than it takes: its server would end its subscription.
+// send publishes frame to one member alone. It sends no more than a member on a
+// slow link reads: the server would end the member's subscription.
 func (c *conn) send(ctx context.Context, to driver.Member, frame []byte) error {
 	if err := c.publish(ctx, c.own(to.Instance), frame); err != nil {
 		return err
@@ -64,7 +64,7 @@ func mark(kind, instance string, number uint64) []byte {
 	return fmt.Appendf(nil, "%s%d/%s", kind, number, instance)
 }
 
-// heardOwn takes in what was published on this node's own channel.
+// heardOwn handles what was published on this node's own channel.
 func (c *conn) heardOwn(payload string, h driver.Handler) {
 	if payload == "" {
 		return // of a preflight
@@ -81,19 +81,19 @@ func (c *conn) heardOwn(payload string, h driver.Handler) {
 	default:
 		select {
 		case c.confirms <- confirm{instance, number}:
-		default: // who asks so often waits for none of them
+		default: // a member that asks so often does not wait for the answers
 		}
 	}
 }
 
-// confirm is an answer to an askMark.
+// confirm answers an askMark.
 type confirm struct {
 	to     string
 	number uint64
 }
 
-// confirmAll sends the confirmations, since who receives must not wait for a
-// server.
+// confirmAll sends the confirmations: the receiving goroutine must not wait for
+// a server.
 func (c *conn) confirmAll(ctx context.Context) error {
 	for {
 		select {
@@ -107,7 +107,7 @@ func (c *conn) confirmAll(ctx context.Context) error {
 	}
 }
 
-// flows count what was sent to each member and is not confirmed.
+// flows count the unconfirmed bytes sent to each member.
 type flows struct {
 	mu   sync.Mutex
 	last uint64
@@ -119,8 +119,8 @@ type flow struct {
 	waiting map[uint64]chan struct{}
 }
 
-// add counts size bytes. When the window is full it returns a number to ask for,
-// and what is closed once that is confirmed.
+// add counts size bytes. When the window is full it returns a number to ask
+// for, and a channel that is closed once that is confirmed.
 func (f *flows) add(instance string, size int) (uint64, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -142,7 +142,7 @@ func (f *flows) add(instance string, size int) (uint64, <-chan struct{}) {
 	return f.last, confirmed
 }
 
-// confirm closes what waits for number, and for those before it.
+// confirm closes the channels that wait for number, and for those before it.
 func (f *flows) confirm(instance string, number uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
