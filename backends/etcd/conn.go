@@ -20,8 +20,8 @@ import (
 )
 
 // conn is the driver: one connection to one endpoint, with a lease that is kept
-// alive and a watch. What fails in any of them ends it: the client's own retrying
-// would hide a loss. Calls fail at once where there is no connection.
+// alive and a watch. A failure of any of them ends it: the client's own
+// retrying would hide a loss. Calls fail at once if there is no connection.
 type conn struct {
 	seat     *seat
 	endpoint string
@@ -41,7 +41,7 @@ type conn struct {
 	full   atomic.Bool   // the server said that it is out of quota
 
 	renewed atomic.Int64 // when the lease was last renewed, since began
-	watched atomic.Int64 // when the watch last spoke, or since when it could
+	watched atomic.Int64 // when the watch last sent something, or when it began
 	began   time.Time
 }
 
@@ -50,9 +50,10 @@ type renewals struct {
 	etcdserverpb.Lease_LeaseKeepAliveClient
 }
 
-// A node gives a server up that is silent for three of the five beats that a
-// lease has, where there is another endpoint to renew it by; else for four, so
-// that it knows before the others do. The watch has longer, for a large event that is under way holds up all that comes after it.
+// A node gives up a server that is silent for three of the five beats that a
+// lease has, if there is another endpoint to renew it by; else for four, so
+// that it knows before the others do. The watch has longer, since a large event
+// on its way delays everything after it.
 const (
 	beatsPerLease = 5
 	silentBeats   = 3
@@ -61,8 +62,8 @@ const (
 	watchSilence  = 4 * time.Second
 )
 
-// at returns a connection that is yet to be opened, which may take as long as
-// dial_timeout: reach, and then settle.
+// at returns a connection that is not open yet. Call reach, and then settle;
+// both together may take as long as dial_timeout.
 func (s *seat) at(endpoint string) *conn {
 	c := &conn{seat: s, endpoint: endpoint, began: time.Now()}
 	c.ctx, c.cancel = context.WithCancelCause(clientv3.WithRequireLeader(context.Background()))
@@ -84,7 +85,7 @@ func (c *conn) settle() error {
 	return c.steps(c.hold, c.register, c.startWatch)
 }
 
-// steps takes one step after the other. Its error says what it means for a user.
+// steps runs one step after the other. Its error says what it means for a user.
 func (c *conn) steps(steps ...func() error) error {
 	for _, step := range steps {
 		err := step()
@@ -100,7 +101,7 @@ func (c *conn) steps(steps ...func() error) error {
 
 func (c *conn) connect() error {
 	p := &c.seat.params
-	tls, err := p.TLSConfig(p.TLSMinVersion) // anew, so that files that were replaced count
+	tls, err := p.TLSConfig(p.TLSMinVersion) // read again, so that replaced files take effect
 	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
@@ -151,9 +152,9 @@ func (c *conn) login(ctx context.Context) error {
 	return nil
 }
 
-// call calls f, and again after a login where the server wants a token, or
-// another one. Its error is etcd's own where the server has answered, and the end
-// of the link where that is the reason.
+// call calls f, and again after a login if the server wants a token, or another
+// one. Its error is etcd's own if the server has answered, and the cause of the
+// lost link if that is the reason.
 func (c *conn) call(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
@@ -170,14 +171,14 @@ func (c *conn) call(ctx context.Context, f func(context.Context) error) error {
 	return rpctypes.Error(err)
 }
 
-// hold renews the node's lease, or has it granted.
+// hold renews the node's lease, or requests it.
 func (c *conn) hold() error {
 	if err := c.openRenewals(); err != nil {
 		return err
 	}
 	id := c.seat.lease
 	alive := c.alive.Load()
-	_ = alive.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: id}) // Recv tells why it failed
+	_ = alive.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: id}) // Recv returns the reason
 	r, err := alive.Recv()
 	if err != nil {
 		return err
@@ -270,7 +271,7 @@ func (c *conn) beat(h driver.Handler) error {
 	}
 }
 
-// silent tells what has been missing for too long.
+// silent returns what has been missing for too long.
 func (c *conn) silent(beat time.Duration) error {
 	beats := time.Duration(patientBeats)
 	if len(c.seat.params.Endpoints) > 1 {
@@ -285,7 +286,7 @@ func (c *conn) silent(beat time.Duration) error {
 	return nil
 }
 
-// ask sends what is to be answered. Where it fails, the receivers are told why.
+// ask sends both requests. If it fails, the receivers learn why.
 func (c *conn) ask() {
 	_ = c.alive.Load().Send(&etcdserverpb.LeaseKeepAliveRequest{ID: c.seat.lease})
 	_ = c.watch.send(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_ProgressRequest{
@@ -299,8 +300,8 @@ func (c *conn) since(at *atomic.Int64) time.Duration {
 	return time.Since(c.began) - time.Duration(at.Load())
 }
 
-// receiveRenewals takes in that the lease was renewed. A stream has the token
-// that it was opened with, so it ends when that expires, and another is opened.
+// receiveRenewals notes that the lease was renewed. A stream has the token that
+// it was opened with, so it ends when that expires, and another is opened.
 func (c *conn) receiveRenewals(driver.Handler) error {
 	for {
 		r, err := c.alive.Load().Recv()

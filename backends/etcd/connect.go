@@ -15,8 +15,8 @@ import (
 // stagger is how long one endpoint has before the next is tried beside it.
 const stagger = 250 * time.Millisecond
 
-// connect makes the node a member by the first endpoint that can be used, and
-// returns the driver. After an error nothing is left but a lease that expires.
+// connect makes the node a member through the first endpoint that can be used,
+// and returns the driver. After an error only a lease is left, which expires.
 func (s *seat) connect(ctx context.Context) (*conn, error) {
 	c, err := s.reach(ctx)
 	if err != nil {
@@ -34,15 +34,14 @@ func (s *seat) connect(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-// reached is how an attempt has ended.
+// reached is the outcome of an attempt.
 type reached struct {
 	c   *conn
 	err error
 }
 
 // reach tries all endpoints, each a moment after the one before, and returns the
-// first that answers. Its error is one of configuration only where all
-// endpoints have such a one.
+// first that answers. Its error is ErrConfig only if that of every endpoint is.
 func (s *seat) reach(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -93,7 +92,7 @@ func (s *seat) try(ctx context.Context, endpoint string, results chan<- reached)
 	}()
 }
 
-// discard closes what else has reached an endpoint.
+// discard closes the other connections that have reached an endpoint.
 func discard(results <-chan reached, pending int) {
 	for range pending {
 		if r := <-results; r.err == nil {

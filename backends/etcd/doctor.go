@@ -17,8 +17,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// examine is the backend's driver.ExamineFunc. No driver is opened, for that
-// would make a member: there is a connection with each endpoint, which holds no
+// examine is the backend's driver.ExamineFunc. It opens no driver, since that
+// would make a member. It opens a connection to each endpoint, which holds no
 // member's key.
 func examine(ctx context.Context, e driver.Examination) {
 	p, err := parse(e.Params)
@@ -43,7 +43,7 @@ func examine(ctx context.Context, e driver.Examination) {
 	}
 }
 
-// clientTLS returns what a connection to an endpoint on host is encrypted by.
+// clientTLS returns the TLS configuration for an endpoint on host.
 func (p *Params) clientTLS(host string) (*tls.Config, error) {
 	c, err := p.TLSConfigFor(host, p.TLSMinVersion)
 	if err != nil {
@@ -104,7 +104,7 @@ func (x *exam) quota() {
 	tried := "ask " + x.conn.endpoint + " for its status"
 	s, err := x.conn.client.Status(ctx, x.conn.endpoint)
 	if err != nil {
-		x.Skip("quota", tried, plain(err).Error(), "that is no fault: this user may not ask; see \"etcdctl endpoint status\" and \"etcdctl alarm list\"")
+		x.Skip("quota", tried, plain(err).Error(), "this is no fault: this user lacks the right to ask; see \"etcdctl endpoint status\" and \"etcdctl alarm list\"")
 		return
 	}
 	got := fmt.Sprintf("version %s, %v stored of %v", s.Version, params.Bytes(s.DbSize), params.Bytes(s.DbSizeQuota))
@@ -120,11 +120,11 @@ func (x *exam) quota() {
 	}
 }
 
-// manyRevisions is how long a history may be before somebody should compact it.
+// manyRevisions is how long a history may be before it should be compacted.
 const manyRevisions = 100_000
 
 // compaction finds out whether anybody compacts: the first revision can be read
-// where nobody ever did.
+// only if nobody ever did.
 func (x *exam) compaction() {
 	ctx, cancel := x.limit()
 	defer cancel()
@@ -173,7 +173,7 @@ func (x *exam) deliver() {
 	x.Fail(name, tried, errors.New("it was put, and no watch shows it"), "see whether the server has a leader: etcdctl endpoint status")
 }
 
-// lease asks for the lease that a node would hang on.
+// lease asks for the lease that a node would use.
 func (x *exam) lease() bool {
 	const name = "lease"
 	wanted := x.seat.params.LeaseTTL
@@ -191,7 +191,7 @@ func (x *exam) lease() bool {
 	return true
 }
 
-// failed reports an error in the driver's own words.
+// failed reports an error in the driver's words.
 func (x *exam) failed(name, tried string, err error) {
 	if !errors.Is(err, driver.ErrConfig) && !errors.Is(err, driver.ErrUnavailable) {
 		err = x.seat.params.explain(x.conn.endpoint, err)
@@ -199,7 +199,7 @@ func (x *exam) failed(name, tried string, err error) {
 	x.Fail(name, tried, err, doctor.Advice(err, fix(err)))
 }
 
-// fix says what an error asks for that is not about the configuration.
+// fix says what to do about an error that is not about the configuration.
 func fix(err error) string {
 	_, network := errors.AsType[net.Error](err)
 	switch {

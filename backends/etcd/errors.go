@@ -49,8 +49,7 @@ func plain(err error) error {
 	return err
 }
 
-// atFault returns the key at fault, where it is the configuration, and the way
-// out.
+// atFault returns the key at fault, if the configuration is, and what to do.
 func (p *Params) atFault(err error) (key, hint string) {
 	err = rpctypes.Error(err)
 	text := err.Error()
@@ -66,13 +65,13 @@ func (p *Params) atFault(err error) (key, hint string) {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return "", noSpaceHint
 	case errors.Is(err, rpctypes.ErrAuthFailed):
-		return "password", "the server refuses it; mind username too"
+		return "password", "the server refuses it; check also username"
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return "username", "the server asks for a user; give username and password"
 	case errors.Is(err, rpctypes.ErrPermissionDenied), says("permission denied"):
 		return "username", "allow it: etcdctl role grant-permission ROLE readwrite --prefix " + p.Prefix + "/"
 	case says("x509:"):
-		return "tls_ca_file", "the server's certificate cannot be verified; mind tls_server_name too"
+		return "tls_ca_file", "the server's certificate cannot be verified; check also tls_server_name"
 	case says("first record does not look like a TLS handshake"):
 		return "tls", "what listens there does not speak TLS; set it to false"
 	case says("certificate required", "bad certificate", "unknown certificate", "certificate unknown"):
@@ -94,7 +93,7 @@ func (p *Params) maybeTLS() string {
 	return ", or wants tls"
 }
 
-// needsLogin tells whether the server has forgotten the token.
+// needsLogin reports whether the server has forgotten the token.
 func needsLogin(err error) bool {
 	err = rpctypes.Error(err)
 	return errors.Is(err, rpctypes.ErrInvalidAuthToken) || errors.Is(err, rpctypes.ErrUserEmpty) || errors.Is(err, rpctypes.ErrAuthOldRevision)

@@ -9,10 +9,10 @@
 //
 // # Parameters
 //
-// [Params] describes each key. Wrong credentials, a permission that lacks, a
+// [Params] describes each key. Wrong credentials, a missing permission, a
 // certificate that cannot be verified and a server that speaks something else
-// are ErrConfig when the node is opened; later, and where an endpoint does not
-// answer, they are the reason in the view, and the node tries on.
+// are ErrConfig when the node is opened. Later they are the reason in the view,
+// as is an endpoint that does not answer, and the node keeps trying.
 //
 // With authentication a user needs a role with readwrite on what is below
 // Prefix, and no more: "etcdctl role grant-permission ROLE readwrite --prefix
@@ -21,13 +21,13 @@
 // # Delivery
 //
 // A frame is put into the one key that its node has for frames, in place of the
-// frame before. Watchers see every version of a key, in order, so nothing is to
-// be deleted, and at most one frame of a node is stored as current. Broadcast
-// returns when etcd has committed; what queues up meanwhile leaves as one frame,
-// so that a burst of 20,000 broadcasts is some 20 writes.
+// frame before. Watchers see every version of a key, in order, so nothing needs
+// to be deleted, and at most one frame of a node is stored as current.
+// Broadcast returns when etcd has committed; what queues up meanwhile leaves as
+// one frame, so that a burst of 20,000 broadcasts is some 20 writes.
 //
-// A watch begins behind the revision at which the members were read. What was put
-// while a link was lost is repaired by an exchange of the states.
+// A watch begins after the revision at which the members were read. What was
+// put while a link was lost is repaired by an exchange of the states.
 //
 // Frames are at most max_frame; larger payloads go in pieces. A server that
 // takes less says so in the log: raise its --max-request-bytes, or lower
@@ -41,7 +41,7 @@
 // for expired leases every half second. The shortest lease is the server's, one
 // and a half times its election timeout rounded up: 2s by default.
 //
-// What stands among our keys and is no member, or no frame, is left alone and
+// A key below the prefix that is no member and no frame is left alone, and
 // counted as a malformed frame.
 //
 // # When the server is lost
@@ -49,24 +49,26 @@
 // One endpoint is used at a time, for the lease, the watch and all writes. A
 // node is Detached when any of them fails, when the server has no leader, when
 // it renews no lease for four fifths of its length (three where there is another
-// endpoint, so that the lease can be renewed by that one), or when the watch, asked for its progress, is silent for 4 seconds. So a link which is half
-// open shows, and a watch that is dead on a link which is not. Endpoints are tried in turn, each a
-// quarter of a second after the one before, for ever; the first that reads from
-// a quorum is used. The lease goes on. Where it has expired or was revoked, or
-// somebody deleted or changed the node's key, the node says so, is granted the lease
-// again and puts its key there again.
+// endpoint, so that the lease can be renewed by that one), or when the watch,
+// asked for its progress, is silent for 4 seconds. So it notices a link that is
+// half open, and a watch that is dead on a working link. Endpoints are tried in
+// turn, each a quarter of a second after the one before, for ever; the first
+// that reads from a quorum is used. The lease goes on. If it has expired or was
+// revoked, or somebody deleted or changed the node's key, the node says so,
+// gets its lease again and writes its key again.
 //
 // After the loss of etcd's leader the new one extends all leases. A restart of
-// etcd takes an election, one to two seconds by default: grace is to be longer.
+// etcd takes an election, one to two seconds by default: set grace longer than
+// that.
 //
 // A token that has expired, or was forgotten by a server, is replaced by
 // another login; the link is not lost for it. A link that was lost costs one too.
 //
 // An etcd out of quota (NOSPACE) takes no writes. Members stay, as leases are
-// renewed without one; broadcasts fail, which is counted as publish failures and
-// logged with the way out: etcdctl compact, defrag and alarm disarm. A node that
-// comes then is Detached with that reason. Once there is room, state exchange
-// repairs all.
+// renewed without one; broadcasts fail, which is counted as publish failures
+// and logged with what to do: etcdctl compact, defrag and alarm disarm. A node
+// that joins then is Detached with that reason. Once there is room, state
+// exchange repairs all.
 //
 // # Server footprint
 //
@@ -75,7 +77,7 @@
 //	<prefix>/<cluster>/members/<instance>  name, instance, address and meta data, as JSON
 //	<prefix>/<cluster>/frames/<instance>   its latest frame
 //
-// Both hang on the node's one lease, and Close revokes that: nothing is left. A
+// Both belong to the node's one lease, and Close revokes it: nothing is left. A
 // node that is killed leaves them until its lease has expired.
 //
 // In raft writes, each of one revision: a broadcast 1, of as many updates as had
@@ -83,14 +85,14 @@
 // 1 or more for the answer; a leave 2; a login 1. An exchange of states that
 // differ in nothing is 2, of about 150 bytes each. So an idle node with the
 // default sync of 30s costs 240 writes and 36 KB of them an hour, and in all
-// about 2 MB on the wire for leases and the watch, which the server's store and
-// raft have no part in. Every frame goes to every node, so that a cluster of N
-// nodes is sent N times what is written.
+// about 2 MB on the wire for leases and the watch, which does not pass through
+// the server's store and raft. Every frame goes to every node, so that a
+// cluster of N nodes is sent N times what is written.
 //
 // etcd keeps each version of a key until it is compacted, so an etcd that nobody
 // compacts fills up: set --auto-compaction-retention, or compact by a job, as
-// Kubernetes does for its own. This backend never compacts, for that concerns
-// all that is stored.
+// Kubernetes does for its own. This backend never compacts, since that would
+// concern everything stored there.
 package etcd
 
 import (
@@ -131,7 +133,7 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	return c, nil
 }
 
-// seat is what a node is to etcd, whichever endpoint it uses.
+// seat is a node as etcd knows it, whichever endpoint it uses.
 type seat struct {
 	params Params
 	keys   layout
@@ -158,11 +160,12 @@ func (c *conn) Caps() driver.Caps {
 	return driver.Caps{MaxFrame: int(c.seat.params.MaxFrame), Linger: linger, Membership: true}
 }
 
-// linger is how far a watch may be behind while it still speaks now and then: the
-// server reads what was put from its store, as slowly as the node takes it.
+// linger is how far a watch may be behind while it still sends something now
+// and then: the server reads old events from its store, as slowly as the node
+// receives them.
 const linger = time.Minute
 
-// Serve keeps the lease and hands over what the watch tells, until something
+// Serve keeps the lease and hands over what the watch receives, until something
 // fails.
 func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	defer context.AfterFunc(ctx, func() { c.cancel(context.Canceled) })()
@@ -225,8 +228,8 @@ func (c *conn) noteSpace(err error) {
 	}
 }
 
-// Close implements [driver.Driver]. Where the link is lost the lease stays, for
-// the node comes back.
+// Close implements [driver.Driver]. If the link is lost the lease stays, since
+// the node may come back.
 func (c *conn) Close(ctx context.Context) error {
 	c.cancel(context.Canceled)
 	if !c.lost.Load() {

@@ -33,7 +33,7 @@ func Example() {
 	fmt.Println(channel.View().Position)
 }
 
-// What Open can know to be wrong it says at once.
+// Open reports at once what it can know to be wrong.
 func Example_badConfiguration() {
 	_, err := backend.OpenURL(context.Background(), "etcd://localhost:2379?cluster=alerts&lease_ttl=2500ms")
 	fmt.Println(err)

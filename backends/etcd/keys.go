@@ -40,16 +40,16 @@ type record struct {
 func encodeMember(m driver.Member) []byte {
 	b, err := json.Marshal(record{m.Name, m.Instance, m.Addr, m.Meta})
 	if err != nil {
-		panic(err) // there is nothing in it that cannot be encoded
+		panic(err) // everything in it can be encoded
 	}
 	return b
 }
 
 const maxName = 1024 // bytes, of a member's name
 
-var errNoMember = errors.New("is no member of ours")
+var errNoMember = errors.New("is no member of this cluster")
 
-// member reads the key of a member. What somebody else has put there is an
+// member reads the key of a member. A key that somebody else has written is an
 // error: a member has a lease, and its key is its instance.
 func (l layout) member(kv *mvccpb.KeyValue) (driver.Member, error) {
 	instance := strings.TrimPrefix(string(kv.Key), l.members)

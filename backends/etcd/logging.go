@@ -8,9 +8,9 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// newZap returns the logger for etcd's client. Its warnings are for debugging:
-// what they tell of comes back as an error too. What is less than that is a line
-// for every call.
+// newZap returns the logger for etcd's client. Its warnings are logged at level
+// debug: what they report also comes back as an error. The lower levels write a
+// line for every call.
 func newZap(to *slog.Logger) *zap.Logger { return zap.New(&core{to: to}) }
 
 // core writes zap's lines to a slog.Logger.

@@ -12,8 +12,8 @@ import (
 type Params struct {
 	// Endpoints lists servers of one etcd cluster, as host, host:port or
 	// http://host:port, where https:// wants TLS; the port is 2379 where none is
-	// given. One is used at a time, the next where it fails. Members that the
-	// cluster announces are not used.
+	// given. One is used at a time, and the next one when it fails. Members that
+	// the cluster announces are not used.
 	Endpoints []string `param:"endpoints" alias:"address" default:"localhost:2379"`
 
 	// Username and Password are those of a user who may read and write below
@@ -34,13 +34,13 @@ type Params struct {
 	// by 4KiB or more. Larger payloads go in pieces.
 	MaxFrame params.Bytes `param:"max_frame" default:"1472KiB"`
 
-	// DialTimeout bounds connecting to one endpoint, with all that makes a node
-	// attached.
+	// DialTimeout bounds connecting to one endpoint, up to the point where the
+	// node is attached.
 	DialTimeout time.Duration `param:"dial_timeout" default:"5s"`
 
 	clienttls.Params
 
-	// TLSMinVersion is the oldest version spoken.
+	// TLSMinVersion is the oldest TLS version allowed.
 	TLSMinVersion string `param:"tls_min_version" default:"1.2" oneof:"1.2,1.3"`
 }
 
@@ -92,9 +92,9 @@ func (p *Params) checkServer() error {
 	p.Prefix = strings.TrimRight(p.Prefix, "/")
 	switch {
 	case p.Username == "" && p.Password != "":
-		return params.Bad("username", "is empty, though password is given; both or neither are wanted")
+		return params.Bad("username", "is empty, though password is given; give both or neither")
 	case p.Username != "" && p.Password == "":
-		return params.Bad("password", "is empty, though username is %q; both or neither are wanted", p.Username)
+		return params.Bad("password", "is empty, though username is %q; give both or neither", p.Username)
 	case strings.ContainsFunc(p.Prefix, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return params.Bad("prefix", "%q holds a control character; choose another", p.Prefix)
 	case len(p.Prefix) > 512:

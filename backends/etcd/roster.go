@@ -11,7 +11,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// roster is who is in the cluster: as it was read, and then as the watch tells.
+// roster is the list of members: as it was read, and then as the watch reports
+// it.
 type roster struct {
 	seat       *seat
 	members    map[string]driver.Member // by instance, this node included
@@ -38,8 +39,8 @@ func newRoster(s *seat, r *etcdserverpb.RangeResponse) roster {
 
 func (r *roster) all() []driver.Member { return slices.Collect(maps.Values(r.members)) }
 
-// change takes in what became of a member's key. It reports whether the list is
-// another one now.
+// change applies an event on a member's key. It reports whether the list has
+// changed.
 func (r *roster) change(ev *mvccpb.Event) (changed bool, err error) {
 	instance := strings.TrimPrefix(string(ev.Kv.Key), r.seat.keys.members)
 	if instance == r.seat.self.Instance {

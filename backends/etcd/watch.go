@@ -25,8 +25,8 @@ func (w *stream) send(r *etcdserverpb.WatchRequest) error {
 	return w.Send(r)
 }
 
-// startWatch begins to watch behind what was read, and returns once the server
-// has begun too.
+// startWatch watches from the revision after what was read, and returns once
+// the server has begun too.
 func (c *conn) startWatch() error {
 	client, err := etcdserverpb.NewWatchClient(c.client.ActiveConnection()).Watch(c.ctx)
 	if err != nil {
@@ -38,7 +38,7 @@ func (c *conn) startWatch() error {
 		CreateRequest: &etcdserverpb.WatchCreateRequest{
 			Key: []byte(keys.root), RangeEnd: end(keys.root), StartRevision: c.roster.revision + 1, Fragment: true,
 		},
-	}}) // Recv tells why it failed
+	}}) // Recv returns the reason
 	for {
 		r, err := c.watch.Recv()
 		switch {
@@ -54,12 +54,12 @@ func (c *conn) startWatch() error {
 
 func canceled(r *etcdserverpb.WatchResponse) error {
 	if r.CompactRevision != 0 {
-		return fmt.Errorf("the server has compacted what this node had not been told yet, at revision %d", r.CompactRevision)
+		return fmt.Errorf("the server has compacted events that this node has not received, at revision %d", r.CompactRevision)
 	}
 	return fmt.Errorf("the server ended the watch: %w", rpctypes.Error(errors.New(r.CancelReason)))
 }
 
-// receiveEvents takes in what the watch tells.
+// receiveEvents handles what the watch receives.
 func (c *conn) receiveEvents(h driver.Handler) error {
 	for _, key := range c.roster.strangers {
 		reject(key, h)
@@ -108,7 +108,7 @@ func (c *conn) take(events []*mvccpb.Event, h driver.Handler) error {
 	return nil
 }
 
-// reject counts a key that is none of ours. It is left alone.
+// reject counts a key that this backend did not write. The key is left alone.
 func reject(key string, h driver.Handler) {
-	h.Reject(driver.Malformed, fmt.Errorf("the key %q is none of ours", key))
+	h.Reject(driver.Malformed, fmt.Errorf("the key %q is foreign", key))
 }

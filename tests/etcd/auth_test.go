@@ -130,8 +130,8 @@ func TestWrongCredentials(t *testing.T) {
 		key    string
 		hint   string
 	}{
-		"password":    {as("app", "not-"+conformance.Secret, server.Addr()), "password", "mind username"},
-		"user":        {as("nobody", conformance.Secret, server.Addr()), "password", "mind username"},
+		"password":    {as("app", "not-"+conformance.Secret, server.Addr()), "password", "check also username"},
+		"user":        {as("nobody", conformance.Secret, server.Addr()), "password", "check also username"},
 		"no user":     {endpoints(server.Addr()), "username", "asks for a user"},
 		"not allowed": {as("other", conformance.Secret, server.Addr()), "username", "grant-permission"},
 	} {

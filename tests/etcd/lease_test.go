@@ -178,7 +178,7 @@ func TestReconnects(t *testing.T) {
 	})
 }
 
-// TestStrangersKeys puts there what is none of ours.
+// TestStrangersKeys puts there what is foreign.
 func TestStrangersKeys(t *testing.T) {
 	server := start(t)
 	client := admin(t, server.Addr())
@@ -213,7 +213,7 @@ func TestStrangersKeys(t *testing.T) {
 		if count := n.metric(t, "clusterchannel_frames_rejected_total"); count < float64(len(strange)+1) {
 			return fmt.Errorf("%v are counted, want %d", count, len(strange)+1)
 		}
-		return errors.Join(n.sees("a"), n.log.has("none of ours"))
+		return errors.Join(n.sees("a"), n.log.has("is foreign"))
 	})
 	n.close(t)
 	if left := keysBelow(t, client, prefix); len(left) != len(strange) {
