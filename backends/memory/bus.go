@@ -28,8 +28,8 @@ var buses = struct {
 	count atomic.Uint64
 }{named: map[string]*Bus{}}
 
-// NewBus returns a bus of its own, that nobody else can reach by accident. Free
-// it with Remove.
+// NewBus returns a new bus that nobody else can reach by accident. Free it with
+// Remove.
 func NewBus() *Bus {
 	return lookup(fmt.Sprintf("bus-%d", buses.count.Add(1)))
 }
@@ -46,7 +46,7 @@ func lookup(name string) *Bus {
 	return b
 }
 
-// Name is the value of the parameter bus that leads here.
+// Name is the value of the parameter bus that selects this bus.
 func (b *Bus) Name() string { return b.name }
 
 // Remove forgets the bus; nodes that are attached stay attached.

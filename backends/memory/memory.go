@@ -1,6 +1,7 @@
 // Package memory is the in-process backend, registered as "memory". It is the
 // reference driver: read it before you write one. Services use it in their own
-// tests, where a [Bus] plays the server that stops, starts and is cut off.
+// tests, where a [Bus] stands for a server that can be stopped, started and cut
+// off.
 //
 // # Parameters
 //
@@ -108,7 +109,7 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	for _, to := range c.bus.reachable(c) {
 		select {
 		case to.in <- frame:
-		default: // the receiver is too slow; its sequence numbers will tell it
+		default: // the receiver is too slow; sequence numbers will show it the gap
 		}
 	}
 	return nil

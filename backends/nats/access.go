@@ -13,8 +13,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// credentials tells the library who this node is. Files are read now, so that
-// Open refuses what cannot be used, and again at every connection.
+// credentials gives the library this node's credentials. Files are read now, so
+// that Open refuses what cannot be used, and again at every connection.
 func (s *settings) credentials() ([]nats.Option, error) {
 	given := s.credentialsGiven()
 	switch {
@@ -54,7 +54,7 @@ func (s *settings) credentialsGiven() []string {
 	return keys
 }
 
-// credentialsKey is the key to blame when the server refuses this node.
+// credentialsKey is the key at fault when the server refuses this node.
 func (s *settings) credentialsKey() string {
 	if given := s.credentialsGiven(); len(given) > 0 {
 		return given[0]
@@ -62,7 +62,7 @@ func (s *settings) credentialsKey() string {
 	return "username"
 }
 
-// checkCreds tells whether a file holds a user's JWT and seed.
+// checkCreds checks that a file holds a user's JWT and seed.
 func checkCreds(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -71,7 +71,7 @@ func checkCreds(path string) error {
 	defer clear(text)
 	jwt, err := nkeys.ParseDecoratedJWT(text)
 	if err == nil && strings.Count(jwt, ".") != 2 {
-		err = errors.New("no JWT") // what is not decorated is taken for one, a bare seed too, and would be sent
+		err = errors.New("no JWT") // text without decoration counts as a JWT, a bare seed too, and would be sent
 	}
 	if err == nil {
 		var user nkeys.KeyPair
@@ -85,8 +85,8 @@ func checkCreds(path string) error {
 	return nil
 }
 
-// fileError is what is wrong with a file: that it cannot be read, or else what
-// it lacks. What a parser says may quote a secret.
+// fileError says what is wrong with a file: that it cannot be read, or else
+// what it lacks. It leaves out the parser's error, which may quote a secret.
 func fileError(err error, lacks string) error {
 	if path, ok := errors.AsType[*os.PathError](err); ok {
 		return path.Err
@@ -94,8 +94,8 @@ func fileError(err error, lacks string) error {
 	return errors.New(lacks)
 }
 
-// encryption tells the library how to encrypt. The library keeps what it is told
-// for all connections, so the authorities it reads itself at each.
+// encryption tells the library how to encrypt. The library keeps these settings
+// for all connections, so it reads the authorities itself at each.
 func (s *settings) encryption(raw map[string]string) ([]nats.Option, error) {
 	c, err := s.TLSConfig(s.TLSMinVersion)
 	if err := cmp.Or(s.CheckTLS(raw), err); err != nil {

@@ -16,17 +16,17 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// What the library is set to, beyond the parameters.
+// Settings of the library that are no parameters.
 const (
 	connectTimeout = 2 * time.Second // for the dial, and again for the greeting
-	writeTimeout   = 5 * time.Second // of a server that takes nothing
+	writeTimeout   = 5 * time.Second // of a server that reads nothing
 	pingInterval   = 1500 * time.Millisecond
 	maxPings       = 2 // unanswered, and the link is lost
 	retryMin       = 50 * time.Millisecond
 	retryMax       = time.Second
 )
 
-// connect makes the connection. The library holds c by its callbacks.
+// connect makes the connection. The library's callbacks hold c.
 func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	stop := context.AfterFunc(ctx, c.dialer.close)
 	defer stop()
@@ -40,7 +40,7 @@ func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxPings),
 		nats.MaxReconnects(-1),
-		nats.ReconnectBufSize(-1), // what is sent during an outage would burst out after it, stale
+		nats.ReconnectBufSize(-1), // what is sent during an outage would leave after it, stale
 		nats.CustomReconnectDelay(c.retry),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.link(lost(err)) }),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.link(lost(err)) }),
@@ -63,7 +63,7 @@ func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	return nil, err
 }
 
-// hint says what to look at, where the library's own words do not.
+// hint says what to check, where the library's own error does not.
 func hint(err error) string {
 	timeout, is := errors.AsType[net.Error](err)
 	switch {
@@ -79,7 +79,7 @@ func hint(err error) string {
 	return ""
 }
 
-// atFault returns the key that is wrong, or nothing where trying again may help.
+// atFault returns the key that is wrong, or nothing if trying again may help.
 func (s *settings) atFault(err error) string {
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
@@ -136,7 +136,7 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 		d.err = err
 		return nil, err
 	}
-	d.cutLocked() // one whose greeting failed the library forgets to close
+	d.cutLocked() // the library forgets to close a connection whose greeting failed
 	d.conn = conn
 	if d.ctx.Err() != nil {
 		d.cutLocked()

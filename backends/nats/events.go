@@ -13,7 +13,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// report hands on what callbacks tell of the link, until it is lost for good.
+// report hands on what the callbacks say about the link, until it is lost for
+// good.
 func (c *conn) report(ctx context.Context, h driver.Handler) error {
 	for {
 		select {
@@ -28,7 +29,7 @@ func (c *conn) report(ctx context.Context, h driver.Handler) error {
 	}
 }
 
-// link has Serve report the state of the link.
+// link makes Serve report the state of the link.
 func (c *conn) link(err error) {
 	select {
 	case c.links <- err:
@@ -36,7 +37,7 @@ func (c *conn) link(err error) {
 	}
 }
 
-// giveUp has the portable layer open another driver.
+// giveUp makes the portable layer open another driver.
 func (c *conn) giveUp(err error) { c.link(fmt.Errorf("nats: %w: %w", driver.ErrUnavailable, err)) }
 
 // reconnected is called when the library has subscribed again, maybe at another
@@ -61,7 +62,7 @@ func (c *conn) troubled(_ *nats.Conn, sub *nats.Subscription, err error) {
 	}
 }
 
-// slow tells of frames that were dropped here. The events come in pairs with
+// slow reports frames that were dropped here. The events come in pairs with
 // every frame that there is room for.
 func (c *conn) slow(sub *nats.Subscription) {
 	if _, ok := c.lines.Allow("slow"); !ok {
@@ -72,7 +73,7 @@ func (c *conn) slow(sub *nats.Subscription) {
 }
 
 // ended is called last, when the connection is closed for good: by Close, or by
-// an error that the library knows no cure for, as when a server has refused the
+// an error that the library gives up on, as when a server has refused the
 // credentials twice.
 func (c *conn) ended(nc *nats.Conn) {
 	defer close(c.closed)
@@ -85,8 +86,8 @@ func lost(err error) error {
 	return fmt.Errorf("nats: not connected, still trying: %s%w", hint(err), cmp.Or(err, errors.New("the connection was closed")))
 }
 
-// retry is called when all servers were tried once more in vain, or are about to
-// be tried. It tells why, and returns how long to wait.
+// retry is called when all servers were tried once more without success, or are
+// about to be tried. It reports why, and returns how long to wait.
 func (c *conn) retry(round int) time.Duration {
 	<-c.connected
 	if err := c.nc.LastError(); err != nil {

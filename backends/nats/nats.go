@@ -17,7 +17,7 @@
 // A server that refuses the credentials or one of the two permissions, does not
 // encrypt where tls is set, or has a certificate that cannot be verified, is
 // ErrConfig when the node is opened; later it is the reason why the node is
-// Detached, until the server is of another mind.
+// Detached, until the server accepts it.
 //
 // # Delivery
 //
@@ -30,27 +30,27 @@
 // needed. A server that comes back, or is reloaded, with a smaller max_payload
 // makes the driver open again; a larger one is used from then on.
 //
-// After every 256 KiB a broadcast waits until the server has handed them on. What
-// a node sends faster than that queues up on the node, where it leaves as fewer
-// and larger frames, and not before the heartbeats.
+// After every 256 KiB a broadcast waits until the server has handed them on.
+// What a node sends faster than that queues up on the node, and leaves as fewer
+// and larger frames, which do not delay the heartbeats.
 //
-// A node that is slow may be 65,536 frames or 64 MiB behind. What comes on top is
+// A slow node may be 65,536 frames or 64 MiB behind. Frames beyond that are
 // dropped and logged with the count (frames_dropped); the gap shows in the
 // sequence numbers of the next frame or heartbeat, counts in
-// clusterchannel_gaps_total, and is repaired at once. The link is not reported as
-// lost for it: it is not, and an exchange of all states would be one more load on
-// a node that has too much. A server closes the connection of a client that does
-// not read; that is an outage like others.
+// clusterchannel_gaps_total, and is repaired at once. The link is not reported
+// as lost: it is not, and an exchange of all states would be one more load on a
+// node that has too much. A server closes the connection of a client that does
+// not read; that is an outage like any other.
 //
 // # Membership
 //
 // By heartbeat of the portable layer.
 //
 // A key of a JetStream KV for each node, with a TTL, was measured and is not
-// offered, for it is not better. Each renewal reaches all watchers just as a
+// offered, because it is no better. Each renewal reaches all watchers just as a
 // heartbeat reaches all subscribers, and is stored besides; and a key ends four
-// renewals after its last, when the fourth heartbeat is missed as well. 100 nodes
-// on one server of version 2.15, on two cores, for 15 seconds each:
+// renewals after its last, when the fourth heartbeat is missed as well. 100
+// nodes on one server of version 2.15, on two cores, for 15 seconds each:
 //
 //	              every   to server   from server    CPU of server  of clients  crash told after
 //	heartbeats    5s      20 msg/s    2,000 msg/s    3.7 %          3.5 %       20 s, by the rule of four
@@ -61,25 +61,25 @@
 //
 // # When the server is lost
 //
-// The library goes to another of servers, or of those that the server told of,
-// for ever, with pauses of 50 ms to 1 s; View().Err says why it does not get
-// there. Meanwhile broadcasts fail, and nothing is kept to burst out afterwards.
-// Back at a server the node subscribes again and exchanges its states.
+// The library tries the other servers, and those that the server has announced,
+// for ever, with pauses of 50 ms to 1 s; View().Err says why it cannot connect.
+// Meanwhile broadcasts fail, and nothing is kept to be sent afterwards. Once it
+// is connected again the node subscribes again and exchanges its states.
 //
-// A link that answers nothing is found after four heartbeats, as no own one comes
-// back, and by the library after 4.5 s. One that takes nothing is cut when the
-// context of a broadcast has ended.
+// A link that answers nothing is found after four heartbeats, since the node's
+// own do not come back, and by the library after 4.5 s. A link that accepts
+// nothing is cut when the context of a broadcast has ended.
 //
-// Servers of a cluster that lose each other serve their own clients on: the views
-// part, and are one again when the servers are.
+// Servers of a cluster that lose each other go on serving their own clients:
+// the views differ, and agree again when the servers have found each other.
 //
 // Close waits for the server: what was accepted reaches it first.
 //
 // # Server footprint
 //
-// A cluster has one subject, prefix and name: clusterchannel.alerts. What is more
-// than letters, digits, "_", "-" and "~" in the name is escaped, as in the query
-// of a URL. A node's user needs to publish and to subscribe to that subject, and
+// A cluster has one subject, prefix and name: clusterchannel.alerts. All but
+// letters, digits, "_", "-" and "~" in the name is escaped, as in the query of
+// a URL. A node's user needs to publish and to subscribe to that subject, and
 // nothing else:
 //
 //	permissions: {publish: "clusterchannel.alerts", subscribe: "clusterchannel.alerts"}
@@ -87,9 +87,9 @@
 // One connection and one subscription for each node. Nothing is stored. An idle
 // node sends a heartbeat of about 100 bytes every 500 ms, more seldom above ten
 // nodes, a PING every 1.5 s, and an empty message when it is opened, by which it
-// learns whether it may publish; nodes ignore those. So up to ten nodes take 2 N
-// messages a second and get 2 N each; from then on all together send 20 a second,
-// of which each gets every one.
+// learns whether it may publish; nodes ignore those. So up to ten nodes send 2
+// N messages a second in all, and each receives 2 N; above ten, all together
+// send 20 a second, and each receives all of them.
 package nats
 
 import (
@@ -112,10 +112,10 @@ import (
 func init() { backend.Register("nats", driver.Backend{Open: Open, Params: Params{}, Examine: examine}) }
 
 const (
-	maxFrame      = 256 << 10 // a larger max_payload is not used, for heartbeats must get in between
+	maxFrame      = 256 << 10 // a larger max_payload is not used, since heartbeats must get in between
 	pendingFrames = 64 << 10
 	pendingBytes  = 64 << 20
-	linger        = 10 * time.Second // write_deadline: a server ends a connection that does not take what it sends
+	linger        = 10 * time.Second // write_deadline: a server ends a connection that does not read what it sends
 	window        = 256 << 10        // bytes on their way to the server and back
 	cutDelay      = 500 * time.Millisecond
 )
@@ -147,8 +147,9 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	return c, nil
 }
 
-// conn is the driver. The library reconnects by itself, for it knows servers that
-// the configuration does not, and tells by callbacks what becomes of the link.
+// conn is the driver. The library reconnects by itself, since it knows servers
+// that the configuration does not name, and its callbacks report the state of
+// the link.
 type conn struct {
 	nc        *nats.Conn
 	connected chan struct{} // closed once nc is set
@@ -180,7 +181,8 @@ func (c *conn) start(ctx context.Context, s settings) (err error) {
 	return err
 }
 
-// stop ends the connection, and waits until the library calls back no more.
+// stop ends the connection, and waits until the library makes no more
+// callbacks.
 func (c *conn) stop() {
 	c.served()
 	c.dialer.close()
@@ -201,7 +203,7 @@ func (c *conn) flush(ctx context.Context) error {
 // Caps returns a plain bus with the server's max_payload.
 func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: c.maxFrame, Linger: linger} }
 
-// Serve hands over what is published, and how the library fares.
+// Serve hands over what is published, and reports the state of the link.
 func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	defer c.served()
 	h.Link(nil)
@@ -218,7 +220,7 @@ func (c *conn) receive(ctx context.Context, h driver.Handler) error {
 		case err == nil && len(m.Data) > 0:
 			h.Frame(m.Data)
 		case err == nil, errors.Is(err, nats.ErrSlowConsumer): // a callback tells
-		default: // ctx has ended, or the connection, and a callback tells why
+		default: // ctx or the connection has ended, and a callback says why
 			<-ctx.Done()
 			return nil
 		}
@@ -251,9 +253,9 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	return fmt.Errorf("nats: %w: %w", driver.ErrUnavailable, err)
 }
 
-// publish hands frame to the library, which may have to write it. Where ctx ends
-// and the server takes nothing, the connection is cut; not at once, for the end
-// of ctx may be that of this node, whose goodbye comes next.
+// publish hands frame to the library, which may have to write it. If ctx ends
+// while the server reads nothing, the connection is cut; not at once, because
+// this node may be closing, and its goodbye comes next.
 func (c *conn) publish(ctx context.Context, frame []byte) error {
 	var done atomic.Bool
 	stop := context.AfterFunc(ctx, func() {

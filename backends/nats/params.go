@@ -15,8 +15,8 @@ import (
 // Params are the keys of the block of parameters.
 type Params struct {
 	// Servers are the servers to connect to, as host:port; the port is 4222 where
-	// none is given, and nats:// may stand before it. One that answers is enough,
-	// and tells of the others of its cluster.
+	// none is given, and nats:// may stand before it. One that answers is enough;
+	// it announces the others of its cluster.
 	Servers []string `param:"servers" alias:"address" default:"127.0.0.1:4222"`
 
 	// Prefix is the subject below which each cluster has its own.
@@ -30,7 +30,7 @@ type Params struct {
 	Username string `param:"username"`
 	Password string `param:"password" secret:"true"`
 
-	// Token is for servers that ask for no more than one.
+	// Token is for servers that ask for a token alone.
 	Token string `param:"token" secret:"true"`
 
 	// NkeyFile holds the seed of a user's nkey.
@@ -39,7 +39,7 @@ type Params struct {
 	// CredsFile holds a user's JWT and the seed of its nkey.
 	CredsFile string `param:"creds_file"`
 
-	// With TLS, a server that does not encrypt is not spoken with.
+	// With TLS, the node refuses a server that does not encrypt.
 	clienttls.Params
 
 	// TLSMinVersion is the oldest version of TLS to speak.
@@ -70,7 +70,7 @@ func parse(raw map[string]string, cluster, name string) (settings, error) {
 		return s, err
 	}
 	if !isSubject(s.Prefix) {
-		return s, params.Bad("prefix", "%q is no subject: want words separated by dots, of up to %d bytes in all, without blanks, * and >, not beginning with $", s.Prefix, maxPrefixBytes)
+		return s, params.Bad("prefix", "%q is no subject: want words separated by dots, of up to %d bytes in all, without spaces, * and >, not beginning with $", s.Prefix, maxPrefixBytes)
 	}
 	s.subject = s.Prefix + "." + token(cluster)
 	s.ClientName = cmp.Or(s.ClientName, name)

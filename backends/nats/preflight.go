@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// minPayload is how large a server's max_payload must be: below it, pieces of a
-// frame have no room beside their header.
+// minPayload is the smallest max_payload of a server that can be used: below
+// it, the header of a piece leaves no room for data.
 const minPayload = 512
 
 var errSmallPayload = errors.New("the server's max_payload is too small")
@@ -27,7 +27,7 @@ func (c *conn) subscribe(ctx context.Context) (err error) {
 	if err := c.permitted(ctx); err != nil {
 		return err
 	}
-	if err := c.nc.Publish(c.subject, nil); err != nil { // nobody takes in an empty message
+	if err := c.nc.Publish(c.subject, nil); err != nil { // every node ignores an empty message
 		return err
 	}
 	if err := c.permitted(ctx); err != nil {
