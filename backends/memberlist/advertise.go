@@ -26,8 +26,8 @@ func systemResolver(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// advertised returns the address that the others are told, given what is
-// configured and what is listened on.
+// advertised returns the address to tell the others, given what is configured
+// and the address listened on.
 func advertised(ctx context.Context, configured string, listen netip.AddrPort, resolve resolver, logger *slog.Logger) (netip.AddrPort, error) {
 	if configured == "" {
 		return netip.AddrPortFrom(deduced(listen.Addr(), logger).Unmap(), listen.Port()), nil
@@ -49,7 +49,7 @@ func advertised(ctx context.Context, configured string, listen netip.AddrPort, r
 		return netip.AddrPort{}, params.Bad("advertise_address", "%q: %w", configured, err)
 	}
 	addr = addr.Unmap()
-	if !isLocal(addr) { // right before an address translation, else a mistake that only the others would see
+	if !isLocal(addr) { // right behind an address translation, else a mistake that only the others would see
 		logger.Warn("advertise_address is no address of this host; unless what arrives there is passed on to it, the others drop this node",
 			"advertise_address", configured, "told", addr)
 	}
@@ -97,7 +97,7 @@ func named(ctx context.Context, host string, listen netip.Addr, resolve resolver
 	return netip.Addr{}, fmt.Errorf("tried %w", joined(tried))
 }
 
-// deduced is what to tell where nothing is configured.
+// deduced returns the address to tell when none is configured.
 func deduced(listen netip.Addr, logger *slog.Logger) netip.Addr {
 	if !listen.IsUnspecified() {
 		return listen
@@ -127,7 +127,7 @@ func deduced(listen netip.Addr, logger *slog.Logger) netip.Addr {
 	return fallback
 }
 
-// joined shows errors in one line.
+// joined writes errors in one line.
 type joined []error
 
 func (j joined) Error() string {

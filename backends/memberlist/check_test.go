@@ -11,7 +11,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/remote"
 )
 
-// An address of another host is good: what is configured may be for there.
+// An address of another host is accepted: the configuration may be for that
+// host.
 func TestCheck(t *testing.T) {
 	if err := backend.Check(backend.Config{Backend: "memberlist", Params: map[string]string{"listen_address": "192.0.2.1:9094"}}); err != nil {
 		t.Error(err)

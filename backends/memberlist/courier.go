@@ -9,13 +9,13 @@ import (
 )
 
 // courier sends to one member by streams, one after the other, so that a member
-// that is slow or away delays nobody else.
+// that is slow or away delays no other.
 type courier struct {
 	sender *sender
 	peer   *peer
 	parcel chan delivery
 	bytes  atomic.Int64 // queued
-	behind atomic.Bool  // nobody waits for this member until its queue is empty
+	behind atomic.Bool  // broadcasts do not wait for this member until its queue is empty
 }
 
 const (
@@ -96,7 +96,7 @@ func (c *courier) run() {
 	}
 }
 
-// end takes the courier off duty unless something was queued meanwhile.
+// end removes the courier unless something was queued meanwhile.
 func (c *courier) end() bool {
 	c.sender.mu.Lock()
 	defer c.sender.mu.Unlock()

@@ -19,8 +19,8 @@ type delegate struct {
 	sender *sender
 }
 
-// maxState is below what memberlist takes as a state, 20 MiB, which with
-// encryption counts the list of members too.
+// maxState is below memberlist's limit for a state, 20 MiB, which with
+// encryption includes the list of members.
 const maxState = 19 << 20
 
 func (d *delegate) NodeMeta(int) []byte { return d.meta }
@@ -44,9 +44,9 @@ func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
 	return d.sender.gossip.GetBroadcasts(overhead, limit)
 }
 
-// LocalState returns the full state for a join, which a newcomer needs at once.
-// Later on the portable layer exchanges states, when they differ; only
-// Alertmanagers depend on this.
+// LocalState returns the full state for a join, since a newcomer needs it at
+// once. Later the portable layer exchanges states that differ; only
+// Alertmanagers depend on this exchange.
 func (d *delegate) LocalState(join bool) []byte {
 	if _, foreign := d.roster.kinds(); !join && len(foreign) == 0 {
 		return nil
@@ -71,18 +71,19 @@ func (d *delegate) NotifyJoin(n *ml.Node) { d.roster.joined(newPeer(n)) }
 
 func (d *delegate) NotifyUpdate(n *ml.Node) { d.roster.joined(newPeer(n)) }
 
-// NotifyLeave tells that a node left or failed; the state in n does not say which.
+// NotifyLeave is called when a node left or failed; the state in n does not say
+// which.
 func (d *delegate) NotifyLeave(n *ml.Node) { d.roster.lost(n.Name) }
 
-// NotifyConflict tells that a node says to be where memberlist does not have it,
-// and that memberlist keeps to what it has.
+// NotifyConflict is called when a node claims another address than memberlist
+// has for it; memberlist keeps the one it has.
 func (d *delegate) NotifyConflict(existing, other *ml.Node) {
 	if d.roster.moved(newPeer(other)) {
 		d.logger.Info("a failed member is back at another address",
 			"member", existing.Name, "was", existing.Address(), "addr", other.Address())
 		return
 	}
-	d.logger.Warn("two nodes have one name and instance; a node may have been cloned while it ran, or its host has got another address",
+	d.logger.Warn("two nodes have the same name and instance; a node may have been cloned while it ran, or its host's address has changed",
 		"node", existing.Name, "at", existing.Address(), "and at", other.Address())
 }
 

@@ -15,8 +15,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// examine is the backend's driver.ExamineFunc. It asks each peer, as somebody who
-// is gone already and so becomes no member.
+// examine is the backend's driver.ExamineFunc. It asks each peer, as a node
+// that has already left and so becomes no member.
 func examine(ctx context.Context, e driver.Examination) {
 	s, err := parse(e.Params, e.Cluster)
 	if err != nil {
@@ -43,7 +43,7 @@ func examine(ctx context.Context, e driver.Examination) {
 		}
 	}
 	if len(names) > 0 {
-		doctor.Members(e, "ask the peers whom they take for alive", slices.Collect(maps.Keys(names)))
+		doctor.Members(e, "ask the peers which members they hold alive", slices.Collect(maps.Keys(names)))
 	}
 }
 
@@ -79,8 +79,8 @@ func isOfThisHost(addr netip.Addr) bool {
 	})
 }
 
-// examinePeer goes from TCP to a ping that is answered, and returns whom the peer
-// takes for alive.
+// examinePeer tries TCP, an exchange and a ping, and returns the members that
+// the peer holds alive.
 func examinePeer(ctx context.Context, e driver.Examination, s settings, addr string) []driver.Member {
 	if len(doctor.Reach(ctx, e, []string{addr})) == 0 {
 		return nil
@@ -103,7 +103,7 @@ func examinePeer(ctx context.Context, e driver.Examination, s settings, addr str
 	return members
 }
 
-// report says what a peer has shown.
+// report writes what was found out about a peer.
 func (v *sight) report(e driver.Examination, encrypted bool, own netip.Addr) {
 	tried := "exchange members with " + v.addr
 	if v.stream != nil {
@@ -124,7 +124,7 @@ func (v *sight) report(e driver.Examination, encrypted bool, own netip.Addr) {
 	e.OK(way, tried, "answered after "+v.rtt.Round(10*time.Microsecond).String())
 }
 
-// fixStream says what the reason asks for.
+// fixStream says what to do about the reason.
 func fixStream(err error) string {
 	text := err.Error()
 	switch {
@@ -138,7 +138,7 @@ func fixStream(err error) string {
 	return "see the log of the peer at this minute"
 }
 
-// clientTLS returns what a connection to a peer on host is encrypted by.
+// clientTLS returns the TLS configuration for a peer on host.
 func (s settings) clientTLS(host string) (*tls.Config, error) {
 	_, client, err := s.tls.configs()
 	if err != nil {

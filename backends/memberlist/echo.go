@@ -6,24 +6,25 @@ import (
 	ml "github.com/hashicorp/memberlist"
 )
 
-// Pings that are not answered do not say which way is closed. So who observes
-// asks by a stream for a packet: where it comes, the way back is open.
+// A ping without an answer does not show which direction is closed. So the
+// observer asks, by a stream, for a packet: if it arrives, the way back is
+// open.
 
-// echo sends the packet that addr was given to ask for. A stranger can have no
-// more sent to where he is not than by memberlist's own indirect pings.
+// echo sends the requested packet to addr. A stranger can make it send no more
+// to another host than by memberlist's own indirect pings.
 func (s *sender) echo(addr string) {
 	if _, err := netip.ParseAddrPort(addr); err != nil || !s.packets.Allow() {
 		return
 	}
 	if err := s.mesh.list.SendToAddress(ml.Address{Addr: addr}, controlMessage(controlEcho, addr)); err != nil {
-		s.logger.Debug("a packet was asked for and not sent", "to", addr, "err", err)
+		s.logger.Debug("the packet of an echo was not sent", "to", addr, "err", err)
 	}
 }
 
-// listener is the delegate of an observer, which takes in nothing but echoes.
+// listener is the delegate of an observer, which handles only echoes.
 type listener chan struct{}
 
-// ask has the node at addr send a packet to own.
+// ask asks the node at addr to send a packet to own.
 func (l listener) ask(list *ml.Memberlist, addr string, own netip.AddrPort) error {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -32,7 +33,7 @@ func (l listener) ask(list *ml.Memberlist, addr string, own netip.AddrPort) erro
 	return list.SendReliable(&ml.Node{Addr: to.Addr().AsSlice(), Port: to.Port()}, controlMessage(controlAsk, own.String()))
 }
 
-// heard tells whether an echo has come.
+// heard reports whether an echo has arrived.
 func (l listener) heard() bool {
 	select {
 	case <-l:

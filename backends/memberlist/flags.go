@@ -6,12 +6,12 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// flags are those by which Alertmanager is told of its peers.
+// flags are Alertmanager's flags for its peers.
 var flags = []driver.Flag{
 	{Name: "listen-address", Param: "listen_address", Switch: true, Help: "Gossip address, TCP and UDP; empty turns high availability off."},
-	{Name: "advertise-address", Param: "advertise_address", Help: "What to tell the others in its place."},
-	{Name: "peer", Param: "peers", Help: "host:port of another node; repeatable. Names are looked up again for ever."},
-	{Name: "label", Param: "label", Cluster: true, Help: "Must be the same on all nodes. It names the cluster too, where nothing else does."},
+	{Name: "advertise-address", Param: "advertise_address", Help: "The address to tell the others instead."},
+	{Name: "peer", Param: "peers", Help: "host:port of another node; repeatable. Names are looked up again and again."},
+	{Name: "label", Param: "label", Cluster: true, Help: "Must be the same on all nodes. It is the cluster's name too, unless that is set elsewhere."},
 	{Name: "gossip-interval", Param: "gossip_interval", Help: "How often to repeat what others may have missed."},
 	{Name: "pushpull-interval", Param: "push_pull_interval", Help: "How often to exchange full states with gossip's own means."},
 	{Name: "tcp-timeout", Param: "tcp_timeout", Help: "Limit of a stream connection."},
@@ -19,7 +19,7 @@ var flags = []driver.Flag{
 	{Name: "probe-timeout", Param: "probe_timeout", Help: "How long to wait for the answer."},
 	{Name: "reconnect-interval", Param: "reconnect_interval", Help: "How often to try lost peers."},
 	{Name: "reconnect-timeout", Type: "duration", Help: "Accepted for compatibility; no effect: lost peers are tried for ever."},
-	{Name: "peers-resolve-timeout", Type: "duration", Help: "Accepted for compatibility; no effect: names are looked up for ever, in the background."},
+	{Name: "peers-resolve-timeout", Type: "duration", Help: "Accepted for compatibility; no effect: names are looked up again and again, in the background."},
 	{Name: "tls-config", Param: "tls_config_file", Help: "File with Alertmanager's TLS settings for gossip."},
 	{Name: "allow-insecure-public-advertise-address-discovery", Type: "bool", Help: "Accepted for compatibility; no effect: give --cluster.advertise-address."},
 }

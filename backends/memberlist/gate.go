@@ -6,7 +6,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// gate lets calls through to the Handler while the driver serves. memberlist has
+// gate passes calls to the Handler while the driver serves. memberlist has
 // goroutines that outlive its Shutdown.
 type gate struct {
 	mu      sync.Mutex

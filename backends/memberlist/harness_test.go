@@ -44,14 +44,14 @@ func TestMain(m *testing.M) {
 
 var hosts atomic.Int32
 
-// newHost returns a loopback address that no other node of this process, and
-// hardly one of another, listens on.
+// newHost returns a loopback address on which no other node of this process
+// listens, and most likely none of another process.
 func newHost() netip.Addr {
 	n := hosts.Add(1)
 	return netip.AddrFrom4([4]byte{127, byte(20 + os.Getpid()%200), byte(n / 250), byte(1 + n%250)})
 }
 
-// recorder is a Handler that keeps what it is told.
+// recorder is a Handler that records its calls.
 type recorder struct {
 	mu     sync.Mutex
 	frames [][]byte
@@ -239,7 +239,8 @@ func (n *testNode) stop(t testing.TB) {
 	}
 }
 
-// crash ends n as the end of its process would: sockets close, nothing is said.
+// crash ends n as the end of its process would: sockets close, without a
+// goodbye.
 func (n *testNode) crash() {
 	n.closing.Do(func() {
 		n.cancel(nil)

@@ -21,8 +21,8 @@ const separator = "+"
 
 func nodeName(m driver.Member) string { return m.Name + separator + m.Instance }
 
-// metaMagic begins the meta data of our nodes; its last byte is the version. A
-// node whose meta data is not ours is a foreign one: an Alertmanager.
+// metaMagic begins the meta data of own nodes; its last byte is the version. A
+// node with other meta data is foreign: an Alertmanager.
 const metaMagic = "\xcc\x01"
 
 // encodeMeta writes keys and values in turn, each after its length.
@@ -51,7 +51,7 @@ func overhead(meta map[string]string, total int) int {
 func decodeMeta(b []byte) (map[string]string, error) {
 	rest, ours := strings.CutPrefix(string(b), metaMagic)
 	if !ours || len(b) > ml.MetaMaxSize {
-		return nil, fmt.Errorf("no meta data of ours")
+		return nil, fmt.Errorf("foreign meta data")
 	}
 	var meta map[string]string
 	var last string

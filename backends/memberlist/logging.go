@@ -11,8 +11,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver/loglimit"
 )
 
-// newLogger returns the logger for memberlist's own lines. They are limited:
-// anybody who reaches the port can provoke them.
+// newLogger returns the logger for memberlist's own lines. Their rate is
+// limited: anybody who reaches the port can provoke them.
 func newLogger(to *slog.Logger) *log.Logger {
 	return log.New(&logWriter{to: to, kinds: loglimit.Limiter{Burst: 5, Every: 10 * time.Second}}, "", 0)
 }
@@ -22,7 +22,8 @@ type logWriter struct {
 	kinds loglimit.Limiter
 }
 
-// levels are memberlist's marks. What it calls an error is often a stranger's.
+// levels are memberlist's marks. What it calls an error is often caused by a
+// stranger.
 var levels = map[string]slog.Level{
 	"DEBUG": slog.LevelDebug, "INFO": slog.LevelInfo, "WARN": slog.LevelWarn, "ERR": slog.LevelWarn, "ERROR": slog.LevelWarn,
 }

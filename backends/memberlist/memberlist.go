@@ -15,25 +15,25 @@
 // over TCP alone. A port in use is ErrConfig when the node is opened, and so are
 // all parameters that cannot be used; peers that do not answer are no error.
 //
-// Toward Alertmanagers, label must be what they have as --cluster.label, which
-// by default is nothing: then give label as an empty text. They know no
+// With Alertmanagers as members, label must equal their --cluster.label, which
+// is empty by default: then give label as an empty text. They know no
 // encryption_keys. All members must have the same label, keys and TLS.
 //
 // # Delivery
 //
 // A broadcast goes straight to every other member: as a UDP packet where it fits
-// one, up to about 1,350 bytes, else over TCP, one connection for each frame. At
-// more than 1,000 broadcasts a second the rest goes over TCP too, for a flood of
-// packets is lost at the receiver. What went by packet is gossiped besides, four
-// times or a few more to random members, which repairs single losses. Over TCP a
-// frame counts as sent when the other end has handled it, so that what goes to
-// one member stays in order.
+// one, up to about 1,350 bytes, else over TCP, one connection for each frame.
+// Beyond 1,000 broadcasts a second the rest goes over TCP too, since receivers
+// lose a flood of packets. Packets are also gossiped, four times or a few more
+// to random members, which repairs single losses. Over TCP a frame counts as
+// sent when the other end has handled it, so that the frames to one member stay
+// in order.
 //
 // Broadcast returns when all members that keep up have the frame, after 30
 // milliseconds at most, so that what queues up meanwhile leaves as one frame.
-// Each member has a queue of its own, of 1,024 frames and 64 MiB; a member that is
-// slow or away delays nobody else, and what does not fit its queue is lost to it
-// alone, and repaired by state exchange.
+// Each member has a queue of its own, of 1,024 frames and 64 MiB; a member that
+// is slow or away delays no other. What does not fit its queue is lost to that
+// member alone, and repaired by state exchange.
 //
 // So a broadcast in a cluster of N costs the sender N-1 packets, or N-1 TCP
 // connections and N-1 times the frame's size. With more others than direct_limit
@@ -64,19 +64,19 @@
 // shorter probe_interval divides these and multiplies the idle traffic.
 //
 // Members sort by name and instance, here and on the Alertmanagers, whose own
-// names are Member.Name with an empty Instance. Of those that leave it cannot
-// always be told that they did not fail.
+// names are Member.Name with an empty Instance. If an Alertmanager leaves, a
+// node cannot always tell that it has not failed.
 //
 // # When the server is lost
 //
 // There is none. A node is Detached while peers are configured and no other
 // member is alive; the reason names what each peer answered. It is attached
 // when no peers are configured, when names have no addresses (a headless service
-// with nobody else ready), and when all others have left by their own will. A
-// node that nobody answers says that it is cut off before it drops any member.
+// with nobody else ready), and when all others have said goodbye. A node that
+// gets no answer at all reports that it is cut off before it drops any member.
 // Names are looked up, and peers and failed members are tried, for ever, every
-// second by default. A host that gets another address is opened again at that
-// one.
+// second by default. When a host's address changes, the node opens again at the
+// new one.
 //
 // # Server footprint
 //
@@ -86,8 +86,8 @@
 // Alertmanagers are there. A failed member costs each node one TCP dial a second,
 // less in large clusters.
 //
-// A frame that goes by TCP is copied once, for all its receivers, and read into
-// memory that is used again, unless encryption_keys are given.
+// A frame over TCP is copied once, for all its receivers, and read into memory
+// that is reused, unless encryption_keys are given.
 package memberlist
 
 import (
@@ -139,12 +139,12 @@ type conn struct {
 	self   driver.Member
 	logger *slog.Logger
 	gate   gate
-	trans  *transport // below what a test may have put around it
+	trans  *transport // without what a test may have wrapped around it
 	roster *roster
 	seeds  *seeds
 	sender *sender
 
-	ctx    context.Context // ends with Serve; its cause is why, where the link is lost
+	ctx    context.Context // ends with Serve; its cause says why the link is lost
 	cancel context.CancelCauseFunc
 	loops  sync.WaitGroup
 }
@@ -211,7 +211,7 @@ func (c *conn) config(d *delegate) *ml.Config {
 	config.DeadNodeReclaimTime = reclaimAfter
 	config.HandoffQueueDepth = handoffQueue
 	config.UDPBufferSize = maxPacket
-	config.EnableCompression = false // slow, and both ends understand what is not compressed
+	config.EnableCompression = false // slow, and not needed: both ends also read what is not compressed
 	config.Delegate, config.Events, config.Conflict, config.Ping = d, d, d, d
 	config.Logger = c.trans.strangers
 	return config
@@ -276,13 +276,13 @@ func (c *conn) usable(frame []byte) error {
 	return nil
 }
 
-// leaveTimeout bounds how long the news of leaving is gossiped. Our own kind has
-// it directly.
+// leaveTimeout bounds how long the goodbye is gossiped. Own nodes receive it
+// directly.
 const leaveTimeout = time.Second
 
 // Close implements [driver.Driver]. A probe of memberlist that waits for its
-// answer ends by itself, awarenessMax probe intervals later at most; its sockets
-// are closed, and it calls nobody.
+// answer ends by itself, awarenessMax probe intervals later at most; its
+// sockets are closed, and it makes no more calls.
 func (c *conn) Close(ctx context.Context) error {
 	c.cancel(nil)
 	c.sender.goodbye(ctx)
@@ -291,7 +291,7 @@ func (c *conn) Close(ctx context.Context) error {
 		left = min(left, time.Until(deadline))
 	}
 	if err := c.mesh.list.Leave(max(left, time.Millisecond)); err != nil {
-		c.logger.Debug("the news of leaving may have reached nobody", "err", err)
+		c.logger.Debug("the goodbye may have reached nobody", "err", err)
 	}
 	return c.shutDown()
 }

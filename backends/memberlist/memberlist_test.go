@@ -136,7 +136,7 @@ func TestVanishedHostIsSeen(t *testing.T) {
 	w.set(nodes[2].addr, nodes[1].addr, true)
 	agree(t, nodes[:2]...)
 	t.Logf("a vanished host was seen by all after %v", time.Since(began).Round(time.Millisecond))
-	// The one that is cut off says so before it lists itself alone.
+	// The node that is cut off says so before it lists only itself.
 	testkit.Eventually(t, 10*time.Second, func() error {
 		if v := nodes[2].view(); v != "c" {
 			return fmt.Errorf("c lists %q", v)
@@ -181,8 +181,8 @@ func TestReattachesToAllAtOnce(t *testing.T) {
 	}
 }
 
-// The same instance leaves, or is taken for failed, and is opened again where its
-// host has got another address.
+// The same instance leaves, or is held failed, and is opened again at its
+// host's new address.
 func TestBackAtAnotherAddress(t *testing.T) {
 	for how, end := range map[string]func(*testNode){
 		"left":   func(n *testNode) { n.stop(t) },

@@ -6,7 +6,7 @@ import (
 	ml "github.com/hashicorp/memberlist"
 )
 
-// mesh is how this node reaches others: memberlist, and the transport below it.
+// mesh is the way to other nodes: memberlist, and the transport below it.
 type mesh struct {
 	settings  settings
 	transport ml.NodeAwareTransport
@@ -19,7 +19,7 @@ func (m *mesh) ping(p *peer) bool {
 	return err == nil
 }
 
-// dial connects to p and says nothing.
+// dial connects to p and sends nothing.
 func (m *mesh) dial(p *peer) error {
 	conn, err := m.transport.DialAddressTimeout(ml.Address{Addr: p.Addr, Name: p.node.Name}, m.settings.ProbeTimeout)
 	if err == nil {
@@ -41,7 +41,7 @@ func (m *mesh) stream(p *peer, b []byte) error {
 		return err
 	}
 	err = writeMessage(conn, m.settings.Label, b)
-	_ = conn.Close() // what was not written is known
+	_ = conn.Close() // what was not written is reported by Write
 	return err
 }
 

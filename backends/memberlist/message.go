@@ -17,20 +17,20 @@ import (
 	"github.com/hashicorp/go-msgpack/v2/codec"
 )
 
-// Messages are framed as memberlist frames them, but past memberlist: by streams
-// it makes a buffer of the message's size for each member that it sends to and
-// one for each that it receives, which costs more than the way itself; a packet it
-// hands from goroutine to goroutine twice. What is encrypted, or goes with other
-// news in one packet, is left to memberlist.
+// Messages are framed as memberlist frames them, but bypass it. For streams it
+// allocates a buffer of the message's size for each receiver and for each
+// message received, which costs more than the transport itself; it hands a
+// packet from goroutine to goroutine twice. Encrypted messages, and packets
+// that hold several, are left to memberlist.
 
-// message is on its way to, or from, other members. It is not modified.
+// message is sent to, or received from, other members. It is not modified.
 type message struct {
 	buf   bytes.Buffer
 	users atomic.Int32
 }
 
-// messages holds buffers between two uses, until memory is short. Small ones are
-// not worth it.
+// messages keeps buffers for reuse, until memory is short. Small ones are not
+// worth keeping.
 var messages = sync.Pool{New: func() any { return new(message) }}
 
 const smallMessage = 16 << 10
@@ -59,7 +59,7 @@ func (m *message) bytes() []byte { return m.buf.Bytes() }
 // hold adds a user.
 func (m *message) hold() { m.users.Add(1) }
 
-// release is what each user calls once, when it reads the message no more.
+// Each user calls release once, when it no longer reads the message.
 func (m *message) release() {
 	if m.users.Add(-1) == 0 && m.buf.Cap() > smallMessage {
 		m.buf.Reset()
@@ -88,7 +88,8 @@ func (l *lazy) release() {
 	}
 }
 
-// The first bytes of what memberlist sends, and the largest message that it takes.
+// The first bytes of what memberlist sends, and the largest message that it
+// accepts.
 const (
 	messageMark = 8
 	crcMark     = 12
@@ -115,7 +116,7 @@ func writeMessage(conn net.Conn, label string, b []byte) error {
 	return err
 }
 
-// opening is how a stream begins that carries a message, and a packet without a
+// opening begins a stream that carries a message, and a packet without a
 // checksum.
 func opening(label string) []byte {
 	if label == "" {
@@ -124,7 +125,7 @@ func opening(label string) []byte {
 	return append(append([]byte{labelMark, byte(len(label))}, label...), messageMark)
 }
 
-// receiver takes the messages among what peers send.
+// receiver picks the messages from what other members send.
 type receiver struct {
 	opening   []byte
 	timeout   time.Duration
@@ -132,8 +133,8 @@ type receiver struct {
 	notify    func(b []byte) // must not keep b
 }
 
-// packet takes b, and tells whether it did: it must carry one message and
-// nothing else. b is the caller's again.
+// packet handles b if it carries one message and nothing else, and reports
+// whether it did. The caller may reuse b.
 func (r *receiver) packet(b []byte) bool {
 	b, ours := bytes.CutPrefix(b, r.opening[:len(r.opening)-1])
 	if !ours {
@@ -152,8 +153,8 @@ func (r *receiver) packet(b []byte) bool {
 	return true
 }
 
-// stream reads what conn carries, and closes it, unless that is no message: then
-// it returns the stream, of which nothing seems to be read.
+// stream reads a message from conn, and closes it. If conn carries no message,
+// it returns the stream as if nothing had been read.
 func (r *receiver) stream(conn net.Conn) (other net.Conn) {
 	in := bufio.NewReader(conn)
 	err := conn.SetDeadline(time.Now().Add(r.timeout))
@@ -170,8 +171,8 @@ func (r *receiver) stream(conn net.Conn) (other net.Conn) {
 	return nil
 }
 
-// begins tells whether a message follows. It waits for no more than it takes to
-// tell.
+// begins reports whether a message follows. It reads no more than it needs to
+// know.
 func (r *receiver) begins(in *bufio.Reader) bool {
 	for i, want := range r.opening {
 		if b, err := in.Peek(i + 1); err != nil || b[i] != want {
@@ -182,7 +183,8 @@ func (r *receiver) begins(in *bufio.Reader) bool {
 	return err == nil
 }
 
-// read takes memory as the message arrives: its length is a stranger's word.
+// read allocates memory as the message arrives: a stranger may have written its
+// length.
 func (r *receiver) read(in *bufio.Reader) error {
 	var header messageHeader
 	if err := codec.NewDecoder(in, &codec.MsgpackHandle{}).Decode(&header); err != nil {

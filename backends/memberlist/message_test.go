@@ -28,8 +28,8 @@ func header(t testing.TB, label string, size int) []byte {
 	return head.Bytes()
 }
 
-// Messages share buffers, one with all who are sent it, the next message with the
-// last; none may see another's bytes.
+// A message shares its buffer among its receivers, and reuses that of an
+// earlier one; none may see another's bytes.
 func TestMessagesKeepTheirBytes(t *testing.T) {
 	for _, label := range []string{"", "a label"} {
 		nodes := startAll(t, spec{cluster: "c", params: map[string]string{"label": label}}, "a", "b", "c", "d")
@@ -67,7 +67,8 @@ func TestMessagesKeepTheirBytes(t *testing.T) {
 	}
 }
 
-// What is no whole message is told, of a cluster whose label is its name, and harms nobody.
+// An incomplete message is logged, and harms nothing, in a cluster whose label
+// is its name.
 func TestBrokenMessages(t *testing.T) {
 	for name, c := range map[string]struct {
 		sent []byte
@@ -106,8 +107,8 @@ func TestBrokenMessages(t *testing.T) {
 	}
 }
 
-// A packet is taken that carries one message of this cluster; the rest is
-// memberlist's.
+// A packet is handled if it carries one message of this cluster; the rest is
+// left to memberlist.
 func TestPackets(t *testing.T) {
 	sum := func(b string) string {
 		return string(binary.BigEndian.AppendUint32([]byte{crcMark}, crc32.ChecksumIEEE([]byte(b)))) + b
@@ -138,8 +139,8 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-// FuzzMessage has a receiver take memory only for what arrives, and hand on only
-// what is whole.
+// FuzzMessage checks that a receiver allocates memory only for what arrives,
+// and hands on only complete messages.
 func FuzzMessage(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(append(header(f, "", 3)[1:], 1, 2, 3))
@@ -158,7 +159,7 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// FuzzPacket has a receiver hand on nothing but the end of a packet.
+// FuzzPacket checks that a receiver hands on nothing but the end of a packet.
 func FuzzPacket(f *testing.F) {
 	f.Add("", []byte{messageMark, 1, 2})
 	f.Add("c", []byte{labelMark, 1, 'c', crcMark, 0, 0, 0, 0, messageMark})

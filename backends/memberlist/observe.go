@@ -16,9 +16,9 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// observation is what a look at a mesh from outside has shown.
+// observation is what was seen of a mesh from outside.
 type observation struct {
-	advertise netip.AddrPort // what this node would tell the others
+	advertise netip.AddrPort // the address that this node would tell the others
 	busy      bool           // another process has the port of listen_address, most likely this node; advertise then has another port
 	sights    []sight        // one for each address
 	listen    netip.AddrPort
@@ -32,13 +32,13 @@ func (o observation) isOwn(at netip.AddrPort) bool {
 	return at.Addr() == o.listen.Addr() || at.Addr() == o.advertise.Addr() || o.listen.Addr().IsUnspecified() && isLocal(at.Addr())
 }
 
-// sight is what one address has shown.
+// sight is what was seen at one address.
 type sight struct {
 	addr    string
 	stream  error           // of an exchange of members over TCP or TLS: why there was none, with the likely cause
 	packet  error           // of a ping by UDP, or TLS, and the answer to it at the advertise address: which of the two is lost, as far as can be told
 	rtt     time.Duration   // of that ping
-	members []driver.Member // whom the node there takes for alive
+	members []driver.Member // the members that the node there holds alive
 }
 
 const (
@@ -46,9 +46,9 @@ const (
 	pingPatience  = time.Second
 )
 
-// observe asks the nodes at addrs, each an IP address and a port, what they know
-// and whether they can answer this node, without becoming a member: no other
-// node hears of it. Its error is that of Open for the same options.
+// observe asks the nodes at addrs, each an IP address and a port, what they
+// know and whether they can answer this node. It does not become a member, and
+// no other node learns of it. Its error is that of Open for the same options.
 func observe(ctx context.Context, o driver.Options, addrs []string) (observation, error) {
 	s, err := parse(o.Params, o.Cluster)
 	if err != nil {
@@ -78,7 +78,7 @@ func observe(ctx context.Context, o driver.Options, addrs []string) (observation
 	return found, nil
 }
 
-// listenOrBeside listens where the node would, or at any port where that one is
+// listenOrBeside listens where the node would, or at any port if that one is
 // taken.
 func listenOrBeside(s settings, o driver.Options) (t *transport, busy bool, err error) {
 	t, err = listen(s, o.Logger, newLogger(o.Logger))
@@ -90,9 +90,8 @@ func listenOrBeside(s settings, o driver.Options) (t *transport, busy bool, err 
 	return t, busy, err
 }
 
-// look asks one node. memberlist is told to leave before it meets anybody, so
-// that what it exchanges says of itself that it is gone, which others ignore; and
-// to begin nothing by itself.
+// look asks one node. The observer leaves before it joins, so that others
+// ignore it, and it starts no probes itself.
 func (v *sight) look(ctx context.Context, s settings, o driver.Options) error {
 	t, _, err := listenOrBeside(s, o)
 	if err != nil {
@@ -120,7 +119,7 @@ func (v *sight) look(ctx context.Context, s settings, o driver.Options) error {
 	v.stream = reason(err)
 	v.ping(list, func() {
 		if v.ours(list.Members()) {
-			_ = echoes.ask(list, v.addr, t.advertise) // no echo comes then
+			_ = echoes.ask(list, v.addr, t.advertise) // then no echo arrives
 		}
 	})
 	if errors.As(v.packet, new(ml.NoPingResponseError)) {
@@ -144,7 +143,8 @@ func (v *sight) ping(list *ml.Memberlist, missed func()) {
 	}
 }
 
-// ours tells whether the node there is of this package, and knows what an echo is.
+// ours reports whether the node there is an own one, which knows what an echo
+// is.
 func (v *sight) ours(members []*ml.Node) bool {
 	mixed := false
 	for _, m := range members {
@@ -157,7 +157,7 @@ func (v *sight) ours(members []*ml.Node) bool {
 	return !mixed
 }
 
-// blame says which way is closed to packets.
+// blame says in which direction packets are lost.
 func (v *sight) blame(list *ml.Memberlist, echoes listener, t *transport) error {
 	way := "UDP"
 	if t.tls != nil {
@@ -166,11 +166,11 @@ func (v *sight) blame(list *ml.Memberlist, echoes listener, t *transport) error 
 	none := fmt.Sprintf("no answer to %d pings by %s", observedPings, way)
 	switch {
 	case v.stream != nil || !v.ours(list.Members()):
-		return fmt.Errorf("%s: they or the answers are lost on the way, or the peer refuses them", none)
+		return fmt.Errorf("%s: the pings or the answers are lost, or the peer refuses them", none)
 	case echoes.heard():
 		return fmt.Errorf("%s: what the peer sends arrives at %s, so what is sent to it is lost", none, t.advertise)
 	}
-	return fmt.Errorf("%s: what the peer sends to %s does not arrive there; whether it hears this node shows once that is fixed", none, t.advertise)
+	return fmt.Errorf("%s: what the peer sends to %s does not arrive there; fix that first, then see whether the peer hears this node", none, t.advertise)
 }
 
 // stringAddr is an address of memberlist's as its Ping takes it.

@@ -20,9 +20,9 @@ type Params struct {
 	ListenAddress string `param:"listen_address" alias:"address" default:"0.0.0.0:9094"`
 
 	// AdvertiseAddress is where the others reach this node: an IP address, a name,
-	// or the name of a network interface, with a port where it differs from that
-	// of ListenAddress. Empty means the address listened on, or this host's first
-	// private one where that is unspecified.
+	// or the name of a network interface, with a port if it differs from that of
+	// ListenAddress. Empty means the address listened on, or this host's first
+	// private one if that is unspecified.
 	AdvertiseAddress string `param:"advertise_address"`
 
 	// Peers are some of the nodes to join, as host:port; one that answers is
@@ -34,13 +34,13 @@ type Params struct {
 	// no other member is known they are looked up every ReconnectInterval.
 	PeersResolveInterval time.Duration `param:"peers_resolve_interval" default:"5s"`
 
-	// Label marks all traffic; what is marked otherwise is refused. The default is
-	// the cluster's name. A label given as the empty text means none, as with an
-	// Alertmanager without --cluster.label.
+	// Label marks all traffic; the node refuses traffic with another label. The
+	// default is the cluster's name. A label given as the empty text means none,
+	// as with an Alertmanager without --cluster.label.
 	Label string `param:"label"`
 
-	// GossipInterval is how often repeats of recent updates and news of members
-	// leave, to three random members.
+	// GossipInterval is how often recent updates and changes of members are
+	// repeated, to three random members.
 	GossipInterval time.Duration `param:"gossip_interval" default:"200ms"`
 
 	// ProbeInterval is how often this node probes one of the others. A host that
@@ -48,8 +48,8 @@ type Params struct {
 	// and is seen at the first probe.
 	ProbeInterval time.Duration `param:"probe_interval" default:"1s"`
 
-	// ProbeTimeout is how long the answer to a probe may take before it is tried
-	// by way of others: above the longest round trip, below ProbeInterval.
+	// ProbeTimeout is how long the answer to a probe may take before other members
+	// are asked to probe: above the longest round trip, below ProbeInterval.
 	ProbeTimeout time.Duration `param:"probe_timeout" default:"500ms"`
 
 	// PushPullInterval is how often this node exchanges its list of members, and
@@ -74,8 +74,8 @@ type Params struct {
 	EncryptionVerifyIncoming bool `param:"encryption_verify_incoming" default:"true"`
 	EncryptionVerifyOutgoing bool `param:"encryption_verify_outgoing" default:"true"`
 
-	// TLSConfigFile is a file as Alertmanager's --cluster.tls-config takes it.
-	// All traffic is TLS over TCP then.
+	// TLSConfigFile is a file for Alertmanager's --cluster.tls-config. With it all
+	// traffic is TLS over TCP.
 	TLSConfigFile string `param:"tls_config_file"`
 
 	// DirectLimit is the number of other members up to which a broadcast goes
@@ -143,7 +143,7 @@ func isHostPort(text string) bool {
 	return err == nil && n > 0
 }
 
-// keyring returns nil where there are no keys. Its errors show none.
+// keyring returns nil if there are no keys. Its errors show no key.
 func keyring(texts []string) (*ml.Keyring, error) {
 	if len(texts) == 0 {
 		return nil, nil

@@ -69,8 +69,8 @@ func TestBusyPort(t *testing.T) {
 	}
 }
 
-// An address that this host does not have may be that of a router before it, or a
-// mistake.
+// An address that this host does not have may be a router's in front of it, or
+// a mistake.
 func TestAdvertiseAnAddressOfAnother(t *testing.T) {
 	for address, warned := range map[string]bool{"203.0.113.7": true, "127.0.0.1": false, "lo": false} {
 		n := start(t, spec{name: "a", cluster: "c", params: map[string]string{"advertise_address": address}})

@@ -15,55 +15,55 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// roster keeps who is a member, and tells the Handler. It starts from what
+// roster keeps the list of members, and tells the Handler. It starts from what
 // memberlist believes, and makes sure:
 //
 //   - one that said goodbye has left, at once
 //   - one whose host refuses connections, twice, has failed, at once
-//   - one that memberlist gives up is asked once more, for it may answer
+//   - one that memberlist gives up is asked once more, since it may answer
 //   - when nobody answers, it is this node that is cut off: the link is lost, and
 //     the members stay as they are until memberlist has given up all of them
 //
-// memberlist's callbacks only take notes; run does the rest.
+// memberlist's callbacks only note what they are told; run does the rest.
 type roster struct {
 	self   string // the name of this node
 	mesh   *mesh
 	seeds  *seeds
-	hint   func([]byte) // tells our own kind
+	hint   func([]byte) // tells own nodes
 	gate   *gate
 	logger *slog.Logger
 	ctx    context.Context // of run
 	wake   chan struct{}
 
 	mu       sync.Mutex
-	alive    map[string]*peer // whom memberlist holds for alive, this node included
-	gone     map[string]bool  // who said goodbye
+	alive    map[string]*peer // the nodes that memberlist holds alive, this one included
+	gone     map[string]bool  // nodes that said goodbye
 	vacant   map[string]bool  // addresses of those
-	refusing map[string]bool  // who is alive for memberlist only
+	refusing map[string]bool  // nodes that only memberlist holds alive
 	refusals map[string]bool  // addresses that refused once; true where another node says so
-	failed   map[string]*peer // whom to bring back, by name, and by name and place where it moved
+	failed   map[string]*peer // nodes to bring back, by name; by name and address if they moved
 	others   []*peer          // alive, not gone, not refusing; replaced, never modified
 	ours     []*peer          // of others; likewise
 	foreign  []*peer          // the Alertmanagers among others; likewise
 	changes  chan struct{}    // closed when others is replaced
 
-	// What follows belongs to run.
-	shown    map[string]*peer     // whom the Handler knows
-	held     map[string]time.Time // who answered after memberlist gave it up, and until when to wait
+	// Only run uses the rest.
+	shown    map[string]*peer     // the members that the Handler knows
+	held     map[string]time.Time // nodes that answered after memberlist gave them up, and until when to wait
 	isolated bool
 	deserted bool      // the last of the others have failed
-	told     bool      // whether Link was called yet
-	wholeBy  time.Time // while attaching again: until when failed members are waited for
+	told     bool      // Link was called
+	wholeBy  time.Time // while attaching again: until when to wait for failed members
 	attached bool
 }
 
 const (
 	maxRemembered = 1024                   // goodbyes, refusals
 	maxFailed     = 64                     // failed members to bring back
-	holdFor       = 2 * time.Second        // how long one that answers may take to be alive again
+	holdFor       = 2 * time.Second        // how long a node that answers may take to be alive again
 	lookAt        = 3                      // members to ask whether this node is cut off
-	idleTurn      = 10 * time.Second       // the roster looks at itself this often at least
-	wholeTimeout  = 500 * time.Millisecond // for all to be back, once one is
+	idleTurn      = 10 * time.Second       // the roster is checked at least this often
+	wholeTimeout  = 500 * time.Millisecond // for all to come back, once one has
 	findTimeout   = 100 * time.Millisecond
 )
 
@@ -84,7 +84,7 @@ func (r *roster) signal() {
 	}
 }
 
-// joined notes that memberlist holds p for alive.
+// joined notes that memberlist holds p alive.
 func (r *roster) joined(p *peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,8 +106,9 @@ func (r *roster) joined(p *peer) {
 	r.updated()
 }
 
-// moved notes that a node is elsewhere than memberlist has it, which takes that in
-// once it has given up the old place. It tells whether the node has failed there.
+// moved notes that a node is at another address than memberlist has for it.
+// memberlist accepts that once it has given up the old address. It reports
+// whether the node has failed there.
 func (r *roster) moved(p *peer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,7 +121,7 @@ func (r *roster) moved(p *peer) bool {
 	return failed
 }
 
-// lost notes that memberlist holds a node for alive no more.
+// lost notes that memberlist no longer holds a node alive.
 func (r *roster) lost(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -161,7 +162,7 @@ func (r *roster) doubt(addr string, hinted bool) {
 	}
 }
 
-// updated brings what follows from the notes up to date. r.mu is held.
+// updated recomputes what follows from the notes. r.mu is held.
 func (r *roster) updated() {
 	r.others, r.ours, r.foreign = make([]*peer, 0, len(r.alive)), nil, nil
 	for name, p := range r.alive {
@@ -187,16 +188,16 @@ func (r *roster) current() []*peer {
 	return r.others
 }
 
-// kinds returns the live others that are ours, and the Alertmanagers; the slices
-// must not be modified.
+// kinds returns the live others: own nodes, and Alertmanagers; the slices must
+// not be modified.
 func (r *roster) kinds() (ours, foreign []*peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ours, r.foreign
 }
 
-// find returns a live member of ours. One that is not there is waited for a
-// little: a node that joins may be heard before it is known.
+// find returns a live own member. It waits briefly for one that is not there: a
+// node that joins may be heard before it is known.
 func (r *roster) find(ctx context.Context, instance string) *peer {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
@@ -218,7 +219,7 @@ func (r *roster) find(ctx context.Context, instance string) *peer {
 }
 
 // toReach returns the addresses of failed members, and of those that memberlist
-// holds for alive.
+// holds alive.
 func (r *roster) toReach() (failed []string, alive map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -232,14 +233,14 @@ func (r *roster) toReach() (failed []string, alive map[string]bool) {
 	return failed, alive
 }
 
-// isVacant tells whether whoever was at addr has left it by its own will.
+// isVacant reports whether the node that was at addr has said goodbye.
 func (r *roster) isVacant(addr string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.vacant[addr]
 }
 
-// Messages between our own drivers begin with a byte that begins no frame.
+// Messages between own drivers begin with a byte that begins no frame.
 const (
 	controlMark    = 0
 	controlGoodbye = 'g' // the named node leaves
@@ -252,7 +253,7 @@ func controlMessage(kind byte, name string) []byte {
 	return append([]byte{controlMark, kind}, name...)
 }
 
-// control takes such a message. One of another kind is of a later version.
+// control handles such a message. An unknown kind is from a later version.
 func (r *roster) control(b []byte) {
 	if len(b) < 3 {
 		return
@@ -277,7 +278,7 @@ func (r *roster) control(b []byte) {
 	}
 }
 
-// vacate notes that nobody is expected at addr. r.mu is held.
+// vacate notes that no node is expected at addr. r.mu is held.
 func (r *roster) vacate(addr string) {
 	if len(r.vacant) >= maxRemembered {
 		clear(r.vacant)
@@ -300,7 +301,7 @@ func (r *roster) run() {
 	}
 }
 
-// turn looks at everything once, and returns when to look again at the latest.
+// turn checks everything once, and returns the latest time for the next check.
 func (r *roster) turn() time.Duration {
 	r.confirmRefusals()
 	again := idleTurn
@@ -348,7 +349,7 @@ func (r *roster) turn() time.Duration {
 	return again
 }
 
-// show returns who is to be shown: this node and the live others.
+// show returns the members to show: this node and the live others.
 func (r *roster) show() map[string]*peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -364,8 +365,8 @@ func (r *roster) show() map[string]*peer {
 	return now
 }
 
-// missing finds out what became of those that are shown and alive no more. Those
-// in neither list stay, and are looked at again if wait is set.
+// missing finds out what happened to members that are shown and no longer
+// alive. Those in neither list stay, and are checked again if wait is set.
 func (r *roster) missing() (left, failed []*peer, wait bool) {
 	var ask []*peer
 	r.mu.Lock()
@@ -374,7 +375,7 @@ func (r *roster) missing() (left, failed []*peer, wait bool) {
 		live[p.node.Name] = true
 	}
 	others := r.others
-	sure := false // whether this node is known to reach somebody
+	sure := false // whether this node is known to reach any other
 	for name, p := range r.shown {
 		switch {
 		case name == r.self || live[name]:
@@ -395,7 +396,7 @@ func (r *roster) missing() (left, failed []*peer, wait bool) {
 		until, holding := r.held[name]
 		switch {
 		case answers && p.foreign:
-			left = append(left, p) // it said so to memberlist, and is not gone yet
+			left = append(left, p) // it said so to memberlist, and still runs
 			sure = true
 		case answers && (!holding || time.Now().Before(until)):
 			if !holding {
@@ -428,8 +429,8 @@ func (r *roster) ping(peers []*peer) []bool {
 	return answers
 }
 
-// reaches tells whether any of some members answers, or accepts a connection
-// where packets do not pass.
+// reaches reports whether any of some members answers, or accepts a connection
+// if packets do not pass.
 func (r *roster) reaches(others []*peer) bool {
 	some := others[:min(lookAt, len(others))]
 	if slices.Contains(r.ping(some), true) {
@@ -444,8 +445,8 @@ func (r *roster) reaches(others []*peer) bool {
 	return slices.Contains(accepts, true)
 }
 
-// confirmRefusals dials again where a connection was refused. Who is refused
-// again has failed; the others are told, to dial for themselves.
+// confirmRefusals dials again where a connection was refused. A member that
+// refuses again has failed; the others are told, and dial it themselves.
 func (r *roster) confirmRefusals() {
 	r.mu.Lock()
 	doubted := map[*peer]bool{}
@@ -464,7 +465,7 @@ func (r *roster) confirmRefusals() {
 			continue
 		}
 		r.mu.Lock()
-		same := r.alive[p.node.Name] == p // it may be elsewhere by now
+		same := r.alive[p.node.Name] == p // it may have another address by now
 		if same {
 			r.refusing[p.node.Name] = true
 			r.updated()
@@ -479,7 +480,7 @@ func (r *roster) confirmRefusals() {
 	r.mu.Unlock()
 }
 
-// retire takes note of those that are shown no longer.
+// retire notes the members that are no longer shown.
 func (r *roster) retire(left, failed []*peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -493,7 +494,7 @@ func (r *roster) retire(left, failed []*peer) {
 	}
 }
 
-// bringBack has p tried again and again. r.mu is held.
+// bringBack makes seeds try p again and again. r.mu is held.
 func (r *roster) bringBack(key string, p *peer) {
 	if len(r.failed) >= maxFailed {
 		for other := range r.failed {
@@ -504,8 +505,8 @@ func (r *roster) bringBack(key string, p *peer) {
 	r.failed[key] = p
 }
 
-// link tells whether this node is attached; not known means that it is too early
-// to tell.
+// link reports whether this node is attached; not known means that it is too
+// early to say.
 func (r *roster) link() (err error, known bool) {
 	r.mu.Lock()
 	others := len(r.others)
@@ -528,8 +529,8 @@ func (r *roster) link() (err error, known bool) {
 	}
 }
 
-// whole tells whether a node that was cut off has all members back that can be
-// had, for what is sent on attaching should reach all.
+// whole reports whether a node that was cut off has all members back that can
+// come back: what is sent on attaching should reach all.
 func (r *roster) whole(failed []*peer) bool {
 	if !r.told || r.attached || len(failed) == 0 {
 		r.wholeBy = time.Time{}

@@ -17,12 +17,12 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// seeds finds the other nodes: it looks up the configured peers, and joins those
-// that are no members, and failed members, for ever.
+// seeds finds the other nodes: it looks up the configured peers, and joins
+// those that are no members, and failed members, again and again.
 type seeds struct {
 	mesh    *mesh
 	roster  *roster
-	at      netip.AddrPort  // where this node says that it is
+	at      netip.AddrPort  // the address that this node tells the others
 	ctx     context.Context // of run
 	giveUp  context.CancelCauseFunc
 	resolve resolver
@@ -31,12 +31,12 @@ type seeds struct {
 
 	mu       sync.Mutex
 	resolved bool                // whether all peers were looked up once
-	names    map[string]error    // why a configured peer has no address, where it is not for lack of one
+	names    map[string]error    // why the look-up of a configured peer has failed
 	found    map[string][]string // the addresses of each configured peer
 	attempts map[string]*attempt // by address
 }
 
-// attempt is what is known of joining by one address.
+// attempt is what is known about joining through one address.
 type attempt struct {
 	busy   bool
 	ended  time.Time // the last one
@@ -86,7 +86,7 @@ func (s *seeds) run() {
 	}
 }
 
-// soon has addr tried without delay.
+// soon makes run try addr without delay.
 func (s *seeds) soon(addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,18 +153,19 @@ func (s *seeds) lookUpAll() {
 	s.resolved = true
 }
 
-// checkAddress gives up where this host has lost the address that the others
-// were told and has another one: another driver then tells them that.
+// checkAddress ends the driver if this host has lost the address that the
+// others were told, and has another one: the next driver then tells them that
+// one.
 func (s *seeds) checkAddress() {
 	old := s.at
 	if isLocal(old.Addr()) {
 		return
 	}
 	now, err := advertised(s.ctx, s.mesh.settings.AdvertiseAddress, s.mesh.settings.listen, s.resolve, slog.New(slog.DiscardHandler))
-	if err != nil || now == old || !isLocal(now.Addr()) { // a name of something before this host is not ours to judge
+	if err != nil || now == old || !isLocal(now.Addr()) { // a name may be that of something in front of this host
 		return
 	}
-	s.giveUp(fmt.Errorf("memberlist: %w: this host is at %s now, no more at %s", driver.ErrUnavailable, now, old))
+	s.giveUp(fmt.Errorf("memberlist: %w: this host's address is now %s, no longer %s", driver.ErrUnavailable, now, old))
 }
 
 // addresses returns where a configured peer can be reached. A name without an
@@ -205,7 +206,7 @@ func addrPort(ip netip.Addr, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(ip.Unmap(), port)
 }
 
-// isSelf tells whether this node listens at an address.
+// isSelf reports whether this node listens at an address.
 func (s *seeds) isSelf(at netip.AddrPort) bool {
 	if at == s.at || at == s.mesh.settings.listen {
 		return true
@@ -237,7 +238,7 @@ func (s *seeds) configured() map[string]bool {
 	return all
 }
 
-// due returns the addresses to try now, and takes note that they are.
+// due returns the addresses to try now, and notes that they are being tried.
 func (s *seeds) due() []string {
 	failed, alive := s.roster.toReach()
 	every := s.mesh.settings.ReconnectInterval * time.Duration(max(1, len(alive)/largeCluster))
@@ -280,8 +281,8 @@ func (s *seeds) join(addr string) {
 	s.roster.signal()
 }
 
-// reason says what went wrong in joining one address, in one line and with the
-// likely cause.
+// reason says why joining one address failed, in one line and with the likely
+// cause.
 func reason(err error) error {
 	if err == nil {
 		return nil
@@ -305,9 +306,8 @@ func reason(err error) error {
 	}
 }
 
-// verdict tells, where no other member is alive, whether that is as it should
-// be: nil where no others are to be found. Not known means that it is too early
-// to tell.
+// verdict is called when no other member is alive. It returns nil if no others
+// are expected, else an error. Not known means that it is too early to say.
 func (s *seeds) verdict() (err error, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

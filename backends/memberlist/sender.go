@@ -20,8 +20,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// sender chooses the way of each frame: a packet where it fits and packets are
-// few, else a stream; straight to every member, or in a large cluster from
+// sender chooses how to send each frame: as a packet if it fits and packets are
+// few, else by a stream; straight to every member, or in a large cluster from
 // member to member.
 type sender struct {
 	mesh    *mesh
@@ -35,7 +35,7 @@ type sender struct {
 	seen    *lru.Cache[uint64, struct{}]
 
 	stop chan struct{}  // ends the couriers
-	wg   sync.WaitGroup // of these
+	wg   sync.WaitGroup // waits for them
 
 	mu       sync.Mutex
 	stopped  bool
@@ -75,7 +75,7 @@ func newSender(c *conn) *sender {
 	return s
 }
 
-// broadcast sends frame to every other member of ours.
+// broadcast sends frame to every other own member.
 func (s *sender) broadcast(ctx context.Context, frame []byte) error {
 	ours, foreign := s.roster.kinds()
 	if len(ours)+len(foreign) > s.mesh.settings.DirectLimit {
@@ -101,9 +101,9 @@ func (s *sender) broadcast(ctx context.Context, frame []byte) error {
 	return errors.Join(append(errs, s.wait(ctx, wait))...)
 }
 
-// updates sends updates to the Alertmanagers, each as they send their own, and has
-// them repeated, to nodes of ours too. In a large cluster some have them straight,
-// and the others by what is repeated.
+// updates sends updates to the Alertmanagers, in their own format, and queues
+// them for repetition, to own nodes too. In a large cluster some Alertmanagers
+// get them directly, and the others by repetition.
 func (s *sender) updates(updates iter.Seq2[string, []byte]) error {
 	ours, foreign := s.roster.kinds()
 	if len(foreign) == 0 {
@@ -132,7 +132,7 @@ func (s *sender) updates(updates iter.Seq2[string, []byte]) error {
 	return errors.Join(errs...)
 }
 
-// repeat has frame gossiped, which repairs what packets lost.
+// repeat queues frame for gossip, which repairs lost packets.
 func (s *sender) repeat(frame []byte) {
 	if len(frame) > s.small-packetMargin || len(s.roster.current()) == 0 {
 		return
@@ -141,7 +141,7 @@ func (s *sender) repeat(frame []byte) {
 	s.gossip.Prune(gossipQueue)
 }
 
-// send sends frame to one member of ours, and waits until it is sent.
+// send sends frame to one own member, and waits until it is sent.
 func (s *sender) send(ctx context.Context, to driver.Member, frame []byte) error {
 	p := s.roster.find(ctx, to.Instance)
 	if p == nil {
@@ -156,13 +156,13 @@ func (s *sender) send(ctx context.Context, to driver.Member, frame []byte) error
 	return d.result(ctx)
 }
 
-// fresh tells whether frame was not seen lately, and takes note of it.
+// fresh reports whether frame was not seen lately, and remembers it.
 func (s *sender) fresh(frame []byte) bool {
 	seen, _ := s.seen.ContainsOrAdd(xxhash.Sum64(frame), struct{}{})
 	return !seen
 }
 
-// fanout is to how many of others a frame goes that all are to have.
+// fanout returns how many of the others get a frame that is for all.
 func fanout(others int) int { return int(math.Ceil(math.Log(float64(others+1)))) + 2 }
 
 // some returns n of all, at random.
@@ -174,8 +174,8 @@ func some(all []*peer, n int) []*peer {
 	return chosen
 }
 
-// spread sends frame to some members of ours, who do the same once; so that all
-// have it with high probability, and the rest is repaired.
+// spread sends frame to some own members, which do the same once, so that all
+// have it with high probability; the rest is repaired.
 func (s *sender) spread(frame []byte, ours []*peer, foreign bool) error {
 	few := s.packets.Allow()
 	byStream := onDemand(frame)
@@ -195,7 +195,7 @@ func (s *sender) spread(frame []byte, ours []*peer, foreign bool) error {
 	return errors.Join(errs...)
 }
 
-// relay sends a frame on that came in, in a large cluster, once.
+// relay passes a received frame on, once, in a large cluster.
 func (s *sender) relay(frame []byte) {
 	ours, foreign := s.roster.kinds()
 	if len(ours)+len(foreign) <= s.mesh.settings.DirectLimit || s.ctx.Err() != nil || !s.fresh(frame) {
@@ -206,7 +206,7 @@ func (s *sender) relay(frame []byte) {
 	}
 }
 
-// hint tells our own kind something that it need not hear.
+// hint sends own nodes a message that may be lost.
 func (s *sender) hint(message []byte) {
 	ours, _ := s.roster.kinds()
 	for _, p := range ours {
@@ -232,8 +232,9 @@ func (s *sender) deliver(p *peer, m *message) (delivery, error) {
 	return c.queue(m)
 }
 
-// wait returns once all members have their frame that are not slow, and at most
-// patience later. Who is slow then is not waited for until it has caught up.
+// wait returns once all members that are not slow have the frame, or after
+// patience. It marks the rest as slow: later broadcasts do not wait for them
+// until they have caught up.
 func (s *sender) wait(ctx context.Context, all []delivery) error {
 	if len(all) == 0 {
 		return nil
@@ -257,12 +258,11 @@ func (s *sender) wait(ctx context.Context, all []delivery) error {
 
 var errSlow = errors.New("a member is slow")
 
-// goodbye sends what is queued and then the news of leaving, as far as ctx
-// allows.
+// goodbye sends what is queued and then the goodbye, as far as ctx allows.
 func (s *sender) goodbye(ctx context.Context) {
 	most := s.mesh.settings.TCPTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		most = min(most, time.Until(deadline)*3/4) // the rest is for the gossip of it
+		most = min(most, time.Until(deadline)*3/4) // the rest of the time is for gossiping the goodbye
 	}
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
@@ -280,7 +280,7 @@ func (s *sender) goodbye(ctx context.Context) {
 	for _, d := range wait {
 		if err := d.result(ctx); err != nil {
 			delivered = false
-			s.logger.Debug("the news of leaving was not delivered", "to", d.courier.peer.node.Name, "err", err)
+			s.logger.Debug("the goodbye was not delivered", "to", d.courier.peer.node.Name, "err", err)
 		}
 	}
 	if !delivered {

@@ -16,10 +16,10 @@ import (
 // frame. After one that opens a stream the connection is memberlist's; one with a
 // packet may be followed by more.
 //
-// Alertmanager's own code is not used, for it keeps goroutines and connections
-// after its shutdown, and waits for a peer that is away with a lock held that
-// all packets to all peers need. Its reader drops what shares a TLS record with
-// an earlier frame, so each frame, and whatever follows it, is written apart.
+// Alertmanager's own code is not used: it keeps goroutines and connections
+// after its shutdown, and while it waits for an unreachable member it holds a
+// lock that all packets need. Its reader drops what shares a TLS record with an
+// earlier frame, so each frame, and whatever follows it, is written separately.
 type tlsPackets struct {
 	transport *transport
 	server    *tls.Config

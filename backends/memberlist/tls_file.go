@@ -15,8 +15,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// tlsFile is a file as Alertmanager's --cluster.tls-config takes it. The format of
-// its two halves is that of Prometheus's web and HTTP client configurations.
+// tlsFile is a file for Alertmanager's --cluster.tls-config. The format of its
+// two halves is that of Prometheus's web and HTTP client configurations.
 type tlsFile struct {
 	Server *tlsServer `yaml:"tls_server_config"`
 	Client *tlsClient `yaml:"tls_client_config"`
@@ -85,8 +85,8 @@ func readTLSFile(path string) (*tlsFile, error) {
 	return f, nil
 }
 
-// configs return what the two ends of a connection are set to. The pairs are read
-// again at each handshake.
+// configs returns the TLS configurations of the two ends of a connection. The
+// pairs are read again at each handshake.
 func (f *tlsFile) configs() (server, client *tls.Config, err error) {
 	if server, err = f.Server.config(); err != nil {
 		return nil, nil, fmt.Errorf("tls_server_config: %w", err)
@@ -153,7 +153,7 @@ func (s *tlsServer) config() (*tls.Config, error) {
 // allowed refuses a certificate that is for none of the names listed.
 func (s *tlsServer) allowed(raw [][]byte, _ [][]*x509.Certificate) error {
 	if len(raw) == 0 {
-		return errors.New("the client shows no certificate; client_allowed_sans wants one")
+		return errors.New("the client shows no certificate; client_allowed_sans requires one")
 	}
 	c, err := x509.ParseCertificate(raw[0])
 	if err != nil {
@@ -229,7 +229,7 @@ func (p tlsPair) read() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// authorities returns nil where none are given.
+// authorities returns nil if none are given.
 func authorities(key, text, file string) (*x509.CertPool, error) {
 	if text != "" && file != "" {
 		return nil, fmt.Errorf("%s and %[1]s_file are both given", key)
@@ -277,7 +277,7 @@ func (c *tlsCurve) UnmarshalText(text []byte) error {
 	}, "curve", string(text))
 }
 
-// tlsCipher is a cipher suite that Go takes for secure.
+// tlsCipher is a cipher suite that Go considers secure.
 type tlsCipher uint16
 
 func (c *tlsCipher) UnmarshalText(text []byte) error {

@@ -92,7 +92,7 @@ func parseTLSFrame(b []byte) (f tlsFrame, err error) {
 	}
 	switch {
 	case version != tlsVersion:
-		return tlsFrame{}, fmt.Errorf("version %q of the TLS transport; %q is spoken here", version, tlsVersion)
+		return tlsFrame{}, fmt.Errorf("version %q of the TLS transport; this node speaks %q", version, tlsVersion)
 	case f.kind > tlsPacket:
 		return tlsFrame{}, fmt.Errorf("a frame of kind %d, which is neither a stream nor a packet", f.kind)
 	case f.kind == tlsPacket && len(f.packet) == 0:

@@ -23,9 +23,9 @@ import (
 )
 
 // transport carries memberlist's packets and streams: UDP and TCP on one port,
-// or TLS for both. It differs from memberlist's own in that nothing of it is
-// left after Shutdown, a peer that is away delays nobody else, and a refused
-// connection is told.
+// or TLS for both. It differs from memberlist's own in three ways: nothing of
+// it is left after Shutdown, an unreachable member delays no other, and a
+// refused connection is reported.
 type transport struct {
 	logger    *slog.Logger
 	strangers *log.Logger // for what a stranger can provoke
@@ -36,8 +36,8 @@ type transport struct {
 	packets   chan *ml.Packet
 	streams   chan net.Conn
 	refused   func(addr string) // told when nothing listens there; must not block
-	receiver  *receiver         // nil where messages are left to memberlist
-	retries   *rate.Limiter     // of what fails
+	receiver  *receiver         // nil if messages are left to memberlist
+	retries   *rate.Limiter     // counts failures
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -47,8 +47,8 @@ type transport struct {
 	conns map[net.Conn]struct{} // open, in both directions
 }
 
-// How long a connection may take to be made, the handshake of TLS included.
-// Whoever wants one tries again anyway.
+// How long making a connection may take, including the TLS handshake. Callers
+// try again anyway.
 const (
 	dialTimeout    = time.Second
 	dialTimeoutTLS = 3 * time.Second
@@ -59,7 +59,7 @@ const (
 	receiveBuffer = 2 << 20  // of the UDP socket
 )
 
-// listen takes the port.
+// listen opens the port.
 func listen(s settings, logger *slog.Logger, strangers *log.Logger) (*transport, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &transport{
@@ -87,8 +87,8 @@ func listen(s settings, logger *slog.Logger, strangers *log.Logger) (*transport,
 	return t, nil
 }
 
-// bind opens the sockets. A free port of TCP may be taken for UDP, so where any
-// port will do it tries several.
+// bind opens the sockets. A port that is free for TCP may be in use for UDP, so
+// if any port will do it tries several.
 func (t *transport) bind(at netip.AddrPort) error {
 	tries := 1
 	if at.Port() == 0 {
@@ -153,8 +153,8 @@ func (t *transport) accept() {
 	}
 }
 
-// failing holds up who would try again at once.
-func (t *transport) failing() { _ = t.retries.Wait(t.ctx) } // it ends early where the transport does
+// failing delays a caller that would try again at once.
+func (t *transport) failing() { _ = t.retries.Wait(t.ctx) } // it ends early if the transport does
 
 func (t *transport) receive() {
 	buf := make([]byte, packetBuffer)
@@ -193,7 +193,7 @@ func (t *transport) deliverStream(conn net.Conn) {
 	select {
 	case t.streams <- conn:
 	case <-t.ctx.Done():
-		_ = conn.Close() // nobody is there to be told
+		_ = conn.Close() // there is nobody to tell
 	}
 }
 
@@ -242,9 +242,10 @@ func (t *transport) DialAddressTimeout(a ml.Address, timeout time.Duration) (net
 	return &stream{Conn: conn}, nil
 }
 
-// stream is a connection that this node opened. memberlist's other end closes it
-// once it has handled what it read. Close waits for that, within the deadline, so
-// that what one goroutine sends arrives in order, and no faster than it is taken.
+// stream is a connection that this node opened. memberlist's other end closes
+// it once it has handled what it read. Close waits for that, within the
+// deadline, so that what one goroutine sends arrives in order, and no faster
+// than it is handled.
 type stream struct {
 	net.Conn
 	wrote bool
@@ -305,7 +306,7 @@ func (t *transport) Shutdown() error {
 	return err
 }
 
-// track has conn closed on Shutdown at the latest.
+// track makes sure that conn is closed at Shutdown at the latest.
 func (t *transport) track(conn net.Conn) (net.Conn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
