@@ -38,6 +38,7 @@ var checks = slices.Concat(
 	positionChecks,
 	broadcastChecks,
 	syncChecks,
+	costChecks,
 	isolationChecks,
 	faultChecks,
 	lifeChecks,

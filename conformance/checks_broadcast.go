@@ -33,7 +33,7 @@ var broadcastChecks = []*check{
 		holds: "payloads of 1 byte to 8 MiB arrive whole; a larger one than the limit is refused with ErrTooLarge"},
 	{name: "broadcast/concurrent", level: basic, rules: []int{1}, body: broadcastConcurrent,
 		holds: "the states are equal after sixteen goroutines on each of three nodes have written"},
-	{name: "broadcast/bad-peer-bytes", level: basic, rules: []int{7, 14}, body: broadcastBadPeerBytes,
+	{name: "broadcast/bad-peer-bytes", level: basic, rules: []int{7, 14, 24}, body: broadcastBadPeerBytes,
 		holds: "garbage and replayed frames are ignored and counted"},
 	{name: "broadcast/one-bad-state", level: basic, rules: []int{7}, body: broadcastOneBadState,
 		holds: "a state that panics does not stop the others"},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -118,7 +119,7 @@ type bentChannel struct {
 
 	watchOnce, readyAtOnce, readyNoContext, closeOnce           bool
 	echo, storm, oneAtATime, stopAtError, noState, noLargeState bool
-	keepRemoved, loseUnderLoad, inline                          bool
+	keepRemoved, loseUnderLoad, inline, neverEqual, allAnswer   bool
 
 	merging sync.Mutex
 	stopped atomic.Bool
@@ -177,15 +178,40 @@ func (c *bentChannel) AddState(key string, s backend.State, o *backend.StateOpti
 		key = c.key(key)
 	}
 	st := &bentState{State: s, owner: c}
-	channel, err := c.ClusterChannel.AddState(key, st, o)
+	var handed backend.State = st
+	if c.neverEqual {
+		handed = randomDigest{st}
+	}
+	channel, err := c.ClusterChannel.AddState(key, handed, o)
 	if err != nil {
 		return nil, err
+	}
+	if c.allAnswer {
+		go c.answer(channel, s)
 	}
 	if c.storm {
 		st.shadow, _ = c.ClusterChannel.AddState("shadow of "+key, stateFuncs{func() ([]byte, error) { return nil, nil }, func([]byte) error { return nil }}, nil)
 	}
 	return &bentSender{Channel: channel, owner: c, state: s}, nil
 }
+
+// answer broadcasts all of a state whenever another member has joined.
+func (c *bentChannel) answer(channel backend.Channel, s backend.State) {
+	known := len(c.Members())
+	for v := range c.ClusterChannel.Watch(context.Background()) { // it ends with the channel
+		if len(v.Members) > known {
+			if b, err := s.MarshalBinary(); err == nil {
+				channel.Broadcast(b)
+			}
+		}
+		known = len(v.Members)
+	}
+}
+
+// randomDigest is a state that no other seems to equal.
+type randomDigest struct{ *bentState }
+
+func (randomDigest) Digest() (uint64, error) { return rand.Uint64(), nil }
 
 type bentSender struct {
 	backend.Channel

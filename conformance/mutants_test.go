@@ -174,6 +174,8 @@ var mutants = []mutant{
 	{name: "takes nothing from a joiner", check: "sync/both-ways", open: decorated(func(c *bentChannel) { c.noState = true })},
 	{name: "repairs no gap", check: "sync/gap", open: decorated(func(c *bentChannel) { c.noState = true })},
 	{name: "loses large states", check: "sync/large", open: decorated(func(c *bentChannel) { c.noLargeState = true })},
+	{name: "finds equal states different", check: "cost/equal-states", open: decorated(func(c *bentChannel) { c.neverEqual = true })},
+	{name: "sends a joiner a state from each node", check: "cost/joiner", open: decorated(func(c *bentChannel) { c.allAnswer = true })},
 	{name: "repairs nothing after a restart", check: "fault/server-emptied", open: decorated(func(c *bentChannel) { c.noState = true })},
 	{name: "starts alone", check: "fault/islands", open: thirdAlone()},
 	{name: "removes nothing", check: "life/add-remove-state", open: decorated(func(c *bentChannel) { c.keepRemoved = true })},
