@@ -55,8 +55,9 @@ const (
 	shareWindow      = 50 * time.Millisecond  // within which one answer on a bus serves all who ask
 
 	// Readiness.
-	coldStart = 3 * time.Second // after which joining members settle on each other
-	maxNamed  = 16              // states that a view names
+	earlyAsk  = 250 * time.Millisecond // after the attachment, before a joining member is asked for what it has
+	coldStart = 3 * time.Second        // after which joining members settle on each other
+	maxNamed  = 16                     // states that a view names
 
 	// Members.
 	maxMembers      = 4096

@@ -103,9 +103,11 @@ func (c *Core) candidate(st *state) (best *peer, wait time.Duration) {
 		if slices.Contains(tellers, p) {
 			rank = -1
 		}
-		if onlyReady && st.early && p.known && p.worth == Joining && c.now < c.coldAt() {
-			wait = min(wait, c.coldAt())
-			continue
+		if onlyReady && p.known && p.worth == Joining {
+			if at := c.askableAt(st); c.now < at {
+				wait = min(wait, at)
+				continue
+			}
 		}
 		switch {
 		case rank < bestRank:
@@ -147,6 +149,16 @@ func (c *Core) rank(p *peer) int {
 		rank += 8
 	}
 	return rank
+}
+
+// askableAt is when a joining member may be asked for a state that is not ready.
+// Once that may be before the cold start, for what it has; but not before a ready
+// member has had the time to show itself.
+func (c *Core) askableAt(st *state) time.Duration {
+	if st.early || c.attachedAt == Never {
+		return c.coldAt()
+	}
+	return c.attachedAt + earlyAsk
 }
 
 // coldAt is when joining members begin to settle on each other.
