@@ -42,12 +42,13 @@ type Config struct {
 	// OnStartFailure says what Open does when the cluster cannot be reached.
 	OnStartFailure StartPolicy
 
-	// MaxPayload is the largest payload in bytes that Broadcast takes; 0 means
-	// 16 MiB. It must be the same on all members.
+	// MaxPayload is the largest payload in bytes that Broadcast takes, from 256 to
+	// 255 MiB; 0 means 16 MiB. It must be the same on all members.
 	MaxPayload int
 
-	// QueueItems and QueueBytes bound what waits to be sent; 0 means 131,072 items
-	// and 64 MiB.
+	// QueueItems and QueueBytes bound what waits to be sent: at most 16 Mi items and
+	// 64 GiB, at least MaxPayload. 0 means 131,072 items and 64 MiB, or MaxPayload
+	// where that is more.
 	QueueItems int
 	QueueBytes int
 
@@ -65,26 +66,29 @@ type Config struct {
 	Driver driver.OpenFunc
 }
 
-// Timing holds the periods of the portable layer. A zero means the default; a
-// negative one is ErrConfig. All members of a cluster should agree.
+// Timing holds the periods of the portable layer. A zero means the default; what
+// is outside the limits that each states is ErrConfig. All members of a cluster
+// should agree.
 type Timing struct {
 	// Heartbeat is how often a node on a plain bus says that it lives, in a cluster
 	// of up to 10. Above, it stretches in proportion, so that what all hear grows
 	// with the number of nodes and not with its square: 20 deliveries a second for
 	// each node. A member counts as failed after six intervals at most: within 3s
-	// up to 10 nodes, 5s up to 16, and 300ms a node above. Default 500ms.
+	// up to 10 nodes, 5s up to 16, and 300ms a node above. Default 500ms; from 10ms to
+	// 1m.
 	Heartbeat time.Duration
 
 	// Grace is how long a Detached node keeps its last view, and how long members
-	// are kept after this node is attached again. Default 10s.
+	// are kept after this node is attached again. Default 10s; from 100ms, and not
+	// less than Heartbeat, to 24h.
 	Grace time.Duration
 
 	// Settle is how long WaitReady waits at most for the first state exchange.
-	// Default 10s.
+	// Default 10s; from 1ms to 24h.
 	Settle time.Duration
 
 	// Sync is how often each node compares its states with another member's.
-	// Default 30s.
+	// Default 30s; from 100ms, and not less than Heartbeat, to 24h.
 	Sync time.Duration
 }
 

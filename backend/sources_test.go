@@ -29,10 +29,10 @@ func TestSources(t *testing.T) {
 		Meta:        map[string]string{"zone": "eu", "rack": "7"},
 		Params:      map[string]string{"peers": "a:9094,b:9094", "tls": "true", "timeout": "2s", "db": "007", "label": ""},
 		Timing:      backend.Timing{Heartbeat: time.Second, Grace: 2 * time.Second, Settle: 3 * time.Second, Sync: 4 * time.Second},
-		OnIsolation: backend.HoldView, OnStartFailure: backend.Fail, MaxPayload: 8 << 20, QueueItems: 5, QueueBytes: 1000,
+		OnIsolation: backend.HoldView, OnStartFailure: backend.Fail, MaxPayload: 1 << 10, QueueItems: 5, QueueBytes: 1 << 10,
 	}
 	fromURL, err := backend.ParseURL("sourcetest://?cluster=alerts&name=node-1&meta.zone=eu&meta.rack=7&peers=a:9094,b:9094&tls=true&timeout=2s&db=007&label=" +
-		"&heartbeat=1s&grace=2s&settle=3s&sync=4s&on_isolation=hold&on_start_failure=fail&max_payload=8MiB&queue_items=5&queue_bytes=1kB")
+		"&heartbeat=1s&grace=2s&settle=3s&sync=4s&on_isolation=hold&on_start_failure=fail&max_payload=1KiB&queue_items=5&queue_bytes=1KiB")
 	if err != nil || !reflect.DeepEqual(fromURL, want) {
 		t.Errorf("ParseURL = %+v, %v, want %+v", fromURL, err, want)
 	}
@@ -48,9 +48,9 @@ timing:
   sync: 4s
 on_isolation: hold
 on_start_failure: fail
-max_payload: 8MiB
+max_payload: 1KiB
 queue_items: 5
-queue_bytes: 1kB
+queue_bytes: 1KiB
 sourcetest:
   peers: [a:9094, &b b:9094]
   tls: true
@@ -80,7 +80,7 @@ sourcetest2:
 		"CLUSTERCHANNEL_PARAM_PEERS=a:9094,b:9094", "CLUSTERCHANNEL_PARAM_TLS=true", "CLUSTERCHANNEL_PARAM_TIMEOUT=2s", "CLUSTERCHANNEL_PARAM_DB=007",
 		"CLUSTERCHANNEL_HEARTBEAT=1s", "CLUSTERCHANNEL_GRACE=2s", "CLUSTERCHANNEL_SETTLE=3s", "CLUSTERCHANNEL_SYNC=4s",
 		"CLUSTERCHANNEL_ON_ISOLATION=hold", "CLUSTERCHANNEL_ON_START_FAILURE=fail",
-		"CLUSTERCHANNEL_MAX_PAYLOAD=8MiB", "CLUSTERCHANNEL_QUEUE_ITEMS=5", "CLUSTERCHANNEL_QUEUE_BYTES=1kB",
+		"CLUSTERCHANNEL_MAX_PAYLOAD=1KiB", "CLUSTERCHANNEL_QUEUE_ITEMS=5", "CLUSTERCHANNEL_QUEUE_BYTES=1KiB",
 		"CLUSTERCHANNEL_PARAM_LABEL=",
 		"CLUSTERCHANNEL_SERVICE_HOST=10.0.0.1", "CLUSTERCHANNEL_SERVICE_PORT_HTTP=80", "CLUSTERCHANNEL_PORT=tcp://10.0.0.1:80", "CLUSTERCHANNEL_PORT_80_TCP=x",
 	})

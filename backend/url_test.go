@@ -27,10 +27,10 @@ func TestParseURL(t *testing.T) {
 			Backend: "memberlist", Meta: map[string]string{"zone": "eu", "rack": "7"},
 			Params: map[string]string{"address": "0.0.0.0:9094", "peers": "a:9094,b:9094"},
 		},
-		"memory:///?on_isolation=hold&on_start_failure=fail&heartbeat=1s&grace=2s&settle=3s&sync=4s&max_payload=8MiB&queue_items=5&queue_bytes=6": {
+		"memory:///?on_isolation=hold&on_start_failure=fail&heartbeat=1s&grace=2s&settle=3s&sync=4s&max_payload=1KiB&queue_items=5&queue_bytes=1KiB": {
 			Backend: "memory", OnIsolation: backend.HoldView, OnStartFailure: backend.Fail,
 			Timing:     backend.Timing{Heartbeat: time.Second, Grace: 2 * time.Second, Settle: 3 * time.Second, Sync: 4 * time.Second},
-			MaxPayload: 8 << 20, QueueItems: 5, QueueBytes: 6,
+			MaxPayload: 1 << 10, QueueItems: 5, QueueBytes: 1 << 10,
 		},
 	} {
 		got, err := backend.ParseURL(raw)

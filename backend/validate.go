@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/clusterchannel/clusterchannel/backend/params"
@@ -17,6 +18,14 @@ const (
 	maxClusterBytes = 200
 	maxNameBytes    = 128
 	maxMetaBytes    = 512
+
+	minHeartbeat, maxHeartbeat = 10 * time.Millisecond, time.Minute
+	minPeriod, maxPeriod       = 100 * time.Millisecond, 24 * time.Hour // of grace and sync
+	minSettle                  = time.Millisecond
+
+	minPayload, maxPayload       = 256, 255 << 20 // a frame of 256 MiB is the largest, and has more than its payload
+	minQueueItems, maxQueueItems = 1, 1 << 24
+	maxQueueBytes                = 1 << 36
 )
 
 // complete fills the defaults of c and checks the rest. Its errors wrap
@@ -27,7 +36,7 @@ func (c *Config) complete() error {
 	if err := c.fillDefaults(); err != nil {
 		return err
 	}
-	for _, check := range []func(*Config) error{checkCluster, checkName, checkMeta, checkPolicies} {
+	for _, check := range []func(*Config) error{checkCluster, checkName, checkMeta, checkPolicies, checkTiming, checkSizes} {
 		if err := check(c); err != nil {
 			return err
 		}
@@ -52,7 +61,7 @@ func (c *Config) fillDefaults() error {
 		params.OrDefault("timing: sync", &c.Timing.Sync, k.Sync),
 		params.OrDefault("max_payload", &c.MaxPayload, int(k.MaxPayload)),
 		params.OrDefault("queue_items", &c.QueueItems, k.QueueItems),
-		params.OrDefault("queue_bytes", &c.QueueBytes, int(k.QueueBytes)),
+		params.OrDefault("queue_bytes", &c.QueueBytes, max(int(k.QueueBytes), c.MaxPayload)),
 	)
 }
 
@@ -127,6 +136,42 @@ func checkPolicies(c *Config) error {
 	case Degrade, Fail:
 	default:
 		return params.Bad("on_start_failure", "%q is none of %s, %s", c.OnStartFailure, Degrade, Fail)
+	}
+	return nil
+}
+
+func checkTiming(c *Config) error {
+	t := c.Timing
+	return cmp.Or(
+		within("timing: heartbeat", t.Heartbeat, minHeartbeat, maxHeartbeat),
+		within("timing: grace", t.Grace, minPeriod, maxPeriod),
+		within("timing: settle", t.Settle, minSettle, maxPeriod),
+		within("timing: sync", t.Sync, minPeriod, maxPeriod),
+		notBelow("timing: grace", t.Grace, "heartbeat", t.Heartbeat, "or one lost heartbeat isolates a node"),
+		notBelow("timing: sync", t.Sync, "heartbeat", t.Heartbeat, "or states are compared more often than members are known to live"),
+	)
+}
+
+func checkSizes(c *Config) error {
+	size := func(n int) params.Bytes { return params.Bytes(n) }
+	return cmp.Or(
+		within("max_payload", size(c.MaxPayload), minPayload, maxPayload),
+		within("queue_items", c.QueueItems, minQueueItems, maxQueueItems),
+		within("queue_bytes", size(c.QueueBytes), minPayload, maxQueueBytes),
+		notBelow("queue_bytes", size(c.QueueBytes), "max_payload", size(c.MaxPayload), "or a payload of that size never fits into the queue"),
+	)
+}
+
+func within[T cmp.Ordered](key string, value, low, high T) error {
+	if value < low || value > high {
+		return params.Bad(key, "%v is not between %v and %v", value, low, high)
+	}
+	return nil
+}
+
+func notBelow[T cmp.Ordered](key string, value T, other string, low T, why string) error {
+	if value < low {
+		return params.Bad(key, "%v is less than %s, which is %v: want at least as much, %s", value, other, low, why)
 	}
 	return nil
 }

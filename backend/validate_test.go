@@ -43,15 +43,15 @@ func TestCompleteKeepsWhatIsGiven(t *testing.T) {
 	logger := slog.New(slog.DiscardHandler)
 	c := Config{
 		Name: "a.b_c-d:1", Cluster: strings.Repeat("ü", 100), Meta: map[string]string{"zone": strings.Repeat("z", 508)},
-		Timing:      Timing{Heartbeat: 1, Grace: 2, Settle: 3, Sync: 4},
-		OnIsolation: HoldView, OnStartFailure: Fail, MaxPayload: 5, QueueItems: 6, QueueBytes: 7, Logger: logger,
+		Timing:      Timing{Heartbeat: 10 * time.Millisecond, Grace: 100 * time.Millisecond, Settle: time.Millisecond, Sync: 24 * time.Hour},
+		OnIsolation: HoldView, OnStartFailure: Fail, MaxPayload: 256, QueueItems: 1, QueueBytes: 256, Logger: logger,
 	}
 	given := c
 	if err := c.complete(); err != nil {
 		t.Fatal(err)
 	}
 	if c.Name != given.Name || c.Timing != given.Timing || c.OnIsolation != HoldView || c.OnStartFailure != Fail ||
-		c.MaxPayload != 5 || c.QueueItems != 6 || c.QueueBytes != 7 || c.Logger != logger {
+		c.MaxPayload != 256 || c.QueueItems != 1 || c.QueueBytes != 256 || c.Logger != logger {
 		t.Errorf("complete changed what was given: %+v", c)
 	}
 	c.Meta["zone"] = "changed"
@@ -83,6 +83,19 @@ func TestCompleteRefuses(t *testing.T) {
 		{func(c *Config) { c.MaxPayload = -1 }, []string{"max_payload", "-1"}},
 		{func(c *Config) { c.QueueItems = -1 }, []string{"queue_items", "-1"}},
 		{func(c *Config) { c.QueueBytes = -1 }, []string{"queue_bytes", "-1"}},
+		{func(c *Config) { c.Timing.Heartbeat = 9 * time.Millisecond }, []string{"heartbeat", "9ms", "10ms and 1m"}},
+		{func(c *Config) { c.Timing.Heartbeat = time.Hour }, []string{"heartbeat", "1h", "10ms and 1m"}},
+		{func(c *Config) { c.Timing.Grace = time.Millisecond }, []string{"grace", "1ms", "100ms and 24h"}},
+		{func(c *Config) { c.Timing.Grace = 25 * time.Hour }, []string{"grace", "25h", "100ms and 24h"}},
+		{func(c *Config) { c.Timing.Grace = 400 * time.Millisecond }, []string{"grace", "400ms", "heartbeat", "500ms"}},
+		{func(c *Config) { c.Timing.Heartbeat = time.Minute }, []string{"grace", "10s", "heartbeat", "1m"}},
+		{func(c *Config) { c.Timing.Settle = 1 }, []string{"settle", "1ns", "1ms and 24h"}},
+		{func(c *Config) { c.Timing.Sync = 50 * time.Millisecond }, []string{"sync", "50ms", "100ms and 24h"}},
+		{func(c *Config) { c.Timing.Sync = 200 * time.Millisecond }, []string{"sync", "200ms", "heartbeat", "500ms"}},
+		{func(c *Config) { c.MaxPayload = 255 }, []string{"max_payload", "255B", "256B and 255MiB"}},
+		{func(c *Config) { c.MaxPayload = 256 << 20 }, []string{"max_payload", "256MiB", "255MiB"}},
+		{func(c *Config) { c.QueueItems = 1<<24 + 1 }, []string{"queue_items", "16777217", "1 and 16777216"}},
+		{func(c *Config) { c.QueueBytes = 1 << 20 }, []string{"queue_bytes", "1MiB", "max_payload", "16MiB"}},
 	} {
 		c := Config{Name: "node", Cluster: "c"}
 		bad.change(&c)

@@ -84,7 +84,7 @@ var mutants = []mutant{
 		return backend.Open(ctx, c)
 	}},
 	{name: "keeps no view", check: "fault/short-outage", open: func(ctx context.Context, c backend.Config) (backend.ClusterChannel, error) {
-		c.Timing.Grace = time.Millisecond
+		c.Timing.Grace = c.Timing.Heartbeat
 		return backend.Open(ctx, c)
 	}},
 	{name: "never exchanges periodically", check: "sync/anti-entropy", open: func(ctx context.Context, c backend.Config) (backend.ClusterChannel, error) {
