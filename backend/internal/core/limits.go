@@ -27,6 +27,7 @@ const (
 	maxSearch  = 2 * time.Minute // for which a hole is searched
 	firstPause = time.Second     // between two rounds; it doubles
 	maxPause   = 30 * time.Second
+	roundStep  = 50 * time.Millisecond  // rounds begin at multiples of it, those of many states together
 	busyPause  = time.Second            // before a key whose own state is busy is tried again
 	joinPause  = 250 * time.Millisecond // before a member that appeared is compared with
 

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -254,12 +255,21 @@ func (c *Core) roundOver(st *state) {
 		}
 	}
 	c.coldReady(st)
-	if s.turn(c.now, time.Duration(c.rand.Int64N(int64(maxPause)))) {
+	over := s.turn(c.now, c.jitter(s.passes))
+	s.at = (s.at + roundStep).Truncate(roundStep)
+	if over {
 		st.compare, st.stale = false, false
 		c.giveUpGiven(st)
 	}
 	c.settleSearch(st)
 	c.caughtUp()
+}
+
+// jitter keeps the pauses of nodes apart. It is the same for all states of this
+// node: a thousand that end a round together begin the next one together, in one
+// pull, and not each in a moment of its own.
+func (c *Core) jitter(passes int) time.Duration {
+	return time.Duration(rand.New(rand.NewPCG(c.cfg.Seed, uint64(passes))).Int64N(int64(maxPause)))
 }
 
 // anyPeer reports whether another node of ours is there to be asked.
