@@ -87,7 +87,8 @@ func New(opts Options, registry *prometheus.Registry) (_ *App, err error) {
 	return a, nil
 }
 
-// observe has Alertmanager's own tracing and events, as the configuration says.
+// observe starts Alertmanager's own tracing and event log, as the configuration
+// says.
 func (a *App) observe(conf *config.Config) error {
 	a.tracing = tracing.NewManager(a.opts.Logger.With("component", "tracing"))
 	a.tasks.Go(a.tracing.Run)
@@ -103,7 +104,7 @@ func (a *App) observe(conf *config.Config) error {
 }
 
 // openStates makes the notification log and the silences, from their snapshots
-// where there are any, and looks after them until the App is closed.
+// if there are any, and maintains them until the App is closed.
 func (a *App) openStates() (*nflog.Log, *silence.Silences, error) {
 	logFile, silenceFile := a.snapshot("nflog"), a.snapshot("silences")
 	if a.opts.StoragePath != "" {
@@ -135,7 +136,8 @@ func (a *App) openStates() (*nflog.Log, *silence.Silences, error) {
 	return log, silences, nil
 }
 
-// badSnapshot is the error of a snapshot that is not loaded, and stays as it is.
+// badSnapshot is the error of a snapshot that cannot be loaded. The file stays
+// as it is.
 func badSnapshot(what, file string, err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) || file == "" {
@@ -152,7 +154,7 @@ func (a *App) snapshot(name string) string {
 }
 
 // replicate shares both states under the keys that Alertmanager uses, once they
-// hold what was kept of them.
+// hold what Options.Keep has loaded.
 func (a *App) replicate(log *nflog.Log, silences *silence.Silences) error {
 	for _, s := range []struct {
 		key          string
@@ -229,8 +231,8 @@ func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silenc
 	return a.config.ApplyConfig(conf)
 }
 
-// Reload reads the configuration file again, and calls Options.OnReload. After an
-// error the instance goes on with what it had.
+// Reload reads the configuration file again, and calls Options.OnReload. After
+// an error the instance keeps the former configuration.
 func (a *App) Reload() error {
 	err := a.config.Reload()
 	if err != nil {
@@ -253,8 +255,8 @@ func (a *App) Handle(path string, h http.Handler) {
 	a.handler.Handle(strings.TrimRight(a.opts.RoutePrefix, "/")+path, h)
 }
 
-// Close stops sending, stores the states where there is a storage path, and
-// leaves the cluster's states. It returns when nothing runs any more.
+// Close stops sending, stores the states if there is a storage path, and
+// removes them from the node. It returns when nothing runs any more.
 func (a *App) Close() {
 	a.closing.Do(func() {
 		if a.reload != nil {
@@ -277,8 +279,8 @@ func (a *App) Close() {
 	})
 }
 
-// Check reports whether New can use opts, as far as that can be said before
-// anything is begun. Its error names the option, or file and line.
+// Check reports whether New can use opts, as far as that is known before
+// anything starts. Its error names the option, or file and line.
 func Check(opts Options) error {
 	if err := opts.complete(); err != nil {
 		return err
@@ -295,7 +297,7 @@ func loadConfig(file string) (*config.Config, error) {
 	return conf, nil
 }
 
-// configError is the error of a configuration file, by whomever it was found.
+// configError is the error of a configuration file, whichever package found it.
 func configError(file string, err error) error {
 	switch path := (*os.PathError)(nil); {
 	case errors.Is(err, backend.ErrConfig):

@@ -47,7 +47,7 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 	goleak.VerifyNone(t, ignored)
 }
 
-// refused fails unless New refuses opts, as a configuration, in these words.
+// refused fails unless New refuses opts with ErrConfig and these words.
 func refused(t *testing.T, opts alertmanager.Options, words ...string) {
 	t.Helper()
 	app, err := alertmanager.New(opts, nil)

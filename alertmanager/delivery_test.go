@@ -27,7 +27,7 @@ func TestOneDeliveryFromTheFirst(t *testing.T) {
 	sink.expect(t, "NodeDown", nodes[0].external())
 }
 
-// An alert that only the last node was told of is late, not lost.
+// An alert that only the last node received is late, not lost.
 func TestDeliveryByTheOnlyOneThatKnows(t *testing.T) {
 	t.Parallel()
 	nodes, sink := startThree(t)
@@ -71,9 +71,9 @@ func TestTheNextMovesUp(t *testing.T) {
 	sink.expect(t, "Before", nodes[0].external())
 }
 
-// A node that comes back in front of one that waits has its turn first: else two
-// would be at the same turn. On a machine so busy that it comes too late, turns
-// twice as long are tried.
+// A node that comes back in front of one that waits has its turn first: else
+// two would be at the same turn. If the machine is so busy that it comes too
+// late, the test tries again with turns twice as long.
 func TestWhoComesInFrontHasItsTurn(t *testing.T) {
 	t.Parallel()
 	for turn := 3 * time.Second; !cameInFront(t, turn); turn *= 2 {
@@ -83,7 +83,7 @@ func TestWhoComesInFrontHasItsTurn(t *testing.T) {
 	}
 }
 
-// cameInFront tells whether the node in front was there in time for the turn.
+// cameInFront reports whether the node in front was there in time for the turn.
 func cameInFront(t *testing.T, turn time.Duration) bool {
 	t.Helper()
 	sink, bus := newSink(t), newBus(t)
@@ -92,7 +92,7 @@ func cameInFront(t *testing.T, turn time.Duration) bool {
 	agree(t, []*node{second, third})
 	began := time.Now()
 	fire(t, []*node{third}, "DiskFull")
-	<-time.After(turn / 3) // beyond group_wait: it waits for its turn by now
+	<-time.After(turn / 3) // beyond group_wait: it now waits for its turn
 	first := start(t, "a", bus, backend.Timing{}, opts)
 	agree(t, []*node{first, second, third})
 	if time.Since(began) >= turn {
@@ -127,8 +127,8 @@ func TestJoinerKnowsWhatWasSent(t *testing.T) {
 	sink.expect(t, "Maintenance")
 }
 
-// A receiver that fails for a while is among the attempts of all when it comes
-// back. One of them sends.
+// When a receiver that failed for a while comes back, all nodes are attempting
+// to send. One of them sends.
 func TestOneDeliveryAfterTheReceiverFailed(t *testing.T) {
 	t.Parallel()
 	const rounds = 3 // of attempts of each that fail

@@ -114,7 +114,7 @@ func TestDigestOfSilences(t *testing.T) {
 	}
 }
 
-// What may be joined, may be joined the other way round.
+// Two sound inputs can be joined in either order, and have one digest.
 func FuzzRecordsDigest(f *testing.F) {
 	f.Add(join("a"), join("", "bb"))
 	f.Add([]byte{0x80}, []byte{5, 'a'})

@@ -11,8 +11,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// features reads Options.Features, and has this process read names and matchers
-// as they say.
+// features reads Options.Features, and sets how this process parses names and
+// matchers.
 func features(names string, logger *slog.Logger) (featurecontrol.Flagger, error) {
 	flags, err := featurecontrol.NewFlags(logger, names)
 	if err != nil {
@@ -24,9 +24,9 @@ func features(names string, logger *slog.Logger) (featurecontrol.Flagger, error)
 	return flags, nil
 }
 
-// matchers is how this process reads names of labels and matchers. Alertmanager's
-// packages keep it in global variables that they read without a lock, so that it
-// is set once.
+// matchers is how this process parses names of labels and matchers.
+// Alertmanager's packages keep it in global variables that they read without a
+// lock, so it is set once.
 var matchers naming
 
 type naming struct {
@@ -46,7 +46,7 @@ func (n *naming) use(flags featurecontrol.Flagger, logger *slog.Logger) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if cmp.Or(n.mode, mode) != mode {
-		return params.Bad("features", "this process reads names by %s already, and cannot by %s: give all its instances the same", n.mode, mode)
+		return params.Bad("features", "this process already parses names by %s, and cannot by %s too: give all its instances the same", n.mode, mode)
 	}
 	if n.mode == "" {
 		n.mode = mode

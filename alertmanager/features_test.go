@@ -18,7 +18,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// Names are any UTF-8, in all places that a name can stand in, and on all nodes.
+// Names are any UTF-8, wherever a name can stand, and on all nodes.
 func TestNamesAreUTF8(t *testing.T) {
 	t.Parallel()
 	s, bus := newSink(t), newBus(t)
@@ -100,7 +100,8 @@ func TestFeatures(t *testing.T) {
 	}
 }
 
-// The modes of names are of a process, so that each has one of its own here.
+// The mode of names is set per process, so each mode is tested in its own
+// process.
 func TestModesOfNames(t *testing.T) {
 	if mode := os.Getenv("TEST_MODE_OF_NAMES"); mode != "" {
 		namesInMode(t, mode)
@@ -116,7 +117,7 @@ func TestModesOfNames(t *testing.T) {
 	}
 }
 
-// namesInMode is run in a process of its own. Only classic mode refuses names, and
+// namesInMode runs in its own process. Only classic mode refuses names, and
 // only strict mode refuses matchers that need the classic parser.
 func namesInMode(t *testing.T, mode string) {
 	t.Helper()

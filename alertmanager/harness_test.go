@@ -88,7 +88,7 @@ func (s *sink) from(alert string) (senders []string) {
 	return senders
 }
 
-// statuses lists what the alert was said to be, once for each delivery.
+// statuses lists the alert's status in each delivery.
 func (s *sink) statuses(alert string) (all []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +155,7 @@ type node struct {
 	channel backend.ClusterChannel
 }
 
-// external is what the node calls itself in notifications.
+// external is the node's external URL in notifications.
 func (n *node) external() string { return "http://" + n.name + ".test" }
 
 func newBus(t *testing.T) *memory.Bus {

@@ -11,7 +11,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// What Alertmanager serves is there, with a route prefix and without.
+// All that Alertmanager serves is there, with and without a route prefix.
 func TestPaths(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"", "/am", "/a/b/"} {
@@ -115,7 +115,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// An instance that waits at its start sends nothing before.
+// An instance with a start delay sends nothing before it is over.
 func TestStartDelay(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)

@@ -8,23 +8,22 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// forgetLost is after how long a member that is gone is no longer missed, and
-// maxLost how many may be missed: Alertmanager tries a peer that it has lost for six
-// hours.
+// forgetLost is how long a member that is gone counts as missing, and maxLost
+// bounds their number: Alertmanager tries a lost peer for six hours.
 const (
 	forgetLost = 6 * time.Hour
 	maxLost    = 1000
 )
 
-// lost is the members that this instance misses, by name, whether they failed or
-// left: so does Alertmanager count its failed peers.
+// lost holds the members that this instance misses, by name, whether they
+// failed or left: Alertmanager counts its failed peers so.
 type lost struct {
 	mu    sync.Mutex
 	since map[string]time.Time
 }
 
-// watch follows the view until ctx is done. A member that comes back under its name
-// is not missed any more.
+// watch follows the view until ctx is done. A member that comes back under its
+// name is no longer missed.
 func (l *lost) watch(ctx context.Context, channel backend.ClusterChannel) {
 	var before []backend.Member
 	for v := range channel.Watch(ctx) {
@@ -46,7 +45,7 @@ func (l *lost) note(before, now []backend.Member) {
 	}
 }
 
-// count is what the gauge shows.
+// count is the gauge's value.
 func (l *lost) count() (n float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

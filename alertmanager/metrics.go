@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/common/version"
 )
 
-// metrics are those of Alertmanager's own that its packages leave to the
+// metrics are those of Alertmanager's metrics that its packages leave to the
 // application.
 type metrics struct {
 	requestDuration, responseSize         *prometheus.HistogramVec
@@ -63,11 +63,11 @@ func (m *metrics) instrument(name string, h http.HandlerFunc) http.HandlerFunc {
 		promhttp.InstrumentHandlerResponseSize(m.responseSize.MustCurryWith(handler), h))
 }
 
-// Version is that of Alertmanager whose packages these are.
+// Version is the Alertmanager version of the packages used.
 const Version = "0.34.2"
 
-// init names it to those who ask which Alertmanager this is, by API or metric,
-// unless the program was linked with a version of its own.
+// init sets it as the version in the API and the metrics, unless the program
+// was linked with its own.
 func init() {
 	if version.Version == "" {
 		version.Version = Version

@@ -68,7 +68,7 @@ func TestSeriesOfTheMixin(t *testing.T) {
 	})
 }
 
-// The hash tells configurations apart, on every node alike.
+// The hash distinguishes configurations, and is the same on every node.
 func TestConfigHash(t *testing.T) {
 	t.Parallel()
 	file := configFile(t, config("http://127.0.0.1:1/"))
@@ -95,7 +95,8 @@ func TestConfigHash(t *testing.T) {
 	}
 }
 
-// The version is that of Alertmanager's packages, for those who decide by it.
+// The version is that of Alertmanager's packages, for programs that depend on
+// it.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	_, want := moduleDir(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/alertmanager/notify"
 )
 
-// ledger is the notification log as one pipeline writes it. What another instance
-// has sent and written down is not written again.
+// ledger is the notification log as one pipeline writes it. It does not write
+// what another instance has sent and logged.
 type ledger struct {
 	notify.NotificationLog
 
@@ -34,8 +34,8 @@ func (l *ledger) Log(r *nflogpb.Receiver, group string, firing, resolved []uint6
 	return l.NotificationLog.Log(r, group, firing, resolved, store, expiry)
 }
 
-// leave notes whether the notification that is under way is another's, and
-// reports whether it was until now.
+// leave notes whether another instance has sent the current notification, and
+// reports whether it had so far.
 func (l *ledger) leave(r *nflogpb.Receiver, group string, theirs bool) bool {
 	key := fmt.Sprintf("%q %q %d %s", r.GroupName, r.Integration, r.Idx, group)
 	l.mu.Lock()
@@ -48,7 +48,7 @@ func (l *ledger) leave(r *nflogpb.Receiver, group string, theirs bool) bool {
 	return before
 }
 
-// sender is an integration that sends within a pipeline, and what no other
+// sender is an integration that sends within a pipeline, and only what no other
 // instance has sent.
 type sender struct {
 	notify.Integration
@@ -59,15 +59,15 @@ type sender struct {
 }
 
 // Notify is called for each attempt. Alertmanager's own pipeline looks at the
-// notification log before the first one only: when a receiver comes back that
-// failed for a while, every instance is among its attempts, and would send.
+// notification log before the first one only: when a receiver that failed for a
+// while comes back, every instance is attempting to send, and would.
 func (s *sender) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
 	if err := s.pipeline.begin(ctx); err != nil {
 		return false, err
 	}
 	group, _ := notify.GroupKey(ctx)
 	_, due, err := notify.NewDedupStage(&s.Integration, s.log, s.receiver).Exec(ctx, s.logger, alerts...)
-	theirs := err == nil && len(due) == 0 // a log that cannot be read keeps nothing from being sent
+	theirs := err == nil && len(due) == 0 // if the log cannot be read, send
 	s.log.leave(s.receiver, group, theirs)
 	if theirs {
 		s.logger.Debug("another instance has sent a notification meanwhile", "receiver", s.receiver.GroupName, "integration", s.String(), "aggrGroup", group)
@@ -76,11 +76,11 @@ func (s *sender) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, erro
 	return s.Integration.Notify(ctx, alerts...)
 }
 
-// within has integrations send within p, by log.
+// within wraps integrations so that they send within p, by log.
 func (p *pipeline) within(receivers map[string][]notify.Integration, log *ledger, logger *slog.Logger) map[string][]notify.Integration {
 	wrapped := make(map[string][]notify.Integration, len(receivers))
 	for name, all := range receivers {
-		wrapped[name] = nil // one without integrations is a receiver too
+		wrapped[name] = nil // a receiver without integrations is valid too
 		for _, i := range all {
 			receiver := &nflogpb.Receiver{GroupName: name, Integration: i.Name(), Idx: uint32(i.Index())}
 			s := &sender{i, p, receiver, log, logger}

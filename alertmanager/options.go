@@ -25,8 +25,7 @@ type Options struct {
 	// not close; nil means that there are no others.
 	Cluster backend.ClusterChannel
 
-	// Name is what the API calls this instance; empty means the name it has in
-	// Cluster.
+	// Name is this instance's name in the API; empty means its name in Cluster.
 	Name string
 
 	// PeerTimeout is how long an instance waits, times its position, before it
@@ -38,16 +37,16 @@ type Options struct {
 	StoragePath string
 
 	// Keep, if not nil, is called with each state and its key before the state is
-	// shared or used, and returns what to share in its place: see the method Keep of
-	// persist.Store. It must not call the App.
+	// shared or used, and returns the state to share instead: see the method Keep
+	// of persist.Store. It must not call the App.
 	Keep func(key string, s backend.State) (backend.State, error)
 
-	// OnReload, if not nil, is called by Reload for what the application has to read
-	// again besides the configuration file, whether that could be used or not.
+	// OnReload, if not nil, is called by Reload, whether or not the configuration
+	// file could be used, so that the application can reload its other files.
 	OnReload func() error
 
-	// Retention is how long notification log and silences keep what is over.
-	// Default 120h.
+	// Retention is how long the notification log keeps entries, and the silences
+	// expired ones. Default 120h.
 	Retention time.Duration
 
 	// MaintenanceInterval is how often they are cleaned and stored. Default 15m.
@@ -60,8 +59,8 @@ type Options struct {
 	AlertNameLimit int
 
 	// MaxSilences and MaxSilenceSize bound the number of silences, expired ones
-	// included, and the bytes of one; 0 means no bound. LogSilences has each change of
-	// one logged.
+	// included, and the bytes of one; 0 means no bound. LogSilences logs each
+	// change of a silence.
 	MaxSilences    int
 	MaxSilenceSize int
 	LogSilences    bool
@@ -70,12 +69,12 @@ type Options struct {
 	// Default 30s.
 	DispatchMaintenanceInterval time.Duration
 
-	// DispatchStartDelay is how long after its start an instance groups nothing yet,
-	// for those who send alerts to have sent all: else an alert may go out whose
-	// inhibition is not known yet. Default none.
+	// DispatchStartDelay is how long an instance waits after its start before it
+	// groups alerts, so that all alerts have arrived: else it may send an alert
+	// before it knows the one that inhibits it. Default none.
 	DispatchStartDelay time.Duration
 
-	// ExternalURL is where people reach this instance; it stands in notifications.
+	// ExternalURL is where people reach this instance; notifications link to it.
 	ExternalURL *url.URL
 
 	// RoutePrefix is put before every path; empty means ExternalURL's path.
@@ -85,18 +84,18 @@ type Options struct {
 	// API; empty means none.
 	CORSOrigin string
 
-	// GetConcurrency is how many GET requests are answered at once, and those beyond
-	// by 503. Default GOMAXPROCS, and 8 at least.
+	// GetConcurrency is how many GET requests are served at once; more are
+	// answered with 503. Default GOMAXPROCS, and 8 at least.
 	GetConcurrency int
 
 	// RequestTimeout bounds a request; 0 means no bound.
 	RequestTimeout time.Duration
 
-	// Features are Alertmanager's experimental features, separated by commas, as its
-	// flag --enable-feature takes them. Of them classic-mode and utf8-strict-mode are
-	// of the whole process: the first instance decides, and one that differs is
-	// refused. By default names of labels are any UTF-8. The feature auto-gomemlimit
-	// is left to the program.
+	// Features are Alertmanager's experimental features, separated by commas, as
+	// in its flag --enable-feature. classic-mode and utf8-strict-mode apply to the
+	// whole process: the first instance decides, and New refuses one that differs.
+	// By default names of labels are any UTF-8. The feature auto-gomemlimit is up
+	// to the program.
 	Features string
 
 	// Logger receives all logs; nil means slog.Default().

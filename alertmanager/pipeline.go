@@ -10,14 +10,15 @@ import (
 	"github.com/prometheus/alertmanager/notify"
 )
 
-// sendLimit is how long a notification may still take that is on its way when the
-// dispatcher is to stop.
+// sendLimit is how long a notification that is being sent may still take when
+// the dispatcher stops.
 const sendLimit = 5 * time.Second
 
-// pipeline runs the flushes of one dispatcher, and ends them before it is stopped.
-// What waits for its turn is given up at once; what is being sent goes on until it
-// is in the notification log: cut off, its receiver might have it, and be sent it
-// again by the next instance.
+// pipeline runs the flushes of one dispatcher, and ends them before the
+// dispatcher stops. A flush that waits for its turn is given up at once. One
+// that is sending goes on until it is in the notification log: if it were cut
+// off, its receiver might have the notification, and get it again from the next
+// instance.
 type pipeline struct {
 	stage notify.Stage
 	open  context.Context // until it is halted
@@ -43,8 +44,8 @@ func newPipeline(stage notify.Stage) *pipeline {
 	return p
 }
 
-// Exec implements notify.Stage. Once it is halted it waits for the dispatcher's
-// stop, which is then the reason of the failure.
+// Exec implements notify.Stage. Once the pipeline is halted it waits for the
+// dispatcher's stop, which is then the reason of the failure.
 func (p *pipeline) Exec(outer context.Context, l *slog.Logger, alerts ...*alert.Alert) (context.Context, []*alert.Alert, error) {
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
@@ -69,7 +70,7 @@ func (p *pipeline) enter(f *flush) bool {
 	return !p.halted
 }
 
-// leave tells whether the pipeline is halted.
+// leave reports whether the pipeline is halted.
 func (p *pipeline) leave(f *flush) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +85,7 @@ func (p *pipeline) checkEmpty() {
 	}
 }
 
-// begin is called before something is sent, and tells whether it may be.
+// begin is called before a notification is sent, and reports whether it may be.
 func (p *pipeline) begin(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,7 +98,8 @@ func (p *pipeline) begin(ctx context.Context) error {
 	return nil
 }
 
-// halt returns when no flush is left. It is called once.
+// halt stops the pipeline, and returns when no flush is left. It is called
+// once.
 func (p *pipeline) halt() {
 	p.giveUp(false)
 	limit := time.NewTimer(sendLimit)
@@ -111,7 +113,7 @@ func (p *pipeline) halt() {
 	<-p.empty
 }
 
-// giveUp cancels what waits, or all.
+// giveUp cancels the flushes that wait, or all.
 func (p *pipeline) giveUp(all bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Receive takes alerts as the API does, from within the process. An alert without
-// an end fires for the resolve_timeout of the configuration. Those that are not
-// valid are an error; the others are taken nevertheless.
+// Receive accepts alerts as the API does, from within the process. An alert
+// without an end fires for the resolve_timeout of the configuration. Invalid
+// alerts are an error; the others are accepted nevertheless.
 func (a *App) Receive(ctx context.Context, alerts ...*model.Alert) error {
 	now := time.Now()
 	var refused error

@@ -102,7 +102,7 @@ func (r *reloader) apply(conf *config.Config) error {
 	return nil
 }
 
-// warn says of routes what surprises people, in Alertmanager's words.
+// warn logs what may surprise people about routes, in Alertmanager's words.
 func (r *reloader) warn(routes *dispatch.Route) {
 	logger := r.opts.Logger.With("component", "configuration")
 	routes.Walk(func(route *dispatch.Route) {
@@ -151,7 +151,7 @@ func intervals(conf *config.Config) map[string][]timeinterval.TimeInterval {
 	return all
 }
 
-// wait is how long this instance lets those before it send first.
+// wait is how long this instance waits for those before it to send.
 func (r *reloader) wait() time.Duration {
 	if r.opts.Cluster == nil {
 		return 0
@@ -159,11 +159,11 @@ func (r *reloader) wait() time.Duration {
 	return time.Duration(r.opts.Cluster.Position()) * r.opts.PeerTimeout
 }
 
-// resolveTimeout is how long an alert fires that does not say until when.
+// resolveTimeout is how long an alert without an end fires.
 func (r *reloader) resolveTimeout() time.Duration { return time.Duration(r.resolve.Load()) }
 
-// timeout bounds a flush: its turn, and that of one who joins in front of it
-// meanwhile, come on top of d.
+// timeout bounds a flush: d, plus its turn, plus the turn of an instance that
+// joins in front of it meanwhile.
 func (r *reloader) timeout(d time.Duration) time.Duration {
 	wait := r.wait()
 	if wait > 0 {
@@ -172,13 +172,13 @@ func (r *reloader) timeout(d time.Duration) time.Duration {
 	return max(d, notify.MinTimeout) + wait
 }
 
-// turn waits until those before this instance have had their turns, or until ctx
-// is done, and returns that there is nothing more to wait for. Alertmanager's own
-// pipeline would look at the position once: when a restarted instance comes back
-// in front meanwhile, two would be at the same turn, and both send.
+// turn waits until those before this instance have had their turns, or until
+// ctx is done. It returns 0: there is nothing more to wait for. Alertmanager's
+// own pipeline would read the position once: if a restarted instance came back
+// in front meanwhile, two would be at the same turn, and both would send.
 func (r *reloader) turn(ctx context.Context) time.Duration {
 	if r.opts.Cluster != nil {
-		_ = backend.WaitTurn(ctx, r.opts.Cluster, r.opts.PeerTimeout) // halted, what follows is refused; without a cluster all is sent
+		_ = backend.WaitTurn(ctx, r.opts.Cluster, r.opts.PeerTimeout) // once halted, sending is refused; without a cluster all is sent
 	}
 	return 0
 }
@@ -192,8 +192,8 @@ func (r *reloader) peer() notify.Peer {
 	return r.opts.Cluster
 }
 
-// halt stops the running dispatcher and inhibitor, once what is being sent was
-// sent.
+// halt stops the running dispatcher and inhibitor, once what is being sent has
+// been sent.
 func (r *reloader) halt() {
 	if r.pipeline != nil {
 		r.pipeline.halt()

@@ -16,16 +16,16 @@ import (
 	"github.com/clusterchannel/clusterchannel/statefile"
 )
 
-// rememberEvery is how often the alerts are saved that have changed.
+// rememberEvery is how often changed alerts are saved.
 const rememberEvery = 10 * time.Second
 
-// memory saves the alerts of an instance, so that one that ends around a restart
-// is still sent as resolved: the notification log knows what was sent as firing by
-// its hash only, and without the alert nobody can say what is over.
+// memory saves the alerts of an instance, so that one that ends around a
+// restart is still sent as resolved: the notification log keeps only a hash of
+// what was sent as firing, and without the alert nobody can say what is over.
 //
-// They are saved and not replicated. Every instance is told of every alert by those
-// who send them, again and again, so that replicating would only add traffic; and
-// an instance that evaluates nothing is to show nothing. An instance without a
+// They are saved and not replicated. The senders tell every instance of every
+// alert, again and again, so replicating would only add traffic; and an
+// instance that evaluates nothing must show nothing. An instance without a
 // storage path remembers none.
 type memory struct {
 	file   statefile.File
@@ -35,7 +35,7 @@ type memory struct {
 	failed bool   // the last time
 }
 
-// recollection is what the file holds.
+// recollection is the content of the file.
 type recollection struct {
 	Saved  time.Time      `json:"saved"`
 	Alerts []*alert.Alert `json:"alerts"`
@@ -45,8 +45,8 @@ func newMemory(path string, alerts *mem.Alerts, logger *slog.Logger) *memory {
 	return &memory{file: statefile.File{Path: path, Kind: "alerts", Format: 1}, alerts: alerts, logger: logger}
 }
 
-// recall has the instance know the alerts that were saved. What fired then fires
-// on for hold at least, in which its source can speak again.
+// recall restores the saved alerts. An alert that fired goes on firing for at
+// least hold, so that its source has time to send it again.
 func (m *memory) recall(hold time.Duration) error {
 	data, err := m.file.Load()
 	if errors.Is(err, statefile.ErrUnusable) {
@@ -103,7 +103,7 @@ func (m *memory) save() {
 	}
 	if err != nil {
 		if !m.failed {
-			m.logger.Error("the alerts are not saved; trying on", "file", m.file.Path, "err", err)
+			m.logger.Error("the alerts could not be saved; still trying", "file", m.file.Path, "err", err)
 		}
 		m.failed = true
 		return
@@ -111,8 +111,8 @@ func (m *memory) save() {
 	m.saved, m.failed = digest, false
 }
 
-// recollect returns the alerts, and a digest that says which fire and which are
-// over since when.
+// recollect returns the alerts, and a digest of which fire, which are over, and
+// since when.
 func (m *memory) recollect() (r recollection, digest uint64) {
 	r.Saved = time.Now()
 	all := m.alerts.GetPending()

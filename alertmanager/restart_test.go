@@ -15,8 +15,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// resolving is the configuration of a receiver that is told what is over, and how
-// long an alert lasts that does not say so.
+// resolving is the configuration of a receiver that is told of resolved alerts,
+// with the time that an alert without an end lasts.
 func resolving(s *sink, timeout time.Duration) string {
 	return fmt.Sprintf("global: {resolve_timeout: %v}\n", timeout) + strings.Replace(config(s.url), "send_resolved: false", "send_resolved: true", 1)
 }
@@ -67,7 +67,7 @@ func TestResolvedBeforeARestart(t *testing.T) {
 	}
 }
 
-// The same where all nodes are restarted one after the other.
+// The same when all nodes are restarted one after the other.
 func TestResolvedBeforeARollingRestart(t *testing.T) {
 	t.Parallel()
 	s, bus := newSink(t), newBus(t)
@@ -96,8 +96,8 @@ func restart(t *testing.T, nodes map[string]*node, name string, bus *memory.Bus,
 	nodes[name] = start(t, name, bus, backend.Timing{}, opts)
 }
 
-// The condition ends, and its source with it, while no instance runs. What fired
-// lasts as long as its source may be silent.
+// The condition and its source end while no instance runs. The alert lasts as
+// long as its source may be silent.
 func TestResolvedDuringARestart(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
@@ -117,7 +117,8 @@ func TestResolvedDuringARestart(t *testing.T) {
 	}
 }
 
-// A file that holds something else is refused by name, and left as it is.
+// A file that holds something else is an error that names it, and is left as it
+// is.
 func TestForeignFileOfAlerts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -10,7 +10,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// slow has sink's notifications answered only when the test says so.
+// slow makes sink answer notifications only when the test says so.
 func slow(t *testing.T, sink *sink) (url string, arrived <-chan struct{}, answer func()) {
 	t.Helper()
 	come, release := make(chan struct{}, 10), make(chan struct{})
@@ -23,8 +23,8 @@ func slow(t *testing.T, sink *sink) (url string, arrived <-chan struct{}, answer
 	return server.URL, come, func() { close(release) }
 }
 
-// A node that is stopped while its receiver has not answered yet waits for that,
-// so that the next does not send it again.
+// A node that is stopped before its receiver has answered waits for the answer,
+// so that the next node does not send again.
 func TestStopEndsWhatIsBeingSent(t *testing.T) {
 	t.Parallel()
 	sink, bus := newSink(t), newBus(t)
@@ -48,7 +48,7 @@ func TestStopEndsWhatIsBeingSent(t *testing.T) {
 	sink.expect(t, "DiskFull", first.external())
 }
 
-// What waits for its turn is given up.
+// A notification that waits for its turn is given up.
 func TestStopDoesNotWaitForTurns(t *testing.T) {
 	t.Parallel()
 	sink, bus := newSink(t), newBus(t)
@@ -57,7 +57,7 @@ func TestStopDoesNotWaitForTurns(t *testing.T) {
 	second := start(t, "b", bus, backend.Timing{}, opts)
 	agree(t, []*node{first, second})
 	fire(t, []*node{second}, "DiskFull")
-	<-time.After(2 * groupWait) // its turn is awaited
+	<-time.After(2 * groupWait) // it waits for its turn
 	began := time.Now()
 	second.app.Close()
 	if took := time.Since(began); took > 3*time.Second {

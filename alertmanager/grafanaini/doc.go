@@ -20,15 +20,16 @@
 // unset HOSTNAME by the host's name), $__file{/path} by what the file holds
 // without surrounding white space, and %(key)s by another key's value.
 //
-// The rest is the form that Grafana's own reader has: one pair of quotes is
-// stripped; "#" and ";" begin a comment even inside quotes, and are kept only in
-// backquotes or three double quotes; a backslash at the end continues a line.
-// Durations are Go's, or one whole number with d, w, M or y.
+// The rest is Grafana's own syntax: one pair of quotes is stripped; "#" and ";"
+// begin a comment even inside quotes, and are kept only in backquotes or three
+// double quotes; a backslash at the end continues a line. Durations are Go's,
+// or one whole number with d, w, M or y.
 //
 // # What is refused
 //
-// What Grafana takes without a word and does not do what was meant is an error
-// that wraps [backend.ErrConfig] and names file, line, section, key and value:
+// A setting that Grafana silently accepts, and that does not do what was meant,
+// is an error. It wraps [backend.ErrConfig] and names file, line, section, key
+// and value:
 //
 //   - a key ha_… that does not exist, one in another section, one given twice
 //   - an environment variable that is not set; another expander than the two
@@ -45,11 +46,12 @@
 //
 // Blanks after the commas of ha_redis_address are trimmed.
 // ha_redis_cluster_mode_enabled makes a client of a Redis Cluster of one address
-// too. Checked, and otherwise ignored, are ha_reconnect_timeout, for lost peers are
-// tried for ever; ha_single_evaluation_alert_broadcast_queue_size, for alerts wait
-// in the queue of the cluster; and resolved_alert_retention, for package scheduler
-// hands a resolved alert over for 15m as Prometheus does. An empty
-// ha_redis_peer_name means the host's name. Without ha_redis_prefix the backend's
-// own prefix is used. Nodes that must understand Grafana's own Redis peers set the
-// parameter wire, for which Grafana has no key.
+// too. Checked, and otherwise ignored, are ha_reconnect_timeout, because lost
+// peers are tried for ever; ha_single_evaluation_alert_broadcast_queue_size,
+// because alerts wait in the queue of the cluster; and
+// resolved_alert_retention, because package scheduler sends a resolved alert
+// for 15m as Prometheus does. An empty ha_redis_peer_name means the host's
+// name. Without ha_redis_prefix the backend's own prefix is used. Nodes in one
+// cluster with Grafana's own Redis peers need the parameter wire, for which
+// Grafana has no key.
 package grafanaini

@@ -10,14 +10,14 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// document is the text of a file, taken apart.
+// document is a parsed file.
 type document struct {
 	name     string
 	sections []*ini.Section
 	lines    map[place][]line
 }
 
-// place is where a key stands.
+// place is the section and the name of a key.
 type place struct{ section, key string }
 
 // line is one line that sets a key, as it is written.
@@ -32,7 +32,7 @@ type entry struct {
 	line int
 }
 
-// parse takes text apart. Its errors show nothing of it: any piece may be one of a
+// parse parses text. Its errors show no part of it: any part may belong to a
 // secret.
 func parse(name string, text []byte) (*document, error) {
 	file, err := ini.LoadSources(ini.LoadOptions{AllowShadows: true, AllowDuplicateShadowValues: true}, text)
@@ -58,7 +58,7 @@ func syntaxError(name, text string, err error) error {
 	return fmt.Errorf("%s: %w: %s", name, backend.ErrConfig, why)
 }
 
-// locate finds the lines that set keys. The library does not tell them.
+// locate finds the lines that set keys, which the library does not report.
 func locate(text string) map[place][]line {
 	lines := map[place][]line{}
 	in := ini.DefaultSection

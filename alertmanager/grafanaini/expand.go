@@ -51,7 +51,7 @@ func (r *reader) expand(text string) (string, error) {
 	})
 }
 
-// replace calls by for each expander in text. Where by does not know it, it stays.
+// replace calls by for each expander in text. One that by does not know stays.
 func replace(text string, by func(name, arg string) (string, bool, error)) (string, error) {
 	var failed error
 	text = expander.ReplaceAllStringFunc(text, func(found string) string {

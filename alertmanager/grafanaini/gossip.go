@@ -9,7 +9,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// maxLabel is what a cluster's name may have, in bytes.
+// maxLabel is the longest name of a cluster, in bytes.
 const maxLabel = 200
 
 // gossipConfig is the Config for the backend memberlist.
@@ -49,7 +49,7 @@ func listenAddress(v value) (string, error) {
 		return "", v.errorf("is not an IP address and a port, such as 0.0.0.0:9094 or [::]:9094")
 	}
 	if host == "" && v.written != v.text {
-		return "", v.errorf("has no host, for what stands before the port is empty")
+		return "", v.errorf("has no host: nothing stands before the port")
 	}
 	if host == "" {
 		host = "0.0.0.0"
@@ -69,7 +69,7 @@ func checkAdvertised(v value) error {
 	case err != nil:
 		return v.errorf("is not an IP address and a port, such as 10.0.0.5:9094; leave it out for this host's own")
 	case addr.Addr().IsUnspecified() || addr.Port() == 0:
-		return v.errorf("is nowhere that others can reach; give this node's own address and port")
+		return v.errorf("is no address that others can reach; give this node's own address and port")
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ const (
 	list
 )
 
-// group tells what a key belongs to.
+// group is what a key belongs to.
 type group int
 
 const (
@@ -29,7 +29,7 @@ const (
 	broker                // the backend redis
 )
 
-// key is one of those that are understood.
+// key is one key that is understood.
 type key struct {
 	name   string
 	group  group
@@ -49,7 +49,7 @@ var keys = []key{
 	{name: "evaluation_timeout", kind: duration, def: "30s"},
 	{name: "min_interval", kind: duration, def: "10s"},
 	{name: "notification_log_retention", kind: duration, def: "5d"},
-	{name: "resolved_alert_retention", kind: duration, def: "15m", zero: true, vain: "a resolved alert is handed over for 15m, as Prometheus does"},
+	{name: "resolved_alert_retention", kind: duration, def: "15m", zero: true, vain: "a resolved alert is sent for 15m, as Prometheus does"},
 
 	{name: "ha_peer_timeout", group: shared, kind: duration, def: "15s"},
 	{name: "ha_push_pull_interval", group: shared, kind: duration, def: "60s"},
@@ -102,7 +102,7 @@ func find(name string) (key, bool) {
 	return keys[i], true
 }
 
-// isHA tells whether name is meant to be a key of high availability.
+// isHA reports whether name is meant to be a key of high availability.
 func isHA(name string) bool { return strings.HasPrefix(strings.ToLower(name), "ha_") }
 
 // names returns the names of the keys that are understood, or of those of high

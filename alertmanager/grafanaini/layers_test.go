@@ -38,7 +38,7 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// TestExpansion compares ha_label, or what one makes of it.
+// TestExpansion compares the values of ha_label.
 func TestExpansion(t *testing.T) {
 	environ := []string{"NAME=blue", "TWICE=${NAME}", "INDIRECT=$__file{/etc/peers}", "HOSTNAME="}
 	for text, want := range map[string]string{

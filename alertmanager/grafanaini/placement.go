@@ -8,8 +8,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// checkPlaces refuses keys that Grafana would not see, and returns those that are
-// not ours.
+// checkPlaces refuses keys that Grafana would not see, and returns the keys
+// that are not understood.
 func (r *reader) checkPlaces() (foreign []Ignored, err error) {
 	for _, s := range r.doc.sections {
 		if s.Name() != section && strings.EqualFold(strings.TrimSpace(s.Name()), section) {
@@ -55,12 +55,12 @@ func (r *reader) checkWritten(name string, times int) error {
 			continue
 		}
 		return r.doc.errorf(section, name, "the %q in the value begins a comment, even inside quotes; "+
-			"put the value in backquotes, or a blank before a comment", l.value[at:at+1])
+			"put the value in backquotes, or a space before a comment", l.value[at:at+1])
 	}
 	return nil
 }
 
-// envPrefix begins the variables that stand over the file.
+// envPrefix begins the variables that override the file.
 const envPrefix = "GF_UNIFIED_ALERTING_"
 
 func variable(name string) string { return envPrefix + strings.ToUpper(name) }

@@ -16,7 +16,7 @@ type reader struct {
 	whole   map[string]value // what merged has found
 }
 
-// baseInterval is what Grafana's scheduler counts in.
+// baseInterval is the unit of Grafana's scheduler.
 const baseInterval = 10 * time.Second
 
 // settings reads everything.
@@ -107,7 +107,7 @@ func (r *reader) merged(name string, behind []string) (value, bool, error) {
 	return v, true, v.wrap(err)
 }
 
-// executeAlerts honours the older section too.
+// executeAlerts reads the older section too.
 func (r *reader) executeAlerts() (bool, error) {
 	v := r.values["execute_alerts"]
 	text, from := r.environ["GF_ALERTING_EXECUTE_ALERTS"], "GF_ALERTING_EXECUTE_ALERTS"

@@ -56,7 +56,7 @@ func (v value) param() string {
 	return v.text
 }
 
-// poolSize is what Grafana's client makes of n.
+// poolSize is the size that Grafana's client derives from n.
 func poolSize(n int) int {
 	if n == 0 {
 		return 10 * runtime.GOMAXPROCS(0)
@@ -113,7 +113,7 @@ func checkNames(r *reader) error {
 		return v.errorf("is not a node's name: 1 to 128 letters, digits and \". _ - :\"")
 	}
 	if v := r.values["ha_redis_prefix"]; strings.ContainsAny(v.text, `*?[]\`) || strings.ContainsFunc(v.text, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
-		return v.errorf(`holds a blank or one of * ? [ ] \, which patterns take for wildcards; choose another`)
+		return v.errorf(`holds a space or one of * ? [ ] \, which are wildcards in patterns; choose another`)
 	}
 	return nil
 }
@@ -127,9 +127,9 @@ func checkTLS(r *reader) error {
 	cert, private := r.values["ha_redis_tls_cert_path"], r.values["ha_redis_tls_key_path"]
 	switch {
 	case cert.text != "" && private.text == "":
-		return cert.errorf("needs ha_redis_tls_key_path; both or neither are wanted")
+		return cert.errorf("needs ha_redis_tls_key_path; give both or neither")
 	case cert.text == "" && private.text != "":
-		return private.errorf("needs ha_redis_tls_cert_path; both or neither are wanted")
+		return private.errorf("needs ha_redis_tls_cert_path; give both or neither")
 	}
 	if v := r.values["ha_redis_tls_min_version"]; v.text != "" && tlsVersions[v.text] == "" {
 		return v.errorf("is none of %s", strings.Join(slices.Sorted(maps.Keys(tlsVersions)), ", "))
@@ -143,12 +143,12 @@ func checkTLS(r *reader) error {
 	return nil
 }
 
-// checkNoTLS refuses what would be encrypted if it were turned on.
+// checkNoTLS refuses settings of TLS while TLS is off.
 func checkNoTLS(r *reader) error {
 	for _, k := range keys {
 		v := r.values[k.name]
 		if strings.HasPrefix(k.name, "ha_redis_tls_") && v.given() && v.text != "" && (v.kind != boolean || v.yes) {
-			return v.errorf("has no effect, for ha_redis_tls_enabled is false and nothing is encrypted; set that to true, or leave this out")
+			return v.errorf("has no effect, because ha_redis_tls_enabled is false and nothing is encrypted; set that to true, or leave this out")
 		}
 	}
 	return nil

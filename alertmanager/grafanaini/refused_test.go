@@ -21,7 +21,7 @@ func testdata(t testing.TB, name string) []byte {
 	return text
 }
 
-// TestRefused gives what Grafana takes without a word, or refuses itself.
+// TestRefused gives what Grafana silently accepts, or refuses itself.
 func TestRefused(t *testing.T) {
 	tls := "ha_redis_tls_enabled = true"
 	for _, c := range []struct {

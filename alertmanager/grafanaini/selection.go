@@ -29,7 +29,7 @@ func (r *reader) selected(enabled bool) selection {
 
 func none(*reader) (backend.Config, error) { return backend.Config{}, nil }
 
-// sort tells the keys that have an effect from those that are given in vain.
+// sort separates the keys that have an effect from those that are ignored.
 func (r *reader) sort(chosen selection) (values []Value, ignored []Ignored) {
 	for _, k := range keys {
 		v := r.values[k.name]

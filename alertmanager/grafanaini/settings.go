@@ -10,16 +10,16 @@ import (
 
 // Settings are what an ini file says.
 type Settings struct {
-	// Config is the cluster to join. Its Backend is empty where high availability
-	// is off.
+	// Config is the cluster to join. Its Backend is empty if high availability is
+	// off.
 	Config backend.Config
 
-	// Enabled tells whether there is to be any alerting. Where it is false, high
-	// availability is off.
+	// Enabled says whether alerting is on. If it is false, high availability is
+	// off.
 	Enabled bool
 
-	// ExecuteAlerts tells whether this instance evaluates rules: execute_alerts, and
-	// that of the older section [alerting].
+	// ExecuteAlerts says whether this instance evaluates rules: execute_alerts,
+	// and that of the older section [alerting].
 	ExecuteAlerts bool
 
 	// EvaluationTimeout bounds the evaluation of a rule. MinInterval is the shortest
@@ -27,7 +27,7 @@ type Settings struct {
 	EvaluationTimeout time.Duration
 	MinInterval       time.Duration
 
-	// NotificationLogRetention is how long what was sent is remembered.
+	// NotificationLogRetention is how long the notification log keeps an entry.
 	NotificationLogRetention time.Duration
 
 	// PeerTimeout is how long an instance waits, times its position, before it sends.
@@ -36,7 +36,7 @@ type Settings struct {
 	// PushPullInterval is how often full states are exchanged. Config has it too.
 	PushPullInterval time.Duration
 
-	// SingleNodeEvaluation tells whether one node evaluates for all.
+	// SingleNodeEvaluation says whether one node evaluates for all.
 	SingleNodeEvaluation bool
 
 	// Values are the keys that have an effect, given or not, in a fixed order.
@@ -64,7 +64,7 @@ type Ignored struct {
 	Why  string
 }
 
-// Source tells which layer a value is from.
+// Source says which layer a value is from.
 type Source string
 
 // The layers.
@@ -74,7 +74,8 @@ const (
 	Environment Source = "environment"
 )
 
-// Sources are what an ini file refers to. The zero value is the real ones.
+// Sources are what an ini file refers to. The zero value uses the process's
+// own.
 type Sources struct {
 	Environ  []string                          // as of os.Environ, which nil stands for
 	ReadFile func(path string) ([]byte, error) // nil stands for os.ReadFile

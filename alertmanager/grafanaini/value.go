@@ -13,7 +13,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// value is what the layers say of one key.
+// value is the merged value of one key.
 type value struct {
 	key
 	text    string // expanded
@@ -63,7 +63,7 @@ func (v value) wrap(err error) error {
 	return fmt.Errorf("%s: %w: [%s] %s: %w", where, backend.ErrConfig, section, v.name, err)
 }
 
-// shorten keeps an error readable, whatever was pasted into a key.
+// shorten keeps an error readable, however long the key's value is.
 func shorten(text string) string {
 	const most = 80
 	if len(text) <= most {
@@ -132,14 +132,14 @@ func (k key) parseSpan(text string) (time.Duration, error) {
 
 var calendar = regexp.MustCompile(`^(\d+)([dwMy])$`)
 
-// The lengths that Grafana gives to the units that Go has not.
+// The units that Grafana has and Go has not.
 const (
 	day  = 24 * time.Hour
 	week = 7 * day
 	year = 365*day + day/4
 )
 
-// parseDuration reads a duration as Grafana's gtime does.
+// parseDuration parses a duration as Grafana's gtime does.
 func parseDuration(text string) (time.Duration, error) {
 	bad := errors.New("is not a duration: a number with a unit, such as 200ms, 15s or 1h30m, or one whole number with d, w, M or y")
 	m := calendar.FindStringSubmatch(text)
