@@ -18,17 +18,18 @@ const (
 	maxGroups = 20_000
 )
 
-// board is the replicated state: of each group the latest snapshot. Of two the
-// one with the higher revision counts, then the one of the greater writer, so
-// that all nodes come to the same.
+// board is the replicated state: the latest snapshot of each group. Of two, the
+// one with the higher revision wins, then the one of the greater writer, so
+// that all nodes agree.
 type board struct {
-	deliver func([]snapshot) // called with what others said, without the lock
+	deliver func([]snapshot) // called with the others' snapshots, without the lock
 
 	mu     sync.Mutex
 	groups map[string]*pinned
 }
 
-// pinned is a group's latest snapshot, and when this node heard whom speak of it.
+// pinned is a group's latest snapshot, and which members this node heard
+// evaluating the group, and when.
 type pinned struct {
 	snapshot
 	writers map[string]sighting
@@ -44,14 +45,15 @@ func newBoard(deliver func([]snapshot)) *board {
 	return &board{deliver: deliver, groups: map[string]*pinned{}}
 }
 
-// Merge implements backend.State. What cannot be decoded whole changes nothing.
+// Merge implements backend.State. An update that cannot be decoded whole
+// changes nothing.
 func (b *board) Merge(data []byte) error {
 	fresh, err := b.take(data)
 	b.deliver(fresh)
 	return err
 }
 
-// take pins what is news, and returns it.
+// take pins the snapshots that are new, and returns them.
 func (b *board) take(data []byte) (fresh []snapshot, err error) {
 	now := time.Now()
 	said, err := decode(data, now)
@@ -63,7 +65,7 @@ func (b *board) take(data []byte) (fresh []snapshot, err error) {
 	return fresh, err
 }
 
-// accept pins s where it is the latest, and tells whether it was.
+// accept pins s if it is the latest, and reports whether it was.
 func (b *board) accept(s snapshot, now time.Time) bool {
 	if s.expired(now) {
 		return false
@@ -90,7 +92,7 @@ func (b *board) accept(s snapshot, now time.Time) bool {
 	return true
 }
 
-// restore pins what was saved. It is not heard from anybody.
+// restore pins what was saved. It does not count as heard from a member.
 func (b *board) restore(data []byte) error {
 	fresh, err := b.take(data)
 	b.mu.Lock()
@@ -102,7 +104,7 @@ func (b *board) restore(data []byte) error {
 	return err
 }
 
-// heard tells whether the member has spoken of the group lately.
+// heard reports whether the member was heard evaluating the group lately.
 func (b *board) heard(group, writer string, lately time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -125,7 +127,7 @@ func (b *board) latest(group string) (snapshot, bool) {
 	return p.snapshot, true
 }
 
-// next is the snapshot that follows the latest one, whosever clock is behind.
+// next is the snapshot that follows the latest one, even if a clock is behind.
 func (b *board) next(group, writer string, alerts []alert) snapshot {
 	last, _ := b.latest(group)
 	return snapshot{Group: group, Writer: writer, Revision: max(time.Now().UnixMilli(), last.Revision+1), Alerts: alerts}

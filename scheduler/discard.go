@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// discard is the storage that the manager's series ALERTS go to.
+// discard is the storage for the manager's series ALERTS, which drops them.
 type discard struct{}
 
 // AppenderV2 implements storage.AppendableV2.

@@ -11,15 +11,15 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// overdue is after how many intervals a member that was evaluating a group is
-// taken not to any more.
+// overdue is the number of intervals after which a member no longer counts as
+// evaluating a group.
 const overdue = 3
 
-// duty is what this node remembers of a group between evaluations. Only the
+// duty is what this node remembers about a group between evaluations. Only the
 // group's own goroutine changes it.
 type duty struct {
 	evaluates bool  // the last time
-	revision  int64 // of the snapshot that was gone on from
+	revision  int64 // of the snapshot that this node continued from
 }
 
 // iterate is called at every interval of a group.
@@ -56,8 +56,8 @@ func (s *Scheduler) iterate(ctx context.Context, g *rules.Group, at time.Time) {
 	}
 }
 
-// self is whom the board takes this node for. Where every node evaluates, it has a
-// board of its own.
+// self is this node's name on the board. If every node evaluates, each has its
+// own board.
 func (s *Scheduler) self(v backend.View) string {
 	if s.channel == nil {
 		return "this node"
@@ -80,9 +80,9 @@ func (s *Scheduler) setDuty(key string, d duty) {
 	s.duties[key] = &d
 }
 
-// mine tells whether this node evaluates the group now: unless a member that is
-// before it in the group's order has been heard evaluating it lately. In doubt it
-// does.
+// mine reports whether this node evaluates the group now. It does unless a
+// member before it in the group's order has been heard evaluating it lately. In
+// doubt it does.
 func (s *Scheduler) mine(key string, interval time.Duration, v backend.View) bool {
 	if v.Status != backend.Attached || v.Ready == backend.Settling {
 		return true
@@ -101,9 +101,9 @@ func (s *Scheduler) mine(key string, interval time.Duration, v backend.View) boo
 	return true
 }
 
-// publish tells the others how the group stands, unless a rule failed: another
-// node may do better. A node that has not heard the others yet would wipe out
-// what they know.
+// publish broadcasts the group's state, unless a rule failed: another node may
+// do better. A node that has not heard the others yet does not publish: it
+// would overwrite what they know.
 func (s *Scheduler) publish(g *rules.Group, key string, v backend.View) {
 	if v.Ready == backend.Settling {
 		return
@@ -149,7 +149,7 @@ func states(g *rules.Group) map[alertID]rules.Alert {
 	return all
 }
 
-// note writes the differences into the history.
+// note adds the differences to the history.
 func (s *Scheduler) note(g *rules.Group, at time.Time, before, after map[alertID]rules.Alert) {
 	var all []Transition
 	add := func(id alertID, a rules.Alert, from, to rules.AlertState) {

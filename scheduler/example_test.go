@@ -25,8 +25,8 @@ groups:
         labels: {severity: page}
 `
 
-// A Scheduler asks a Prometheus, here a server that always finds one host down,
-// and hands what fires to a receiver.
+// A Scheduler queries a Prometheus, here a server that always finds one host
+// down, and sends the alerts that fire to a receiver.
 func Example() {
 	prometheus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

@@ -8,8 +8,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// parse returns what the features let an expression have. Of Prometheus's features
-// those are known that its parser has, or had.
+// parse returns the parser options for the features. It knows the features that
+// Prometheus's parser has, or had.
 func parse(features string) (o parser.Options, err error) {
 	for name := range strings.SplitSeq(features, ",") {
 		switch name {

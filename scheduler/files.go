@@ -20,7 +20,7 @@ import (
 )
 
 // CheckFiles reports whether patterns can be an Options.RuleFiles, with these
-// Options.Features, before anything is begun. Its error names file and line.
+// Options.Features, before anything starts. Its error names file and line.
 func CheckFiles(patterns []string, features string) error {
 	options, err := parse(features)
 	if err != nil {
@@ -30,8 +30,8 @@ func CheckFiles(patterns []string, features string) error {
 	return err
 }
 
-// loaded holds rule files as they were when they were read. It is the
-// rules.GroupLoader of one update, which so cannot fail half-way.
+// loaded holds the rule files as they were read. It is the rules.GroupLoader of
+// one update, so that the update cannot fail half-way.
 type loaded struct {
 	parser.Parser
 	files map[string]*rulefmt.RuleGroups
@@ -65,10 +65,9 @@ func load(patterns []string, options parser.Options, logger *slog.Logger) (loade
 	return l, paths, nil
 }
 
-// skipRecording takes the recording rules out, and the groups that have no other
-// ones. There is no storage; and the server that is queried records them already
-// where it has the same files, or the alerting rules beside them would find
-// nothing.
+// skipRecording removes the recording rules, and the groups that have no
+// others. There is no storage. The queried server must record them, or the
+// alerting rules beside them would find nothing.
 func (l loaded) skipRecording(logger *slog.Logger) {
 	skipped := map[string]bool{}
 	for _, groups := range l.files {
@@ -80,7 +79,7 @@ func (l loaded) skipRecording(logger *slog.Logger) {
 		}
 	}
 	if len(skipped) > 0 {
-		logger.Info("recording rules are skipped: they are left to the server that is queried", "rules", slices.Sorted(maps.Keys(skipped)))
+		logger.Info("recording rules are skipped: the queried server must evaluate them", "rules", slices.Sorted(maps.Keys(skipped)))
 	}
 }
 
@@ -102,7 +101,7 @@ func (l loaded) slow(least time.Duration, logger *slog.Logger) {
 		for i, g := range groups.Groups {
 			if own := time.Duration(g.Interval); own != 0 && own < least {
 				groups.Groups[i].Interval = model.Duration(least)
-				logger.Warn("the interval of a rule group is below the least one, which it gets", "file", file, "group", g.Name, "interval", own, "least", least)
+				logger.Warn("the interval of a rule group is below the least one, which is used instead", "file", file, "group", g.Name, "interval", own, "least", least)
 			}
 		}
 	}
@@ -147,8 +146,8 @@ func read(path string, p parser.Parser, logger *slog.Logger) (*rulefmt.RuleGroup
 	return groups, errs
 }
 
-// refused finds groups of one name, which package rulefmt does not say the line
-// of. It leaves alone what is no YAML.
+// refused finds groups with the same name, for which package rulefmt reports no
+// line. It ignores what is no YAML.
 func refused(content []byte) (errs []error) {
 	var file struct {
 		Groups []struct{ Name yaml.Node }

@@ -11,8 +11,9 @@ import (
 	"github.com/prometheus/prometheus/rules"
 )
 
-// goOn has the group's rules go on from what the node that evaluated it last has
-// said, or this one before a restart, so that neither for nor keep_firing_for begins again.
+// goOn makes the group's rules continue from the snapshot of the node that
+// evaluated it last, or of this one before a restart, so that neither for nor
+// keep_firing_for begins again.
 func (s *Scheduler) goOn(g *rules.Group, key string, at time.Time, self string) {
 	d := s.duty(key)
 	if !d.evaluates {
@@ -23,17 +24,17 @@ func (s *Scheduler) goOn(g *rules.Group, key string, at time.Time, self string) 
 	if found && (!d.evaluates || foreign && last.Revision > d.revision) {
 		if foreign && !d.evaluates {
 			s.metrics.takeovers.Inc()
-			s.opts.Logger.Info("takes a rule group over", "group", key, "alerts", len(last.Alerts))
+			s.opts.Logger.Info("taking over a rule group", "group", key, "alerts", len(last.Alerts))
 		}
 		if err := s.adopt(g, last, at); err != nil {
-			s.opts.Logger.Warn("alerts that another node evaluated begin again", "group", key, "err", err)
+			s.opts.Logger.Warn("alerts of a group that another node evaluated begin again", "group", key, "err", err)
 		}
 	}
 	s.setDuty(key, duty{evaluates: true, revision: last.Revision})
 }
 
-// forget ends what this node thought of the group's alerts when it evaluated them
-// last, without saying so to anybody.
+// forget ends the group's alerts as this node last evaluated them, without
+// telling anybody.
 func forget(g *rules.Group, at time.Time) {
 	for _, r := range g.Rules() {
 		if rule, ok := r.(*rules.AlertingRule); ok {
@@ -42,8 +43,8 @@ func forget(g *rules.Group, at time.Time) {
 	}
 }
 
-// retire has the next evaluation drop the alert or begin it anew: it was resolved
-// for longer than package rules repeats it.
+// retire makes the next evaluation drop the alert or begin it again: it has
+// been resolved for longer than package rules repeats it.
 func retire(a *rules.Alert, at time.Time) {
 	a.State, a.ResolvedAt = rules.StateInactive, at.Add(-24*time.Hour)
 }
@@ -62,8 +63,9 @@ func (s *Scheduler) adopt(g *rules.Group, last snapshot, at time.Time) error {
 	return nil
 }
 
-// adoptRule plays an evaluation whose result is the alerts themselves, as only
-// that makes a rule take alerts in, and sets their times afterwards.
+// adoptRule runs an evaluation whose result is the alerts themselves, since
+// that is the only way to add alerts to a rule, and sets their times
+// afterwards.
 func adoptRule(ctx context.Context, rule *rules.AlertingRule, theirs []alert, at time.Time, external *url.URL) error {
 	want := map[string]rules.Alert{}
 	rule.ForEachActiveAlert(func(a *rules.Alert) {
@@ -113,7 +115,8 @@ func adoptRule(ctx context.Context, rule *rules.AlertingRule, theirs []alert, at
 	return nil
 }
 
-// longer is the alert that two nodes saw, since the first of them did.
+// longer merges an alert that two nodes saw: it lasts since the first of them
+// saw it.
 func longer(mine, theirs rules.Alert) rules.Alert {
 	a := mine
 	a.ActiveAt = earlier(mine.ActiveAt, theirs.ActiveAt)
@@ -123,7 +126,7 @@ func longer(mine, theirs rules.Alert) rules.Alert {
 	return a
 }
 
-// ruleID identifies an alerting rule within its group, also where the nodes have
+// ruleID identifies an alerting rule within its group, even if the nodes have
 // different versions of it.
 type ruleID struct {
 	Rule string `json:"rule"`
@@ -148,7 +151,7 @@ func alertingRules(g *rules.Group) func(yield func(ruleID, *rules.AlertingRule) 
 	}
 }
 
-// alerts lists the group's alerts, those that were resolved lately too.
+// alerts lists the group's alerts, including those resolved lately.
 func (s *Scheduler) alerts(g *rules.Group) (all []alert) {
 	for id, rule := range alertingRules(g) {
 		link := s.generator(rule.Query().String())
@@ -157,7 +160,8 @@ func (s *Scheduler) alerts(g *rules.Group) (all []alert) {
 	return all
 }
 
-// internal is a as package rules has it. It is sent at the next evaluation.
+// internal converts a to the type of package rules. It is sent at the next
+// evaluation.
 func (a alert) internal() rules.Alert {
 	state := rules.StatePending
 	if a.State == firing {

@@ -37,7 +37,8 @@ func (h *history) add(all []Transition) {
 	}
 }
 
-// kept lists what the ring holds, and how many transitions it no longer does.
+// kept lists what the ring holds, and how many older transitions it has
+// dropped.
 func (h *history) kept() ([]Transition, int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/prometheus/rules"
 )
 
-// metrics are those of the Scheduler, and of package rules. They have a registry
-// of their own, which comes and goes as a whole.
+// metrics are those of the Scheduler, and of package rules. They have their own
+// registry, which is registered as a whole.
 type metrics struct {
 	registry *prometheus.Registry
 	rules    *rules.Metrics
@@ -40,7 +40,7 @@ func newMetrics(groups, evaluated func() float64) *metrics {
 			Name: "clusterchannel_scheduler_reload_successful", Help: "Whether the last load of the rule files was successful.",
 		}),
 	}
-	m.reloaded.Set(1) // it stays so where there is nothing to load
+	m.reloaded.Set(1) // it stays so if there is nothing to load
 	return m
 }
 

@@ -19,21 +19,22 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// SendFunc hands alerts to a receiver. An alert that is over ends in the past;
-// one that fires ends when it is to be taken as over unless it is sent again.
+// SendFunc sends alerts to a receiver. An alert that is over ends in the past.
+// One that fires ends at the time when it counts as over unless it is sent
+// again.
 type SendFunc func(ctx context.Context, alerts ...*model.Alert) error
 
-// Options say what to evaluate, and for whom. Send is required, QueryURL where
+// Options say what to evaluate, and for whom. Send is required, and QueryURL if
 // there are RuleFiles; the zero value of the rest works.
 type Options struct {
 	// RuleFiles are paths or glob patterns of rule files.
 	RuleFiles []string
 
 	// QueryURL is the base of a Prometheus-compatible HTTP API, with any prefix.
-	// It also stands in the alerts, as the place to look at their expressions.
+	// Alerts link to it, so that people can see their expressions.
 	QueryURL string
 
-	// HTTPClient asks it; nil means a plain one. See NewHTTPClient.
+	// HTTPClient sends the queries; nil means a plain client. See NewHTTPClient.
 	HTTPClient *http.Client
 
 	// Send receives the alerts, on many goroutines. It should not block.
@@ -43,15 +44,15 @@ type Options struct {
 	// not close; nil means that there are no others.
 	Cluster backend.ClusterChannel
 
-	// Name is what the history calls this node; empty means the name it has in
-	// Cluster, or else the host's.
+	// Name is this node's name in the history; empty means its name in Cluster, or
+	// else the host's.
 	Name string
 
 	// ReceiveOnly stops evaluation on this node; with SingleEvaluation it still
-	// takes the alerts of the others. It is Grafana's execute_alerts = false.
+	// receives the alerts of the others. It is Grafana's execute_alerts = false.
 	ReceiveOnly bool
 
-	// SingleEvaluation has each group evaluated by one node of the cluster, as far
+	// SingleEvaluation makes one node of the cluster evaluate each group, as far
 	// as that is certain. It must be the same on all nodes. It is Grafana's
 	// ha_single_node_evaluation.
 	SingleEvaluation bool
@@ -59,25 +60,25 @@ type Options struct {
 	// EvaluationTimeout bounds each query. Default 30s.
 	EvaluationTimeout time.Duration
 
-	// Interval is that of groups which have none of their own. Default 1m.
+	// Interval is the interval of groups that have none. Default 1m.
 	Interval time.Duration
 
-	// MinInterval is what the interval of a group that names a shorter one becomes.
-	// Default none.
+	// MinInterval is the shortest interval: shorter ones are raised to it. Default
+	// none.
 	MinInterval time.Duration
 
 	// ResendDelay is how long an alert that still fires is not sent to this node's
 	// receiver again. Default 1m.
 	ResendDelay time.Duration
 
-	// Features are those of Prometheus that let expressions have more, separated by
-	// commas, as its flag --enable-feature takes them: promql-experimental-functions
-	// and others that begin with promql. The server that is queried must have them.
+	// Features are Prometheus's features for expressions, separated by commas, as
+	// in its flag --enable-feature: promql-experimental-functions and others that
+	// begin with promql. The queried server must have them.
 	Features string
 
-	// StateFile is a file in a directory that exists, for how the rules stand: with
-	// it, alerts go on after a restart, and neither for nor keep_firing_for begins
-	// again. Empty means that nothing is saved.
+	// StateFile is a file, in a directory that exists, for the state of the rules:
+	// with it, alerts continue after a restart, and neither for nor
+	// keep_firing_for begins again. Empty means that nothing is saved.
 	StateFile string
 
 	// HistorySize is how many transitions are kept. Default 1000.
@@ -142,7 +143,7 @@ func checkQueryURL(raw string) error {
 		return params.Bad("query url", "%w", err)
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fmt.Errorf("%w: query url %q: it begins with http:// or https:// and a host", backend.ErrConfig, u.Redacted())
+		return fmt.Errorf("%w: query url %q: want one that begins with http:// or https:// and a host", backend.ErrConfig, u.Redacted())
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func NewHTTPClient(file string) (*http.Client, error) {
 	return client, nil
 }
 
-// query returns how rules ask the API at o.QueryURL.
+// query returns the function by which rules query the API at o.QueryURL.
 func query(o *Options) (rules.QueryFunc, error) {
 	client := *o.HTTPClient
 	client.Transport = bounded{client.Transport}
@@ -70,8 +70,8 @@ func query(o *Options) (rules.QueryFunc, error) {
 	}, nil
 }
 
-// plain is err without the URL that was asked: its user and its parameters may be
-// secrets.
+// plain is err without the URL of the request: its user and its parameters may
+// be secrets.
 func plain(err error) error {
 	if asked, ok := errors.AsType[*url.Error](err); ok {
 		return asked.Err
@@ -105,7 +105,8 @@ func metric(m model.Metric) labels.Labels {
 	return b.Labels()
 }
 
-// display is raw for people: without what may be a secret, for a path to be added.
+// display is raw for people: without what may be a secret, so that a path can
+// be appended.
 func display(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {

@@ -10,12 +10,12 @@ import (
 	"github.com/clusterchannel/clusterchannel/statefile"
 )
 
-// saveEvery is how often the board is saved. What it says of a group may be older
-// than that by far, so that little is lost in between.
+// saveEvery is how often the board is saved. A group's snapshot may be much
+// older than that, so little is lost in between.
 const saveEvery = 10 * time.Second
 
-// stateFile saves a board. Where every node evaluates, the board has what this node
-// thinks; it is not replicated, since each node evaluates on its own.
+// stateFile saves a board. If every node evaluates, the board holds this node's
+// own results; it is not replicated.
 type stateFile struct {
 	file   statefile.File
 	board  *board
@@ -24,7 +24,7 @@ type stateFile struct {
 	failed bool   // the last time
 }
 
-// openStateFile has the board know what was saved.
+// openStateFile restores the board from what was saved.
 func openStateFile(path string, b *board, logger *slog.Logger) (*stateFile, error) {
 	f := &stateFile{file: statefile.File{Path: path, Kind: "rules", Format: version}, board: b, logger: logger}
 	data, err := f.file.Load()
@@ -66,7 +66,7 @@ func (f *stateFile) save() {
 	}
 	if err != nil {
 		if !f.failed {
-			f.logger.Error("the states of the rules are not saved; trying on", "file", f.file.Path, "err", err)
+			f.logger.Error("the states of the rules could not be saved; still trying", "file", f.file.Path, "err", err)
 		}
 		f.failed = true
 		return

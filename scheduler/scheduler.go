@@ -18,7 +18,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// stateKey is what the states of groups are replicated under.
+// stateKey is the key under which the states of groups are replicated.
 const stateKey = "scheduler:groups"
 
 // Scheduler evaluates rules until it is closed. Its methods may be called from
@@ -30,7 +30,7 @@ type Scheduler struct {
 	metrics *metrics
 	history *history
 
-	board   *board          // nil where nothing is remembered
+	board   *board          // nil if nothing is remembered
 	channel backend.Channel // nil where every node evaluates
 	file    *stateFile      // nil where nothing is saved
 
@@ -43,7 +43,7 @@ type Scheduler struct {
 	reloading sync.Mutex
 	source    source
 
-	loaded atomic.Int64 // groups; the manager would have a scrape wait for a reload
+	loaded atomic.Int64 // groups; the manager would make a scrape wait for a reload
 
 	mu     sync.Mutex
 	duties map[string]*duty // by group
@@ -52,8 +52,8 @@ type Scheduler struct {
 // source is what the manager loads groups from.
 type source struct{ loaded }
 
-// New loads the rule files and begins to evaluate them. After an error, which
-// names file and line, or the option, nothing is left running.
+// New loads the rule files and begins to evaluate them. Its error names file
+// and line, or the option; after it nothing is left running.
 func New(opts Options) (_ *Scheduler, err error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
@@ -114,9 +114,9 @@ func (s *Scheduler) manage() error {
 	return s.manager.Update(s.opts.Interval, nil, labels.EmptyLabels(), s.link, s.iterate)
 }
 
-// Reload reads the rule files again, and those that match by now. After an
-// error, which names file and line, the former rules stay. Pending alerts of
-// rules that did not change go on.
+// Reload reads the rule files again, including new ones that match. Its error
+// names file and line; after it the former rules stay. Pending alerts of
+// unchanged rules continue.
 func (s *Scheduler) Reload() (err error) {
 	if s.manager == nil {
 		return nil
@@ -143,7 +143,7 @@ func (s *Scheduler) Reload() (err error) {
 	return nil
 }
 
-// retain forgets the groups that are no more.
+// retain forgets the groups that no longer exist.
 func (s *Scheduler) retain() {
 	kept := map[string]bool{}
 	for _, g := range s.manager.RuleGroups() {
@@ -160,7 +160,7 @@ func (s *Scheduler) retain() {
 	})
 }
 
-// groups and evaluated are what the gauges show.
+// groups and evaluated are the gauges' values.
 func (s *Scheduler) groups() float64 { return float64(s.loaded.Load()) }
 
 func (s *Scheduler) evaluated() (n float64) {
@@ -174,7 +174,7 @@ func (s *Scheduler) evaluated() (n float64) {
 	return n
 }
 
-// notify takes what a rule has to say to this node's receiver.
+// notify sends a rule's alerts to this node's receiver.
 func (s *Scheduler) notify(ctx context.Context, expr string, alerts ...*rules.Alert) {
 	all := make([]*model.Alert, 0, len(alerts))
 	for _, a := range alerts {
@@ -190,7 +190,7 @@ func (s *Scheduler) notify(ctx context.Context, expr string, alerts ...*rules.Al
 	s.send(ctx, all)
 }
 
-// deliver takes what another node said of a group.
+// deliver sends another node's alerts of a group to this node's receiver.
 func (s *Scheduler) deliver(said []snapshot) {
 	var all []*model.Alert
 	for _, g := range said {
@@ -213,8 +213,8 @@ func (s *Scheduler) generator(expr string) string {
 	return s.link + strutil.TableLinkForExpression(expr)
 }
 
-// Close stops evaluating and leaves the cluster's state. It returns when nothing
-// runs any more; queries in flight are cancelled.
+// Close stops evaluating and removes the state from the node. It returns when
+// nothing runs any more; queries in flight are cancelled.
 func (s *Scheduler) Close() {
 	s.closing.Do(func() {
 		s.cancel()

@@ -24,11 +24,11 @@ const (
 	resolved = "resolved"
 )
 
-// snapshot is how a group stood after an evaluation.
+// snapshot is the state of a group after an evaluation.
 type snapshot struct {
 	Group    string  `json:"group"`
 	Writer   string  `json:"writer"`   // instance of the member that evaluated
-	Revision int64   `json:"revision"` // milliseconds since 1970, or more where the writer's clock is behind
+	Revision int64   `json:"revision"` // milliseconds since 1970, or more if the writer's clock is behind
 	Alerts   []alert `json:"alerts,omitempty"`
 }
 
@@ -69,7 +69,7 @@ func (s snapshot) expired(now time.Time) bool {
 	return now.UnixMilli()-s.Revision > retention.Milliseconds()
 }
 
-// external is a as others are told.
+// external converts a to the form that is broadcast.
 func external(id ruleID, a *rules.Alert, link string) alert {
 	state := firing
 	switch a.State {
@@ -84,7 +84,7 @@ func external(id ruleID, a *rules.Alert, link string) alert {
 	}
 }
 
-// postable lists what a receiver is to be told of the snapshot.
+// postable lists the snapshot's alerts for a receiver.
 func (s snapshot) postable(now time.Time) (all []*model.Alert) {
 	for _, a := range s.Alerts {
 		end := a.Valid
@@ -116,8 +116,8 @@ type document struct {
 
 func encode(all ...snapshot) ([]byte, error) { return json.Marshal(document{version, all}) }
 
-// decode is strict: what a node of this version would not have written is an
-// error, as a whole.
+// decode is strict: anything that a node of this version would not have written
+// makes the whole document an error.
 func decode(b []byte, now time.Time) ([]snapshot, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -126,7 +126,7 @@ func decode(b []byte, now time.Time) ([]snapshot, error) {
 		return nil, fmt.Errorf("rule groups: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("rule groups: more follows the document")
+		return nil, errors.New("rule groups: there is data after the document")
 	}
 	if doc.Version != version {
 		return nil, fmt.Errorf("rule groups: version %d is not %d", doc.Version, version)
@@ -146,7 +146,7 @@ func (s snapshot) validate(now time.Time) error {
 	case s.Writer == "":
 		return errors.New("it has no writer")
 	case s.Revision <= 0 || s.Revision > now.Add(maxSkew).UnixMilli():
-		return fmt.Errorf("revision %d is no time before tomorrow", s.Revision)
+		return fmt.Errorf("revision %d is not a time before tomorrow", s.Revision)
 	}
 	for _, a := range s.Alerts {
 		if err := a.validate(); err != nil {
@@ -163,7 +163,7 @@ func (a alert) validate() error {
 	case !known:
 		return fmt.Errorf("state %.20q is none of pending, firing, resolved", a.State)
 	case t.IsZero():
-		return fmt.Errorf("it is %s since never", a.State)
+		return fmt.Errorf("it is %s, without a time since when", a.State)
 	case len(a.Labels) == 0:
 		return errors.New("an alert has no labels")
 	}
