@@ -19,7 +19,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// database is a pool of connections and the dialect that is spoken over them.
+// database is a pool of connections, and their dialect.
 type database struct {
 	*sql.DB
 	file       string // of SQLite
@@ -57,13 +57,13 @@ func connectPostgres(dsn string) (*database, error) {
 			err = errors.Unwrap(parse)
 		}
 		if err == nil || strings.Contains(err.Error(), dsn) {
-			return nil, bad("is not a URL of PostgreSQL (not shown, for it may hold a password)")
+			return nil, bad("is not a URL of PostgreSQL (not shown, because it may hold a password)")
 		}
 		return nil, bad("%w", err)
 	}
 	if c.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // pgx's default
-		// A pooler in transaction mode sends the next statement over another connection,
-		// where nothing is prepared.
+		// A pooler in transaction mode sends the next statement over another
+		// connection, on which nothing is prepared.
 		c.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
 	db := stdlib.OpenDB(*c)
@@ -74,7 +74,7 @@ func connectPostgres(dsn string) (*database, error) {
 func connectMySQL(dsn string) (*database, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
-		return nil, bad("is not a URL (not shown, for it may hold a password)")
+		return nil, bad("is not a URL (not shown, because it may hold a password)")
 	}
 	c, err := mysql.ParseDSN("/?" + u.RawQuery)
 	if err != nil {
@@ -86,7 +86,7 @@ func connectMySQL(dsn string) (*database, error) {
 	}
 	c.User = u.User.Username()
 	c.Passwd, _ = u.User.Password()
-	c.ClientFoundRows = true // an UPDATE that changes nothing has still matched
+	c.ClientFoundRows = true // count matched rows, also those that an UPDATE does not change
 	c.Logger = &mysql.NopLogger{}
 	if c.DBName == "" {
 		return nil, bad("mysql needs the name of a database: mysql://user@host/database")
@@ -123,7 +123,7 @@ func (d *database) exec(ctx context.Context, statement string, args ...any) (cha
 	return r.RowsAffected()
 }
 
-// isNoTable tells whether a statement failed since there is no such table.
+// isNoTable reports whether a statement failed because there is no such table.
 func isNoTable(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "42P01"
@@ -137,7 +137,7 @@ func isNoTable(err error) bool {
 	return false
 }
 
-// isDuplicate tells whether a row or table was not made since there is one.
+// isDuplicate reports whether a row or table was not made because it exists.
 func isDuplicate(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return slices.Contains([]string{"23505", "42P07", "42710"}, pg.Code) // a row, a table, the type of a table

@@ -13,30 +13,31 @@
 //	postgres://user@host/database  PostgreSQL 12 or later, with the parameters of libpq
 //	mysql://user@host/database     MySQL 8 or MariaDB 10.5 or later, with those of go-sql-driver
 //
-// The tables clusterchannel_state, clusterchannel_rejected and
-// clusterchannel_schema are made, and later migrated, by the first node that may.
-// One state of one cluster is one row, so that clusters that share a database
-// never meet.
+// The first node that has the right makes the tables clusterchannel_state,
+// clusterchannel_rejected and clusterchannel_schema, and migrates them later.
+// One state of one cluster is one row, so clusters can share a database without
+// meeting.
 //
 // # Several nodes, one database
 //
-// They may share it, and need not: each node has everything. A save first merges
-// what others have saved since, and then replaces the row only if it is still
-// that one; so the last writer loses nothing. Nodes with equal states write once
-// altogether.
+// They may share it, but need not: each node has everything. A save first
+// merges what others have saved since, and then replaces the row only if it is
+// still that one; so the last writer loses nothing. Nodes with equal states
+// write only once in all.
 //
 // # When the database is lost
 //
-// Nothing stops: the states live in memory and on the other nodes. Loading and
-// saving are tried again with back-off, the metrics tell, and a state that could
-// not be loaded at first is merged when the database is back, before it is saved.
+// Nothing stops: the states live in memory and on the other nodes. The store
+// tries to load and save again, with back-off, and the metrics show it. A state
+// that could not be loaded at first is merged when the database is back, before
+// it is saved.
 //
-// What may only be read is loaded: a server, a row or a disk that takes no
-// writes, and a file of SQLite in a directory where this node may not write.
+// A database that can only be read is loaded: a server or a disk that accepts
+// no writes, and a file of SQLite in a directory where this node may not write.
 //
 // A row that cannot be used, because it is damaged or of a later version, is
 // copied to clusterchannel_rejected, named in the log, and replaced.
 //
-// After a crash at most one Interval of what only this node knew is lost. A save
-// is one statement: a crash in its midst leaves the former row.
+// A crash loses at most one Interval of what only this node knew. A save is one
+// statement: a crash during it leaves the former row.
 package persist

@@ -9,15 +9,15 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// explain adds the way out to an error of a database, and to one of SQLite the file,
-// which it does not name.
+// explain adds what to do to an error of a database, and the file to an error
+// of SQLite, which does not name it.
 func (d *database) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	wayOut := serverWayOut(err)
+	wayOut := serverRemedy(err)
 	if code := primary(err); code != 0 && d.file != "" {
-		err, wayOut = fmt.Errorf("%s: %w", d.file, err), d.fileWayOut(code)
+		err, wayOut = fmt.Errorf("%s: %w", d.file, err), d.fileRemedy(code)
 	}
 	if wayOut == "" {
 		return err
@@ -25,34 +25,34 @@ func (d *database) explain(err error) error {
 	return fmt.Errorf("%w; %s", err, wayOut)
 }
 
-// fileWayOut is that of an error of SQLite.
-func (d *database) fileWayOut(code int) string {
+// fileRemedy says what to do about an error of SQLite.
+func (d *database) fileRemedy(code int) string {
 	switch code {
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-		return "it is left as it is: move it and what begins with its name away, or put a backup there, and this node saves to it again without a restart"
+		return "it is left as it is: move it and the files that begin with its name away, or put a backup there; it is then used without a restart"
 	case sqlite3.SQLITE_READONLY:
-		return "what can be read of it is loaded: let this node write to it and to its directory, and it saves to it without a restart"
+		return "what can be read of it is loaded: let this node write to it and to its directory; it then saves without a restart"
 	case sqlite3.SQLITE_CANTOPEN:
-		return "its directory must exist, and this node be allowed to write there"
+		return "its directory must exist, and this node must be allowed to write there"
 	case sqlite3.SQLITE_FULL:
-		return "the state that was saved before is kept: make room on its disk, and this node saves to it without a restart"
+		return "the state that was saved before is kept: make room on its disk; this node then saves without a restart"
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR:
 		if kind := sharedFileSystem(d.file); kind != "" {
-			return "it lies on " + kind + ", where locks may not hold: give it a disk of this host, one file a node"
+			return "it is on " + kind + ", where locks may not hold: give it a disk of this host, one file a node"
 		}
-		return "another process may hold it, or its disk fail; the state that was saved before is kept"
+		return "another process may hold it, or its disk may be failing; the state that was saved before is kept"
 	}
 	return ""
 }
 
-// serverWayOut is that of an error of PostgreSQL or MySQL.
-func serverWayOut(err error) string {
+// serverRemedy says what to do about an error of PostgreSQL or MySQL.
+func serverRemedy(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code {
 		case "53100":
 			return "the state that was saved before is kept: make room on the server's disk"
 		case "54000":
-			return "the server takes no statement so large"
+			return "the server accepts no statement so large"
 		case "25006":
 			return "the server only reads: give the address of the one that writes"
 		case "42501":

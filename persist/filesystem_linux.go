@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// sharedFileSystem names the kind of a file system that may be mounted on several
-// hosts, or that hands locks to a program: those of SQLite may not hold there. It is
-// empty for others, and where that cannot be told.
+// sharedFileSystem names the kind of a file system that may be mounted on
+// several hosts, or that leaves locks to a program: SQLite's locks may not hold
+// there. It is empty for others, and if the kind is unknown.
 func sharedFileSystem(path string) string {
 	var s syscall.Statfs_t
 	if syscall.Statfs(filepath.Dir(path), &s) != nil {

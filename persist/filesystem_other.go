@@ -2,5 +2,5 @@
 
 package persist
 
-// sharedFileSystem tells nothing here.
+// sharedFileSystem knows nothing on this system.
 func sharedFileSystem(string) string { return "" }

@@ -10,16 +10,16 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// kept is a state that a Store keeps. It is handed to AddState in place of the
-// state itself, so that merges from the database and from the cluster take turns.
+// kept is a state that a Store keeps. AddState gets it instead of the state
+// itself, so that merges from the database and from the cluster take turns.
 type kept struct {
 	backend.State
-	turn chan struct{} // holds a token while nobody merges
+	turn chan struct{} // holds a token while no merge runs
 
-	// Of the one who has the store's turn.
+	// Guarded by the store's turn.
 	place place
 	seen  int64 // version of the row whose content is in State
-	saved bool  // whether the content of that row was all there is
+	saved bool  // whether that row has all of State
 	sum   uint64
 }
 
@@ -55,12 +55,13 @@ func contain(f func() error) (err error) {
 	return f()
 }
 
-// attempts bounds how often a save begins anew since another node was faster.
+// attempts bounds how often a save begins again because another node was
+// faster.
 const attempts = 10
 
-var errBusy = errors.New("other nodes save all the time; trying later")
+var errBusy = errors.New("other nodes save all the time; this node tries again later")
 
-// sync takes in what others have saved, and saves what they have not.
+// sync merges what others have saved, and saves what they have not.
 func (s *Store) sync(ctx context.Context, k *kept) error {
 	if err := s.prepare(ctx); err != nil {
 		return err
@@ -112,14 +113,14 @@ func (s *Store) load(ctx context.Context, k *kept) error {
 	return nil
 }
 
-// equals tells whether a row that has this digest has nothing new.
+// equals reports whether a row with this digest has nothing new.
 func (k *kept) equals(digest int64) bool {
 	var sum uint64
 	err := contain(func() (err error) { sum, err = k.Digest(); return err })
 	return err == nil && sum == uint64(digest)
 }
 
-// unusable says why a row cannot be merged, or nothing.
+// unusable returns why a row cannot be merged, or nothing.
 func unusable(r row) string {
 	switch {
 	case r.version == 0: // there is no row
@@ -143,8 +144,8 @@ func (s *Store) reject(ctx context.Context, k *kept, r row, reason string) error
 	return nil
 }
 
-// save writes the state unless the row that was loaded has it all. It tells
-// whether that is done; else another node was faster.
+// save writes the state unless the row that was loaded has all of it. It
+// reports whether the state is saved; if not, another node was faster.
 func (s *Store) save(ctx context.Context, k *kept) (bool, error) {
 	var sum uint64
 	err := contain(func() (err error) { sum, err = k.Digest(); return err })
@@ -159,7 +160,7 @@ func (s *Store) save(ctx context.Context, k *kept) (bool, error) {
 		return false, fmt.Errorf("marshal: %w", err)
 	}
 	if data == nil {
-		data = []byte{} // an empty state is no NULL
+		data = []byte{} // an empty state must not be NULL
 	}
 	done, err := s.db.write(ctx, k.place, k.seen, int64(sum), data, s.opts.Node)
 	if done {

@@ -9,7 +9,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// metrics tell how keeping goes.
+// metrics count loads and saves.
 type metrics struct {
 	failures *prometheus.CounterVec
 	rejected *prometheus.CounterVec
@@ -67,10 +67,10 @@ func (m *metrics) unregister() {
 	}
 }
 
-// outcome takes note of an attempt, and tells whether the one before it failed.
+// outcome counts an attempt, and reports whether the one before it failed.
 func (m *metrics) outcome(key string, err error) bool {
 	failures, last := m.failures.WithLabelValues(key), m.last.WithLabelValues(key)
-	m.rejected.WithLabelValues(key) // there are all three from the first attempt
+	m.rejected.WithLabelValues(key) // all three series exist from the first attempt
 	if err != nil {
 		failures.Inc()
 	} else {

@@ -9,23 +9,24 @@ import (
 	"time"
 )
 
-// pieceSize is what is saved in one statement. Servers bound that, the narrowest of
-// the usual defaults being 1 MiB, which the statement's own words are part of.
+// pieceSize is how much one statement saves. Servers bound the size of a
+// statement; the lowest of the usual defaults is 1 MiB, which includes the
+// statement's text.
 const pieceSize = 512 << 10
 
-// orphans is the age at which pieces that no row names are removed: of a node that
-// was killed while it saved, and of rejected rows.
+// orphans is the age at which pieces that no row names are removed. They are
+// from a node that was killed while it saved, and from rejected rows.
 const orphans = 30 * 24 * time.Hour
 
-// pieces is made by the first node that has a state so large. It is no migration:
-// programs that do not know it go on with the other tables.
+// pieces is made by the first node that has so large a state. It is no
+// migration: programs that do not know it can still use the other tables.
 const pieces = `CREATE TABLE IF NOT EXISTS clusterchannel_piece (
 	id CHAR(64) NOT NULL, save CHAR(26) NOT NULL, nth INTEGER NOT NULL,
 	saved_at BIGINT NOT NULL, data BLOB NOT NULL,
 	PRIMARY KEY (id, save, nth))`
 
-// writePieces writes data under a new name, which it returns. Until a row has that
-// name, nobody reads them.
+// writePieces writes data under a new name, which it returns. Nobody reads the
+// pieces until a row has that name.
 func (d *database) writePieces(ctx context.Context, p place, data []byte) (save string, err error) {
 	if err := d.create(ctx, d.typed(pieces)); err != nil {
 		return "", err
@@ -43,8 +44,8 @@ func (d *database) writePieces(ctx context.Context, p place, data []byte) (save 
 	return save, err
 }
 
-// readPieces returns the data of a save, and whether there are pieces of it without
-// a gap.
+// readPieces returns the data of a save, and reports whether there are pieces
+// without a gap.
 func (d *database) readPieces(ctx context.Context, p place, save string) (data []byte, complete bool, err error) {
 	rows, err := d.QueryContext(ctx, d.bind(`SELECT nth, data FROM clusterchannel_piece WHERE id = ? AND save = ? ORDER BY nth`), p.id, save)
 	if isNoTable(err) {
@@ -53,7 +54,7 @@ func (d *database) readPieces(ctx context.Context, p place, save string) (data [
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { _ = rows.Close() }() // Err says what there is to say
+	defer func() { _ = rows.Close() }() // Err returns the reason
 	expected := 0
 	for complete = true; rows.Next(); expected++ {
 		var nth int

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Formats of what a row's data is. A later one is not known.
+// The formats of a row's data. Later ones are unknown.
 const (
 	whole    = 1 // the MarshalBinary of its state
 	inPieces = 2 // the name of a save, whose pieces are the same
@@ -21,19 +21,19 @@ const (
 // keptRejects is how many unusable rows of one state are kept aside.
 const keptRejects = 10
 
-// row is what is stored of one state.
+// row is the stored form of one state.
 type row struct {
 	version  int64 // 0: there is none
 	format   int
 	digest   int64
 	checksum string // of the state
 	data     []byte // the state, or as much of it as there is
-	stored   []byte // what the row has as its data
+	stored   []byte // the data column
 }
 
 // place says where a state is stored.
 type place struct {
-	id           string // unlike names in a database, it knows no case and no collation
+	id           string // unlike names in a database, it has no collation, which may ignore case
 	cluster, key string
 }
 
@@ -42,9 +42,9 @@ func placeOf(cluster, key string) place {
 	return place{hex.EncodeToString(sum[:]), clipped(cluster), clipped(key)}
 }
 
-// clipped is for people to read: it fits the column of every dialect.
+// clipped is a text for people, short enough for the column of every dialect.
 func clipped(s string) string {
-	runes := []rune(strings.ReplaceAll(s, "\x00", "\uFFFD")) // as it does to what is no UTF-8
+	runes := []rune(strings.ReplaceAll(s, "\x00", "\uFFFD")) // so is what is no UTF-8
 	return string(runes[:min(len(runes), 200)])
 }
 
@@ -53,7 +53,7 @@ func checksum(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// version looks which row there is, without its data.
+// version reads which row there is, without its data.
 func (d *database) version(ctx context.Context, p place) (version, digest int64, err error) {
 	err = d.QueryRowContext(ctx, d.bind(`SELECT version, digest FROM clusterchannel_state WHERE id = ?`), p.id).Scan(&version, &digest)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -88,8 +88,8 @@ func (d *database) readRow(ctx context.Context, p place) (r row, err error) {
 	return r, err
 }
 
-// write replaces the row of version seen, or makes the first one where that is
-// 0. It tells whether that was still the one there.
+// write replaces the row of version seen, or inserts the first one if seen is
+// 0. It reports whether that version was still the current one.
 func (d *database) write(ctx context.Context, p place, seen int64, digest int64, data []byte, by string) (bool, error) {
 	if len(data) <= pieceSize {
 		return d.writeRow(ctx, p, seen, digest, checksum(data), whole, data, by)
@@ -124,7 +124,7 @@ func (d *database) writeRow(ctx context.Context, p place, seen, digest int64, su
 	return n > 0, err
 }
 
-// reject keeps a row aside that cannot be used.
+// reject keeps an unusable row aside.
 func (d *database) reject(ctx context.Context, p place, r row, reason string) error {
 	_, err := d.exec(ctx, `INSERT INTO clusterchannel_rejected (id, version, cluster_name, state_key, format, reason, rejected_at, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		p.id, r.version, p.cluster, p.key, r.format, clipped(reason), time.Now().Unix(), r.stored)

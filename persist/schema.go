@@ -9,8 +9,8 @@ import (
 )
 
 // migrations lead from one version of the schema to the next. Nodes may run the
-// same one at once, so each statement must be good to repeat. BLOB and TEXT
-// stand for what the dialect calls them.
+// same one at once, so each statement must be safe to repeat. BLOB and TEXT are
+// replaced by the dialect's types.
 var migrations = [][]string{
 	{
 		`CREATE TABLE IF NOT EXISTS clusterchannel_state (
@@ -29,7 +29,7 @@ var migrations = [][]string{
 var errSchema = errors.New("the schema is of a later version of this program")
 
 // migrate brings the schema to the version that this program knows. It writes
-// nothing where it is of that version, so that it does for a database that may
+// nothing if the database has that version, so it works for a database that can
 // only be read.
 func (d *database) migrate(ctx context.Context) error {
 	version, err := d.schema(ctx)
@@ -40,7 +40,7 @@ func (d *database) migrate(ctx context.Context) error {
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		if _, err = d.exec(ctx, `INSERT INTO clusterchannel_schema (id, version) VALUES (1, 0)`); isDuplicate(err) {
-			version, err = d.schema(ctx) // another node did, and may be further by now
+			version, err = d.schema(ctx) // another node did, and may have migrated further by now
 		}
 	}
 	if err != nil {
@@ -62,14 +62,14 @@ func (d *database) migrate(ctx context.Context) error {
 	return nil
 }
 
-// schema returns the version that the database is of.
+// schema returns the version of the database's schema.
 func (d *database) schema(ctx context.Context) (version int, err error) {
 	err = d.QueryRowContext(ctx, `SELECT version FROM clusterchannel_schema WHERE id = 1`).Scan(&version)
 	return version, err
 }
 
-// create runs a statement that creates what is absent. PostgreSQL refuses it to
-// all but one of those who do so at once; the others then find it there.
+// create runs a statement that creates what is absent. If several nodes do so
+// at once, PostgreSQL refuses all but one; the others then find it there.
 func (d *database) create(ctx context.Context, statement string) error {
 	_, err := d.exec(ctx, statement)
 	if isDuplicate(err) {

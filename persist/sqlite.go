@@ -23,7 +23,7 @@ func connectSQLite(path string) (*database, error) {
 	name := "file:" + (&url.URL{Path: path}).EscapedPath()
 	journal := "WAL"
 	if sharedFileSystem(path) != "" {
-		journal = "DELETE" // the other one needs memory that all who write share
+		journal = "DELETE" // the other mode needs memory that all writers share
 	}
 	writable, err := sqlite.NewConnector(name + "?" + url.Values{
 		"_pragma": {"busy_timeout(10000)", "journal_mode(" + journal + ")", "synchronous(FULL)"},
@@ -38,16 +38,16 @@ func connectSQLite(path string) (*database, error) {
 	}
 	db := sql.OpenDB(fileConnector{writable, fixed, path})
 	db.SetMaxOpenConns(1)
-	db.SetMaxIdleConns(0) // a file that was put in the place of the former is seen
+	db.SetMaxIdleConns(0) // notices a file that has replaced the former one
 	return &database{DB: db, file: path, blob: "BLOB", text: "TEXT"}, nil
 }
 
-// fileConnector opens a file for writing, or for reading where its directory lets
-// nobody write: SQLite by itself does not read there, for it has no place for the
-// files that it shares with other writers.
+// fileConnector opens a file for writing, or for reading if its directory is
+// not writable: SQLite by itself does not read there, since it has no place for
+// the files that it shares with other writers.
 type fileConnector struct {
 	driver.Connector
-	fixed driver.Connector // takes it that nobody else writes
+	fixed driver.Connector // assumes that nobody else writes
 	path  string
 }
 
@@ -66,8 +66,8 @@ func (c fileConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	return nil, err
 }
 
-// primary is the code of an error of SQLite, without what says more closely what
-// it is; 0 is that of any other error.
+// primary returns the primary code of an error of SQLite, without the extended
+// part; 0 for any other error.
 func primary(err error) int {
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		return lite.Code() & 0xff

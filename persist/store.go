@@ -22,13 +22,14 @@ type Options struct {
 	// DSN is the database; see the package's documentation. It is never logged.
 	DSN string
 
-	// Cluster is the name of the cluster. States of one name and key are one.
+	// Cluster is the name of the cluster. States with the same cluster name and
+	// key are the same state.
 	Cluster string
 
 	// Node names this node in the column saved_by, for people.
 	Node string
 
-	// Interval is how often a state is saved that has changed; default 30s.
+	// Interval is how often a changed state is saved; default 30s.
 	Interval time.Duration
 
 	// Timeout bounds each load and each save; default 10s.
@@ -54,8 +55,8 @@ type Store struct {
 	closed error
 
 	failed   chan struct{} // holds a token when run is to try again sooner
-	turn     chan struct{} // holds a token while nobody loads or saves
-	migrated bool          // of the one who has the turn
+	turn     chan struct{} // holds a token while no load or save runs
+	migrated bool          // guarded by turn
 
 	mu   sync.Mutex
 	kept []*kept
@@ -82,7 +83,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{opts: o, log: o.Logger.With("component", "persist"), db: db, turn: make(chan struct{}, 1), failed: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
 	if kind := sharedFileSystem(db.file); db.file != "" && kind != "" {
-		s.log.Warn("the database lies on a file system where locks may not hold; give it a disk of this host, one file a node", "file", db.file, "kind", kind)
+		s.log.Warn("the database is on a file system where locks may not hold; give it a disk of this host, one file a node", "file", db.file, "kind", kind)
 	}
 	if s.met, err = newMetrics(o.Registerer, o.Cluster); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -93,12 +94,12 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Keep loads what is stored of a state, and saves it from now on. What it
-// returns takes the place of st in ClusterChannel.AddState; keep it away from
-// other callers of st's Merge. A database that does not answer within ctx and
-// Options.Timeout is no error: it is logged and counted, and what is stored is
-// merged later. The error wraps backend.ErrConfig where key is empty or kept
-// already, and backend.ErrClosed after Close.
+// Keep loads a state, and saves it from now on. Pass what it returns to
+// ClusterChannel.AddState instead of st; call st's Merge from nowhere else. A
+// database that does not answer within ctx and Options.Timeout is no error: it
+// is logged and counted, and what is stored is merged later. The error wraps
+// backend.ErrConfig if key is empty or kept already, and backend.ErrClosed
+// after Close.
 func (s *Store) Keep(ctx context.Context, key string, st backend.State) (backend.State, error) {
 	if key == "" {
 		return nil, fmt.Errorf("persist: %w: the key of a state is empty", backend.ErrConfig)
@@ -124,8 +125,8 @@ func (s *Store) Keep(ctx context.Context, key string, st backend.State) (backend
 	return k, nil
 }
 
-// Close saves what has changed, within ctx, and frees everything. Its error says
-// which states are not saved. Further calls return the same.
+// Close saves what has changed, within ctx, and frees everything. Its error
+// names the states that are not saved. Further calls return the same.
 func (s *Store) Close(ctx context.Context) error {
 	s.close.Do(func() {
 		s.cancel()
@@ -178,7 +179,7 @@ func (s *Store) run(ctx context.Context) {
 
 func (s *Store) failing() bool { return s.met.failing() }
 
-// attempt syncs one state, and tells people how that went.
+// attempt syncs one state, and logs and counts the outcome.
 func (s *Store) attempt(ctx context.Context, k *kept) error {
 	select {
 	case _, open := <-s.turn:
@@ -193,16 +194,16 @@ func (s *Store) attempt(ctx context.Context, k *kept) error {
 	defer cancel()
 	err := s.db.explain(s.sync(limited, k))
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("not within %v: %w; raise the timeout, or look why the database is slow", s.opts.Timeout, err)
+		err = fmt.Errorf("not within %v: %w; raise the timeout, or find out why the database is slow", s.opts.Timeout, err)
 	}
 	if err != nil {
-		s.migrated = false // what comes back may be another database
+		s.migrated = false // the database that comes back may be another one
 	}
 	if ctx.Err() != nil && err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // it was interrupted, not refused
 	}
 	if before := s.met.outcome(k.place.key, err); err != nil && !before {
-		s.log.Error("a state is not saved; trying on", "key", k.place.key, "err", err)
+		s.log.Error("a state could not be saved; still trying", "key", k.place.key, "err", err)
 	} else if err == nil && before {
 		s.log.Info("a state is saved again", "key", k.place.key)
 	}
@@ -212,7 +213,7 @@ func (s *Store) attempt(ctx context.Context, k *kept) error {
 	return nil
 }
 
-// prepare sees to the schema, at first and after each failure.
+// prepare migrates the schema, at first and after each failure.
 func (s *Store) prepare(ctx context.Context) error {
 	if s.migrated {
 		return nil

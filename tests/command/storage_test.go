@@ -336,7 +336,7 @@ func TestStartsOnUnusableDatabase(t *testing.T) {
 		if path, is := strings.CutPrefix(dsn, "sqlite:"); is && !strings.Contains(said, path) {
 			t.Errorf("%s: the log does not name the file: %s", node, said)
 		}
-		if !strings.Contains(said, "a state is not saved; trying on") || strings.Contains(said, "s3cret") {
+		if !strings.Contains(said, "a state could not be saved; still trying") || strings.Contains(said, "s3cret") {
 			t.Errorf("%s: the log says %s", node, said)
 		}
 		s.end(t, syscall.SIGTERM)
