@@ -1,10 +1,10 @@
 // Package statefile keeps a state in a file: the former content or the new one,
-// never a part. A file says in its first line what it holds, in which format, and
-// the checksum of it:
+// never a part. The first line of a file says what it holds, in which format,
+// and its checksum:
 //
 //	clusterchannel alerts 1 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 //
-// What cannot be used is named and left as it is.
+// A file that cannot be used is left as it is, and the error names it.
 package statefile
 
 import (
@@ -22,7 +22,7 @@ import (
 
 const magic = "clusterchannel"
 
-// ErrUnusable is wrapped by the error of Load where the file was read, and holds
+// ErrUnusable is wrapped by the error of Load if the file was read, but holds
 // something else.
 var ErrUnusable = errors.New("it is left as it is: move it away to start without it, or put a backup there")
 

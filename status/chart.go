@@ -35,8 +35,8 @@ type series struct {
 
 func newSeries(every time.Duration) *series { return &series{every: every} }
 
-// add takes in what the histogram holds now. Intervals begin with the first
-// update, so that a lonely one shows at once.
+// add adds the histogram's current values. Intervals begin with the first
+// update, so that a single one shows at once.
 func (s *series) add(h histogram, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +88,7 @@ func (l Latency) Latest() float64 {
 	return l.Samples[len(l.Samples)-1]
 }
 
-// Points returns the line of the chart, as an SVG polyline takes it.
+// Points returns the line of the chart, as the points of an SVG polyline.
 func (l Latency) Points() string {
 	top := l.Max()
 	if top <= 0 {

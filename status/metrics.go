@@ -45,14 +45,14 @@ type histogram struct {
 	count uint64
 }
 
-// gather reads the metrics of cluster. What cannot be read is left out: a page
-// that shows the rest is better than none.
+// gather reads the metrics of cluster. It leaves out what cannot be read: a
+// page that shows the rest is better than none.
 func gather(g prometheus.Gatherer, cluster string) figures {
 	f := figures{families: map[string][]*dto.Metric{}}
 	if g == nil {
 		return f
 	}
-	families, _ := g.Gather() // what was gathered comes with the error
+	families, _ := g.Gather() // some metrics come together with an error
 	for _, family := range families {
 		name := family.GetName()
 		if !strings.HasPrefix(name, "clusterchannel_") && !strings.HasPrefix(name, "alertmanager_cluster_") {
@@ -98,8 +98,8 @@ func (f figures) by(metric, name, want string) (sum float64) {
 	return sum
 }
 
-// counters lists what is shown. Of a metric with labels there is one line for
-// each series that counted something, or one of zero.
+// counters lists the counters to show. A metric with labels has one line for
+// each series above zero, or one line of zero.
 func (f figures) counters() []Counter {
 	var all []Counter
 	for _, s := range shown {

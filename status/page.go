@@ -15,18 +15,18 @@ import (
 // Options say what a page shows. The zero value of each works.
 type Options struct {
 	// Channel is the node that the page is about; nil means a page that says that
-	// high availability is off. Where it is a backend.Inspector, the page tells
-	// what each member last said, and of each state its size and digest.
+	// high availability is off. If it is a backend.Inspector, the page also shows
+	// what each member last sent, and each state's size and digest.
 	Channel backend.ClusterChannel
 
-	// Gatherer has the metrics of Channel; without it there are no counters and no
-	// propagation time.
+	// Gatherer has the metrics of Channel; without it the page shows no counters
+	// and no propagation time.
 	Gatherer prometheus.Gatherer
 
 	// Title heads the page. Default "Cluster status".
 	Title string
 
-	// Interval is how often the page looks for what has changed. Default 1s.
+	// Interval is how often the page looks for changes. Default 1s.
 	Interval time.Duration
 
 	// Events is how many recent events are kept. Default 100.
@@ -51,8 +51,8 @@ type Page struct {
 	gone    sync.WaitGroup // the streams under way
 }
 
-// maxStreams bounds how many readers a page keeps up to date at once. Another one
-// has the page as it is.
+// maxStreams bounds how many readers a page keeps up to date at once. Another
+// reader gets the page without updates.
 const maxStreams = 64
 
 // New returns a page, which watches the channel until Close.
@@ -76,8 +76,8 @@ func New(o Options) *Page {
 	return p
 }
 
-// Close ends the streams under way and the watching. The page then shows what it
-// knew last. Further calls do nothing.
+// Close ends the streams and stops watching the node. The page then shows what
+// it knew last. Further calls do nothing.
 func (p *Page) Close() {
 	p.mu.Lock()
 	select {
@@ -101,7 +101,7 @@ func (p *Page) watch(ctx context.Context) {
 	}
 }
 
-// poll looks again for what tells no changes: counters and states.
+// poll reads again what sends no notice of changes: counters and states.
 func (p *Page) poll(ctx context.Context) {
 	tick := time.NewTicker(p.opts.Interval)
 	defer tick.Stop()
@@ -115,7 +115,7 @@ func (p *Page) poll(ctx context.Context) {
 	}
 }
 
-// refresh takes another look, and tells the streams.
+// refresh takes another snapshot, and notifies the streams.
 func (p *Page) refresh() {
 	p.looking.Lock()
 	defer p.looking.Unlock()
@@ -134,7 +134,8 @@ func (p *Page) current() (Snapshot, <-chan struct{}) {
 	return p.latest, p.changed
 }
 
-// policy allows what the page brings along, by the hash of each, and nothing else.
+// policy allows the page's own styles and scripts, by their hashes, and nothing
+// else.
 var policy = "default-src 'none'; style-src '" + hashOf(style) + "'; script-src '" + hashOf(script) + "'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -167,7 +168,8 @@ const (
 	htmlText    = "text/html"
 )
 
-// negotiate returns what r wants: what it names first of what there is.
+// negotiate returns the format for r: the first one that it accepts and that
+// exists.
 func negotiate(r *http.Request) string {
 	if r.URL.Query().Get("format") == "json" || strings.HasSuffix(r.URL.Path, ".json") {
 		return jsonText

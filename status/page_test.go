@@ -112,7 +112,7 @@ func TestHostileTexts(t *testing.T) {
 	}
 }
 
-// TestStream reads the events that the page is kept up to date by.
+// TestStream reads the events that keep the page up to date.
 func TestStream(t *testing.T) {
 	bus := memory.NewBus()
 	a := open(t, bus, "a")
@@ -173,7 +173,7 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestEventsAreBounded has more members come than events are kept.
+// TestEventsAreBounded makes more members join than events are kept.
 func TestEventsAreBounded(t *testing.T) {
 	bus := memory.NewBus()
 	a := open(t, bus, "a")

@@ -7,8 +7,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// Snapshot is one look at a node, as the page shows it and its JSON tells it.
-// Times are those of this node's clock; one that is absent has not come yet.
+// Snapshot is what the page and its JSON show of a node at one time. Times are
+// by this node's clock; a time that is absent has not come yet.
 type Snapshot struct {
 	Title     string    `json:"title"`
 	Enabled   bool      `json:"enabled"` // whether there is a cluster at all
@@ -39,7 +39,7 @@ type Node struct {
 type Member struct {
 	Position int               `json:"position"`
 	Name     string            `json:"name"`
-	Instance string            `json:"instance"` // empty: a peer that is not ours
+	Instance string            `json:"instance"` // empty for a foreign member
 	Addr     string            `json:"addr,omitempty"`
 	Meta     map[string]string `json:"meta,omitempty"`
 	Self     bool              `json:"self"`

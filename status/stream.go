@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// aliveEvery is how often a stream that has nothing to tell shows that it lives:
-// proxies end one that is silent.
+// aliveEvery is how often a stream without events sends a sign of life: proxies
+// end a silent one.
 const aliveEvery = 15 * time.Second
 
 // sendLimit is how long a reader may take for one event.
@@ -90,9 +90,9 @@ func event(text []byte) []byte {
 	return b.Bytes()
 }
 
-// write tells whether the reader has taken b.
+// write reports whether the reader has received b.
 func write(w http.ResponseWriter, out *http.ResponseController, b []byte) bool {
-	_ = out.SetWriteDeadline(time.Now().Add(sendLimit)) // not every writer has one
+	_ = out.SetWriteDeadline(time.Now().Add(sendLimit)) // not every writer has a deadline
 	if _, err := w.Write(b); err != nil {
 		return false
 	}
