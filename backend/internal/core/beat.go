@@ -18,6 +18,7 @@ func (c *Core) beatNow() {
 	if c.hello > 0 && !c.closing {
 		h.Hello = true
 		c.hello--
+		c.informed = c.informed || c.hello < helloTimes-1
 		c.helloAt = c.now
 	}
 	c.markAt = Never

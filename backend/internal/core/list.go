@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,9 @@ func (c *Core) oweList(asker *peer) {
 // answerHello says who the members are, unless that is a lower one's to do first.
 func (c *Core) answerHello() {
 	rank := 0
+	if !c.informed { // whoever knows more is to be first
+		rank++
+	}
 	ready := c.worth() != Joining
 	for _, p := range c.roster.live {
 		switch {
@@ -53,7 +57,7 @@ func (c *Core) sendList(to string) {
 			l.Members = append(l.Members, ListMember{p.Member, p.incarnation, p.count, p.beat.Interval(), p.worth, p.keySet})
 		}
 	}
-	if to == "" && len(l.Members) > 1 {
+	if to == "" && c.informed {
 		c.hello = 0 // it knows who is there
 	}
 	c.send(to, l)
@@ -70,9 +74,11 @@ func (c *Core) onMemberList(from string, l *List) {
 	if (p == nil || !p.present()) && !asking {
 		return
 	}
-	if l.To == "" {
+	complete := l.To == "" && slices.ContainsFunc(l.Members, func(m ListMember) bool {
+		return m.Member.Instance == from && m.Worth != Joining
+	})
+	if l.To == "" && (complete || c.worth() == Joining) { // a joining member need not know all
 		c.listAt, c.listFor = Never, nil
-		c.hello = 0
 	}
 	lists := false
 	for _, m := range l.Members {
@@ -84,9 +90,25 @@ func (c *Core) onMemberList(from string, l *List) {
 			c.rumour(m)
 		}
 	}
+	if complete {
+		c.informed = true
+		if c.hello > 0 {
+			c.hello = 0
+			c.searchReady()
+		}
+	}
 	if p = c.roster.get(from); p != nil && l.To == c.cfg.Self.Instance {
 		c.seeList(p, l, lists)
 	}
+}
+
+// knowsAll reports whether this node knows who all members are: only then does it
+// mean something that all of them lack a state.
+func (c *Core) knowsAll() bool {
+	if c.transport.Native {
+		return c.hasList
+	}
+	return c.hello == 0
 }
 
 // rumour takes in that another node speaks of a member that this one has not
@@ -109,6 +131,9 @@ func (c *Core) rumour(m ListMember) {
 	}
 	p.beat.Announced(m.Interval, c.cfg.Heartbeat)
 	c.appear(p)
+	if m.Worth == Whole {
+		c.meetWhole(p)
+	}
 }
 
 // onListRequest answers who wants to know whom this node lists.

@@ -38,6 +38,7 @@ type Core struct {
 	markAt      time.Duration // when a mark tells numbers that were sent since the last heartbeat
 	hello       int           // heartbeats that still ask for a list
 	helloAt     time.Duration // when the last one asked
+	informed    bool          // it was told who is there, or asked in vain for an interval
 	listAt      time.Duration // when this node answers a hello
 	listOwed    time.Duration // since when
 	listFor     *peer         // who said hello

@@ -250,7 +250,7 @@ func (c *Core) roundOver(st *state) {
 	if definite {
 		st.compare, st.stale = false, false
 		c.giveUpGiven(st)
-		if !c.isReady(st) && c.allLack(st) {
+		if !c.isReady(st) && c.allLack(st) && c.knowsAll() {
 			c.becomeReady(st, Synced)
 		}
 	}
