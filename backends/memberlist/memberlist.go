@@ -164,6 +164,9 @@ func open(ctx context.Context, o driver.Options, hooks hooks) (driver.Driver, er
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("memberlist: %w", err)
 	}
+	if err := s.locate(ctx, hooks.resolve); err != nil {
+		return nil, err
+	}
 	t, err := listen(s, o.Logger, newLogger(o.Logger))
 	if err != nil {
 		return nil, err

@@ -54,6 +54,9 @@ func observe(ctx context.Context, o driver.Options, addrs []string) (observation
 	if err != nil {
 		return observation{}, err
 	}
+	if err := s.locate(ctx, systemResolver); err != nil {
+		return observation{}, err
+	}
 	found := observation{listen: s.listen}
 	t, busy, err := listenOrBeside(s, o)
 	if err != nil {

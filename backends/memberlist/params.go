@@ -1,22 +1,28 @@
 package memberlist
 
 import (
+	"context"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	ml "github.com/hashicorp/memberlist"
 
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // Params are the keys of the block of parameters.
 type Params struct {
-	// ListenAddress is the IP address and the port to listen on, TCP and UDP. The
-	// port 0 is any free one, which only makes sense where others are named as
-	// peers.
+	// ListenAddress is the address and the port to listen on, TCP and UDP: an IP
+	// address, a name of this host or of one of its network interfaces, or nothing
+	// for all of its IPv4 addresses. The port 0 is any free one, which only makes
+	// sense where others are named as peers.
 	ListenAddress string `param:"listen_address" alias:"address" default:"0.0.0.0:9094"`
 
 	// AdvertiseAddress is where the others reach this node: an IP address, a name,
@@ -49,7 +55,8 @@ type Params struct {
 	ProbeInterval time.Duration `param:"probe_interval" default:"1s"`
 
 	// ProbeTimeout is how long the answer to a probe may take before other members
-	// are asked to probe: above the longest round trip, below ProbeInterval.
+	// are asked to probe: above the longest round trip. It counts as ProbeInterval
+	// where it is longer.
 	ProbeTimeout time.Duration `param:"probe_timeout" default:"500ms"`
 
 	// PushPullInterval is how often this node exchanges its list of members, and
@@ -86,9 +93,10 @@ type Params struct {
 // settings are checked parameters.
 type settings struct {
 	Params
-	listen netip.AddrPort
-	keys   *ml.Keyring
-	tls    *tlsFile
+	listen     netip.AddrPort
+	listenHost string // the name that locate is to look up; empty where listen is complete
+	keys       *ml.Keyring
+	tls        *tlsFile
 }
 
 func parse(raw map[string]string, cluster string) (settings, error) {
@@ -103,8 +111,8 @@ func parse(raw map[string]string, cluster string) (settings, error) {
 		return s, params.Bad("label", "has %d bytes; at most %d are valid", len(s.Label), ml.LabelMaxSize)
 	}
 	var err error
-	if s.listen, err = netip.ParseAddrPort(s.ListenAddress); err != nil {
-		return s, params.Bad("listen_address", "%q is not an IP address and a port, such as 0.0.0.0:9094 or [::]:9094", s.ListenAddress)
+	if s.listenHost, s.listen, err = listensOn(s.ListenAddress); err != nil {
+		return s, err
 	}
 	for _, peer := range s.Peers {
 		if !isHostPort(peer) {
@@ -119,9 +127,7 @@ func parse(raw map[string]string, cluster string) (settings, error) {
 			return s, params.Bad(key, "%v is too short; at least 1ms is valid", d)
 		}
 	}
-	if s.ProbeTimeout >= s.ProbeInterval {
-		return s, params.Bad("probe_timeout", "%v is not below probe_interval, %v", s.ProbeTimeout, s.ProbeInterval)
-	}
+	s.ProbeTimeout = min(s.ProbeTimeout, s.ProbeInterval)
 	if s.DirectLimit < 0 {
 		return s, params.Bad("direct_limit", "%d is negative", s.DirectLimit)
 	}
@@ -132,6 +138,38 @@ func parse(raw map[string]string, cluster string) (settings, error) {
 		return s, params.Bad("tls_config_file", "%v", err)
 	}
 	return s, nil
+}
+
+// listensOn splits listen_address; host is a name that is still to be looked up.
+func listensOn(text string) (host string, at netip.AddrPort, err error) {
+	if at, err = netip.ParseAddrPort(text); err == nil {
+		return "", at, nil
+	}
+	host, port, err := net.SplitHostPort(text)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || bad != nil || strings.ContainsAny(host, ":/ ") {
+		return "", at, params.Bad("listen_address", "%q is not an address and a port from 0 to 65535, such as 0.0.0.0:9094 or [::]:9094", text)
+	}
+	if host == "" {
+		return "", netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(n)), nil
+	}
+	return host, netip.AddrPortFrom(netip.Addr{}, uint16(n)), nil
+}
+
+// locate looks up the name in listen_address, if there is one.
+func (s *settings) locate(ctx context.Context, resolve resolver) error {
+	if s.listenHost == "" {
+		return nil
+	}
+	addr, err := named(ctx, s.listenHost, netip.Addr{}, resolve)
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && !dns.IsNotFound {
+		return fmt.Errorf("memberlist: %w: listen_address: %q: %w", driver.ErrUnavailable, s.ListenAddress, err)
+	}
+	if err != nil {
+		return params.Bad("listen_address", "%q: %w", s.ListenAddress, err)
+	}
+	s.listen = netip.AddrPortFrom(addr.Unmap(), s.listen.Port())
+	return nil
 }
 
 func isHostPort(text string) bool {

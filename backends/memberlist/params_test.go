@@ -21,8 +21,10 @@ func TestBadParams(t *testing.T) {
 	}
 	for _, c := range []struct{ key, value, says string }{
 		{"listen_adress", "127.0.0.1:0", "listen_address"},
-		{"listen_address", "localhost:9094", "IP address and a port"},
-		{"listen_address", "127.0.0.1", "IP address and a port"},
+		{"listen_address", "nowhere.invalid:9094", "nowhere.invalid"},
+		{"listen_address", "127.0.0.1:http", "0 to 65535"},
+		{"listen_address", "127.0.0.1:65536", "0 to 65535"},
+		{"listen_address", "127.0.0.1", "an address and a port"},
 		{"listen_address", "192.0.2.1:9094", "cannot be used on this host"},
 		{"advertise_address", "0.0.0.0", "unspecified"},
 		{"advertise_address", "eth99", "interface eth99: there is none; this host has"},
@@ -32,7 +34,6 @@ func TestBadParams(t *testing.T) {
 		{"peers", "b:0", "host:port"},
 		{"label", strings.Repeat("x", 256), "255"},
 		{"probe_interval", "0s", "too short"},
-		{"probe_timeout", "1s", "probe_interval"},
 		{"gossip_interval", "200", "unit"},
 		{"direct_limit", "-1", "negative"},
 		{"encryption_keys", "s3cret", "base64"},
@@ -59,6 +60,19 @@ func TestBadParams(t *testing.T) {
 
 func noNames(_ context.Context, host string) ([]netip.Addr, error) {
 	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
+// An address to listen on may be none, a name, or an interface.
+func TestListenForms(t *testing.T) {
+	local := func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	for form, want := range map[string]string{":0": "0.0.0.0", "localhost:0": "127.0.0.1", "lo:0": "127.0.0.1", "[127.0.0.1]:0": "127.0.0.1", "127.0.0.1:0": "127.0.0.1"} {
+		n := start(t, spec{name: "a", cluster: "c", listen: form, hooks: hooks{resolve: local}})
+		if got := n.mesh.settings.listen; got.Addr().String() != want || got.Port() == 0 {
+			t.Errorf("listen_address %q listens on %v, want a port of %s", form, got, want)
+		}
+	}
 }
 
 func TestBusyPort(t *testing.T) {

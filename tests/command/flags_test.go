@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/alertmanager"
+	local "github.com/clusterchannel/clusterchannel/conformance/servers/process"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
@@ -142,4 +143,77 @@ func TestNodeAloneSettles(t *testing.T) {
 	if !strings.Contains(p.stderr.String(), "notifications wait until") || !strings.Contains(p.stderr.String(), "until_at_most=") {
 		t.Error("it does not say what notifications wait for, and until when")
 	}
+}
+
+// Each form of each flag is judged as Alertmanager judges it, but for those listed
+// in docs/migrating.md.
+func TestVerdictsOfAlertmanager(t *testing.T) {
+	t.Parallel()
+	original := local.Need(t, "alertmanager") // of the version in cmd/go.mod
+	conf, web := file(t, "alertmanager.yml", config("nobody")), file(t, "web.yml", "basic_auth_users: {}\n")
+	forms := []string{
+		"--log.level=INFO", "--log.level=Debug", "--log.level=loud", "--log.format=json", "--log.format=xml",
+		"--data.retention=5d", "--data.retention=1w2d", "--data.retention=1.5h", "--data.retention=120", "--data.retention=0s", "--data.retention=-1h",
+		"--data.maintenance-interval=1d", "--data.maintenance-interval=0s", "--alerts.gc-interval=1d", "--alerts.gc-interval=0s",
+		"--silences.max-silences=-1", "--silences.max-silences=x", "--silences.max-silence-size-bytes=10", "--alerts.per-alertname-limit=3",
+		"--log.silences", "--no-log.silences", "--dispatch.maintenance-interval=1m", "--dispatch.maintenance-interval=0s", "--dispatch.start-delay=1d", "--dispatch.start-delay=-1s",
+		"--web.cors.origin=.*", "--web.cors.origin=(", "--web.get-concurrency=-1", "--web.get-concurrency=x", "--web.timeout=-1s", "--web.timeout=1m",
+		"--web.external-url=http://a/b/", "--web.external-url=ftp://a", "--web.route-prefix=x/y", "--web.config.file=" + web, "--web.config.file=/absent",
+		"--no-web.systemd-socket", "--web.systemd-socket", "--web.listen-address=nowhere", "--web.listen-address=127.0.0.1:http-alt",
+		"--enable-feature=classic-mode", "--enable-feature=utf8-strict-mode", "--enable-feature=classic-mode,utf8-strict-mode", "--enable-feature=x", "--enable-feature=event-recorder,group-key-in-metrics",
+		"--auto-gomemlimit.ratio=0.5", "--auto-gomemlimit.ratio=2", "--auto-gomemlimit.ratio=2 --enable-feature=auto-gomemlimit", "--enable-feature=auto-gomemlimit",
+		"--cluster.listen-address=", "--cluster.listen-address=[127.0.0.1]:0", "--cluster.listen-address=[::1]:0", "--cluster.listen-address=:0", "--cluster.listen-address=localhost:0", "--cluster.listen-address=nowhere",
+		"--cluster.advertise-address=[127.0.0.1]:1", "--cluster.advertise-address=127.0.0.1:1", "--cluster.peer=[127.0.0.1]:1", "--cluster.peer=a.invalid:1", "--cluster.peer=127.0.0.1:1 --cluster.peer=127.0.0.1:2",
+		"--cluster.peer-timeout=1d", "--cluster.peer-timeout=0s", "--cluster.settle-timeout=0s", "--cluster.settle-timeout=1d", "--cluster.reconnect-timeout=1d", "--cluster.peers-resolve-timeout=1s",
+		"--cluster.gossip-interval=1s", "--cluster.pushpull-interval=1d", "--cluster.tcp-timeout=1s", "--cluster.probe-timeout=1s", "--cluster.probe-interval=2s", "--cluster.reconnect-interval=1m",
+		"--cluster.label=x", "--cluster.peer-name=x", "--cluster.tls-config=/absent", "--no-cluster.allow-insecure-public-advertise-address-discovery", "--cluster.allow-insecure-public-advertise-address-discovery",
+		"--config.file=/absent", "--storage.path=/proc/absent", "--unknown", "--version", "--help", "@/absent",
+	}
+	for _, form := range forms {
+		t.Run(form, func(t *testing.T) {
+			line := append([]string{"--config.file=" + conf, "--storage.path=" + t.TempDir()}, strings.Fields(form)...)
+			for _, free := range []string{"--web.listen-address", "--cluster.listen-address"} {
+				if !strings.Contains(form, free) {
+					line = append(line, free+"=127.0.0.1:0")
+				}
+			}
+			if strings.Contains(form, "--config.file") {
+				line = line[1:]
+			}
+			if strings.Contains(form, "--storage.path") {
+				line = append(line[:1], line[2:]...)
+			}
+			theirs := verdict(t, runProgram(t, original, line...))
+			ours := verdict(t, run(t, append([]string{"alertmanager"}, line...)...))
+			if theirs != ours {
+				t.Errorf("Alertmanager %s, and we: %s", theirs, ours)
+			}
+		})
+	}
+}
+
+// verdict is what a program makes of its arguments. It has ended then.
+func verdict(t *testing.T, p *process) (v string) {
+	t.Helper()
+	defer func() {
+		_ = p.cmd.Process.Kill() // it may have ended by itself
+		<-p.ended
+	}()
+	testkit.Eventually(t, patience, func() error {
+		select {
+		case <-p.ended:
+			v = "refuses it"
+			if p.cmd.ProcessState.ExitCode() == 0 {
+				v = "answers and ends"
+			}
+			return nil
+		default:
+		}
+		if log := p.stderr.String(); strings.Contains(log, `msg="Listening on"`) || strings.Contains(log, `"msg":"Listening on"`) {
+			v = "runs"
+			return nil
+		}
+		return fmt.Errorf("nothing is to be seen of it")
+	})
+	return v
 }
