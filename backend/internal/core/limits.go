@@ -96,6 +96,7 @@ const (
 
 	// Standing still and catching up.
 	catchUpLimit = 3 * time.Second
+	catchUpLeast = 250 * time.Millisecond // where there is nothing to compare, and no frame to wait for
 
 	// Views.
 	publishAtOnce = 64                    // members up to which every change is published at once

@@ -163,6 +163,10 @@ func (c *Core) caughtUp() {
 		return
 	}
 	done := c.catchUp.echo == 0 && c.catchUpOpen() == 0
+	if done && c.since == c.now && c.anyPeer() { // no view has said Detached yet
+		c.catchUp.until = min(c.catchUp.until, c.now+catchUpLeast)
+		return
+	}
 	if !done && c.now < c.catchUp.until {
 		return
 	}
