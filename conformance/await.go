@@ -7,7 +7,7 @@ import (
 )
 
 // within waits until f returns nil, at most for budget b, and records the time
-// it took. What says what is awaited, as a sentence.
+// it took. what is the condition, as a sentence.
 func (e *env) within(b budget, what string, f func() error) {
 	e.Helper()
 	e.withinSince(time.Now(), b, what, f)
@@ -21,7 +21,7 @@ func (e *env) withinSince(start time.Time, b budget, what string, f func() error
 }
 
 // eventually waits until f returns nil, at most for d, else ends the check with
-// the last error. What says what is awaited, as a sentence.
+// the last error. what is the condition, as a sentence.
 func (e *env) eventually(d time.Duration, what string, f func() error) {
 	e.Helper()
 	start := time.Now()
@@ -39,8 +39,8 @@ func (e *env) eventually(d time.Duration, what string, f func() error) {
 	}
 }
 
-// always checks for as long as d that f returns nil, else ends the check with the
-// error. What says what must hold, as a sentence.
+// always checks for d that f returns nil, else ends the check with the error.
+// what is the condition, as a sentence.
 func (e *env) always(d time.Duration, what string, f func() error) {
 	e.Helper()
 	start := time.Now()
@@ -57,8 +57,8 @@ func (e *env) always(d time.Duration, what string, f func() error) {
 	}
 }
 
-// pause waits for at least four times as long as the last look took, and no
-// longer than is left.
+// pause sleeps at least four times as long as the last look took, and no longer
+// than the time left.
 func pause(looked time.Time, left time.Duration) {
 	<-time.After(min(left, max(2*time.Millisecond, 4*time.Since(looked))))
 }

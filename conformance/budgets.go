@@ -25,7 +25,7 @@ func (b budget) String() string {
 	return [...]string{"converge", "leave", "detect", "restart", "joiner"}[b]
 }
 
-// ceilings are what the contract allows at most.
+// ceilings are the longest times that the contract allows.
 var ceilings = [numBudgets]time.Duration{2 * time.Second, time.Second, 5 * time.Second, 3 * time.Second, 2 * time.Second}
 
 func (t *Timing) field(b budget) *time.Duration {
@@ -80,7 +80,7 @@ type budgets struct {
 	count [numBudgets]int
 }
 
-// newBudgets takes a Timing that is complete.
+// newBudgets expects a complete Timing.
 func newBudgets(t Timing) *budgets {
 	s := &budgets{scale: t.Scale * raceScale}
 	for b := range numBudgets {
@@ -107,7 +107,7 @@ func (s *budgets) list() []Budget {
 	return list
 }
 
-// table shows list.
+// table formats list.
 func (s *budgets) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-10s %10s %10s %7s   (scale %g)\n", "budget", "limit", "worst", "times", s.scale)

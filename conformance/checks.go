@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// level is what a check demands of a backend: to work, or to be broken.
+// level says what a check needs: a working backend, or one that it breaks.
 type level int
 
 const (
@@ -26,7 +26,7 @@ type check struct {
 	level level
 	rules []int  // lines of the contract
 	holds string // what must hold, in a sentence
-	needs *hook  // nil: every harness has what it needs
+	needs *hook  // nil: it needs no hook
 	alone bool   // it measures the process: nothing else may run
 	body  func(*env)
 }
@@ -51,7 +51,7 @@ func (c *check) info() CheckInfo {
 	return CheckInfo{Name: c.name, Level: c.level.String(), Holds: c.holds, Rule: c.rule()}
 }
 
-// lacks returns the hook that c needs and h has not, or nil.
+// lacks returns the hook that c needs and h lacks, or nil.
 func (c *check) lacks(h Harness) *hook {
 	if c.needs == nil || c.needs.in(h) {
 		return nil

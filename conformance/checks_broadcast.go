@@ -52,7 +52,7 @@ func (e *env) ready(nodes ...*node) {
 	}
 }
 
-// rarely keeps periodic exchange out of a check.
+// rarely sets a period so long that a check sees no periodic exchange.
 func rarely(c *backend.Config) { c.Timing.Sync = time.Hour }
 
 func (e *env) openRarely(names ...string) []*node {
@@ -209,8 +209,8 @@ func broadcastReentrant(e *env) {
 		s.mu.Unlock()
 	}
 	e.ready(nodes...)
-	// The exchanges that AddState begins end unseen; an entry that is everywhere
-	// and quiet behind it show that they are over.
+	// The exchanges that AddState begins end without notice. Once an entry is
+	// everywhere and nothing more is sent, they are over.
 	sets[1].write([]byte("first"))
 	e.eventually(e.limit(joiner), "the first entry is everywhere", func() error { return holdAll(1, sets...) })
 
@@ -311,7 +311,7 @@ func broadcastSizeMatrix(e *env) {
 	nodes := []*node{e.open("a", limit), e.open("b", limit), e.open("c", limit)}
 	e.agreed(nodes...)
 	recorders := addRecorders("sizes", nodes)
-	// Random, so that neither compression nor a repeated chunk can hide.
+	// Random, so that compression or a repeated chunk is noticed.
 	random := rand.NewChaCha8([32]byte{'s', 'i', 'z', 'e'})
 	var sent [][]byte
 	for _, size := range []int{1, 699, 701, 64 << 10, 1<<20 + 1, 8 << 20, most} {
@@ -425,7 +425,7 @@ func broadcastOneBadState(e *env) {
 		}
 		sets[0].write([]byte("by update"))
 	}
-	e.eventually(e.limit(joiner), "the bad states are given updates", func() error {
+	e.eventually(e.limit(joiner), "the bad states receive updates", func() error {
 		if !erred.Load() || !panicked.Load() {
 			return errors.New("not yet")
 		}

@@ -27,7 +27,7 @@ var configChecks = []*check{
 const atOnce = time.Second
 
 // refused opens a channel that must not open. It checks that the error wraps
-// want, comes at once, holds each of texts, and shows no secret.
+// want, comes at once, contains each of texts, and shows no secret.
 func (e *env) refused(what string, want error, texts []string, edit func(*backend.Config)) {
 	e.Helper()
 	start := time.Now()
@@ -62,7 +62,8 @@ func configUnknownBackend(e *env) {
 	}
 }
 
-// notRegistered is refused for the registry, whose place a wiretap would take.
+// notRegistered does what refused does, but uses the registry, which a wiretap
+// would replace.
 func (e *env) notRegistered(what string, texts []string, edit func(*backend.Config)) {
 	e.Helper()
 	c := backend.Config{Cluster: e.cluster, Name: "node"}
@@ -96,7 +97,7 @@ func configBadParams(e *env) {
 	maps.Copy(params, n.config.Params)
 	e.refused("an unknown key", backend.ErrConfig, []string{unknown}, func(c *backend.Config) { c.Params = params })
 	e.refused("a negative period", backend.ErrConfig, []string{"-1s"}, func(c *backend.Config) { c.Timing.Heartbeat = -time.Second })
-	e.refused("a name with a blank", backend.ErrConfig, []string{"no de"}, func(c *backend.Config) { c.Name = "no de" })
+	e.refused("a name with a space", backend.ErrConfig, []string{"no de"}, func(c *backend.Config) { c.Name = "no de" })
 	e.refused("a cluster that is no UTF-8", backend.ErrConfig, []string{"luster"}, func(c *backend.Config) { c.Cluster = "\xff" })
 	e.refused("a cluster of 201 bytes", backend.ErrConfig, []string{"200"}, func(c *backend.Config) { c.Cluster = strings.Repeat("c", 201) })
 	e.refused("an unknown policy", backend.ErrConfig, []string{"panic", "alone", "hold"}, func(c *backend.Config) { c.OnIsolation = "panic" })
@@ -141,7 +142,7 @@ func configUnreachableDegrades(e *env) {
 			e.Errorf("with the server down: %v", err)
 		}
 		if v.Status != backend.Detached || v.Err == nil {
-			e.Errorf("with the server down: %s is %v, %v; want it detached, and why", n, v.Status, v.Err)
+			e.Errorf("with the server down: %s is %v, %v; want it detached, with the reason", n, v.Status, v.Err)
 		}
 	}
 	sets[0].write([]byte("early"))

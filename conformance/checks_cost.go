@@ -37,7 +37,8 @@ func costEqualStates(e *env) {
 	sets[0].write(entry)
 	e.eventually(e.limit(joiner), "the entry is everywhere", func() error { return holdAll(1, sets...) })
 
-	// What the update caused ends: two rounds of exchange that find nothing.
+	// Wait until the effects of the update are over: two rounds of exchange that
+	// find no difference.
 	timing := e.h.Timing.Channel
 	e.always(2*timing.Sync, "nothing is lost", func() error { return holdAll(1, sets...) })
 
@@ -66,7 +67,8 @@ func costJoiner(e *env) {
 	joined := d.addSet("set")
 	e.within(joiner, "the joiner has the state", func() error { return holdAll(1, append(sets, joined)...) })
 	e.ready(d)
-	// What else might come would come at once: all are asked for what they hold.
+	// Anything more that is sent would be sent now: all members are asked for
+	// their state.
 	e.always(e.limit(leave), "the joiner has the state", func() error { return holdAll(1, joined) })
 	if size := sentBy(append(nodes, d)...) - before; size > state+state/4 {
 		e.Errorf("for a joiner of a state of %d bytes %s sent %d, want it once", state, fmt.Sprint(nodes), size)

@@ -39,8 +39,9 @@ func (e *env) trio(edits ...func(*backend.Config)) ([]*node, []*set) {
 	return nodes, sets
 }
 
-// detached waits until each of nodes says that it is detached, why, and since a
-// moment after then. Stopping a server may take as long as nodes take to notice.
+// detached waits until each of nodes says that it is detached, with a reason,
+// and since a time after then. Stopping a server may take as long as nodes take
+// to notice.
 func (e *env) detached(then time.Time, nodes ...*node) {
 	e.Helper()
 	e.within(detect, "the nodes are detached, and say why", func() error {
@@ -63,8 +64,8 @@ func faultServerRestart(e *env) { e.serverReturns(func() {}) }
 
 func faultServerEmptied(e *env) { e.serverReturns(func() { e.server.Empty(e) }) }
 
-// serverReturns stops the server below grace, has each node write meanwhile, and
-// expects the same view and all entries once the server is back.
+// serverReturns stops the server for less than grace, makes each node write
+// meanwhile, and expects the same view and all entries once the server is back.
 func (e *env) serverReturns(meanwhile func()) {
 	e.Helper()
 	roomy := func(c *backend.Config) { c.Timing.Grace = time.Minute; rarely(c) }
@@ -114,7 +115,7 @@ func faultShortOutage(e *env) {
 		end := e.blink()
 		e.always(e.h.Timing.Channel.Grace/3, fmt.Sprintf("all keep the same view during outage %d", i), same)
 		end()
-		// Views must keep while the nodes attach one after the other.
+		// The views must not change while the nodes attach one after the other.
 		e.always(e.h.Timing.Channel.Grace/2, fmt.Sprintf("all keep the same view after outage %d", i), same)
 		e.eventually(e.limit(restart), "all are attached", func() error { return agree(nodes...) })
 	}

@@ -41,7 +41,7 @@ func isolationClusterName(e *env) {
 	e.eventually(e.limit(converge), "each cluster has two members and one entry", alone)
 	e.always(2*e.h.Timing.Channel.Sync, "each cluster is for itself", alone)
 
-	// Frames name their cluster, so a transport that mixes clusters up is found.
+	// Frames name their cluster, so a transport that mixes up clusters is found.
 	for _, c := range cells {
 		for _, n := range c.nodes {
 			if r := n.metric(metricRejected); r > 0 {

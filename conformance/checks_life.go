@@ -67,7 +67,8 @@ func lifeCloseAnyTime(e *env) {
 	wg.Wait()
 	e.closed(busy, busySet)
 
-	// With a transport that takes nothing any more, as after the loss of a server.
+	// With a transport that no longer accepts anything, as after the loss of a
+	// server.
 	stuck := e.open("e")
 	set := stuck.addSet("set")
 	release := stuck.stall()
@@ -78,13 +79,13 @@ func lifeCloseAnyTime(e *env) {
 	e.closed(stuck, set)
 	release()
 
-	// A context that is done already.
+	// With a context that is already done.
 	hasty := e.open("f")
 	set = hasty.addSet("set")
 	e.closeTogether(hasty, 3, 0)
 	e.closed(hasty, set)
 
-	// Late calls of the driver are noted by the tap while this waits.
+	// The wiretap notes late calls of the driver while this waits.
 	e.always(e.scaled(300*time.Millisecond), "no driver calls after Close", func() error { return nil })
 }
 
@@ -119,7 +120,7 @@ func (e *env) closeTogether(n *node, callers int, d time.Duration) {
 	e.Logf("closed %s within %v of %v: %v", n, time.Since(start).Round(time.Millisecond), d, again)
 }
 
-// closed checks what a closed channel says of itself.
+// closed checks what a closed channel reports.
 func (e *env) closed(n *node, s *set) {
 	e.Helper()
 	if err := s.channel.TryBroadcast([]byte("late")); !errors.Is(err, backend.ErrClosed) {
@@ -235,7 +236,7 @@ func lifeAddRemoveState(e *env) {
 	kept[1].write([]byte("and one back"))
 	e.eventually(e.limit(joiner), "the state that stayed works", func() error { return holdAll(2, kept...) })
 
-	// What either sent before has arrived by now, so a key that is free starts empty.
+	// What either node sent before has arrived by now, so a free key starts empty.
 	again := addSets("key-1", nodes)
 	again[0].write([]byte("again"))
 	e.eventually(e.limit(joiner), "a key is free after Remove", func() error { return holdAll(1, again...) })

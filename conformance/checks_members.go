@@ -94,7 +94,7 @@ func departures(n *node) (left, failed float64) {
 	return n.metric(metricLeft), n.metric(metricFailed)
 }
 
-// counted waits until n has counted so many departures.
+// counted waits until n has counted these numbers of departures.
 func (e *env) counted(n *node, left, failed float64) {
 	e.Helper()
 	e.eventually(e.limit(leave), "the departure is counted for what it is", func() error {
@@ -160,8 +160,7 @@ func membersRejoinAfterLeave(e *env) {
 		e.agreed(nodes[0], back, nodes[2])
 		old = back
 	}
-	// A node that goes on with another driver, as when one has given up, is the
-	// same member.
+	// A node that opens another driver after one has given up is the same member.
 	opens := old.tap.opened()
 	old.tap.giveUp()
 	e.within(restart, "a node whose driver gave up is back with another", func() error {

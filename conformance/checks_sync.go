@@ -30,8 +30,8 @@ var syncChecks = []*check{
 		holds: "WaitReady returns after the first exchange, at the limit, or at once when alone"},
 }
 
-// In the checks of this file but anti-entropy, the periodic exchange is an hour
-// away: what arrives was exchanged for a reason.
+// In the checks of this file, except anti-entropy, the periodic exchange is an
+// hour away: every exchange has another cause.
 
 func syncLateJoiner(e *env) {
 	nodes := e.openRarely("a", "b")
@@ -48,7 +48,7 @@ func syncLateJoiner(e *env) {
 		}
 		return sets[2].intact()
 	})
-	large := e.open("0", rarely) // its exchange partner is whoever answers; a has all
+	large := e.open("0", rarely) // any member may answer its exchange; a has all entries
 	set := large.addSet("set")
 	e.eventually(e.limit(joiner), "a joiner has an entry of 2 MiB that was never broadcast", func() error {
 		return holdAll(11, set, sets[0])
@@ -90,8 +90,8 @@ func syncAntiEntropy(e *env) {
 		digested = append(digested, s)
 	}
 	e.ready(nodes...)
-	// The exchanges that AddState begins may still take in what the first round
-	// puts, but not what later ones do.
+	// The exchanges that AddState begins may still carry the entries of the first
+	// round, but not those of later ones.
 	for round := range 3 {
 		for i := range nodes {
 			plain[i].put([]byte("not broadcast"))

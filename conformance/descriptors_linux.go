@@ -15,8 +15,8 @@ func descriptors() int {
 	return len(entries)
 }
 
-// captureStderr collects what the process writes to descriptor 2 until restore
-// is called, whoever writes it.
+// captureStderr collects all that the process writes to descriptor 2 until
+// restore is called.
 func captureStderr(t testing.TB) (text func() string, restore func()) {
 	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), "stderr")

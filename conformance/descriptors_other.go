@@ -4,7 +4,7 @@ package conformance
 
 import "testing"
 
-// descriptors is not known on this system; goroutines are still counted.
+// descriptors returns no count on this system; goroutines are still counted.
 func descriptors() int { return 0 }
 
 // captureStderr does not work on this system.

@@ -29,8 +29,8 @@ func (n *node) isolate(cut bool) {
 // canIsolate reports whether the harness can cut n off.
 func (n *node) canIsolate() bool { return n.proxy != nil || n.env.h.Cut != nil }
 
-// deafen makes what n sends and what it should hear vanish, with no error, or
-// stops that.
+// deafen makes what n sends and what it should hear vanish, without an error,
+// or stops that.
 func (n *node) deafen(deaf bool) {
 	n.env.Helper()
 	switch {
@@ -54,7 +54,7 @@ func (n *node) stall() (release func()) {
 	return sync.OnceFunc(func() { n.proxy.Set(netfault.Pass) })
 }
 
-// kill ends n as a crash does: nothing that it says on closing is heard.
+// kill ends n as a crash does: nobody hears what it sends on closing.
 func (n *node) kill() {
 	e := n.env
 	e.Helper()
@@ -74,8 +74,8 @@ func (n *node) kill() {
 	}
 }
 
-// outage takes the server away, or all links where there is none that may be
-// stopped, and returns what brings it back.
+// outage stops the server, or cuts all links if there is none that may be
+// stopped, and returns a function that restores it.
 func (e *env) outage() (end func()) {
 	e.Helper()
 	nodes := e.opened()
@@ -97,8 +97,8 @@ func (e *env) outage() (end func()) {
 	return func() { set(false) }
 }
 
-// blink is an outage that ends at once when end is called, while a server takes
-// time to start: where there are proxies, it cuts all links to the server.
+// blink is an outage that ends as soon as end is called. A server takes time to
+// start, so if there are proxies, blink cuts all links to the server instead.
 func (e *env) blink() (end func()) {
 	e.Helper()
 	nodes := e.opened()

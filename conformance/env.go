@@ -71,10 +71,10 @@ func (c *check) run(t testing.TB, s *suite) bool {
 // limit returns the time that budget b allows.
 func (e *env) limit(b budget) time.Duration { return e.suite.budgets.limits[b] }
 
-// patience is how long to wait for what the contract sets no time for.
+// patience is how long to wait if the contract sets no time.
 func (e *env) patience() time.Duration { return e.scaled(ceilings[detect]) }
 
-// scaled stretches d as the budgets are.
+// scaled stretches d like the budgets.
 func (e *env) scaled(d time.Duration) time.Duration { return e.h.Timing.stretch(d) }
 
 func (e *env) opened() []*node {
@@ -101,7 +101,8 @@ func (e *env) closeAll() {
 	wg.Wait()
 }
 
-// closeProxies closes the proxies of all nodes, those too that did not open.
+// closeProxies closes the proxies of all nodes, including those that did not
+// open.
 func (e *env) closeProxies() {
 	e.mu.Lock()
 	proxies := e.proxies

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Outcome is what became of a check.
+// Outcome is how a check ended.
 type Outcome int
 
 // The outcomes.
@@ -35,7 +35,7 @@ type Report struct {
 	Scale   float64 // of the budgets
 }
 
-// Result is what became of one check.
+// Result is the result of one check.
 type Result struct {
 	CheckInfo
 	Outcome Outcome
@@ -60,10 +60,10 @@ type Options struct {
 	Progress func(Result)
 }
 
-// Execute is [Run] for a program that go test does not run. A check for which
-// the harness lacks a hook is reported as not run, with the reason; so are those
-// that have not begun when ctx is done. The error says why h cannot be run at
-// all.
+// Execute is [Run] for a program that is not run by go test. It reports a check
+// for which the harness lacks a hook as not run, with the reason, and so too
+// the checks that have not begun when ctx is done. The error says why h cannot
+// be run at all.
 func Execute(ctx context.Context, h Harness, o Options) (Report, error) {
 	h, problems := h.complete()
 	if len(problems) > 0 {
@@ -163,7 +163,8 @@ func (r Report) Count() map[Outcome]int {
 	return n
 }
 
-// Summary is the line that a run ends with: "51 checks: 48 passed, 0 waived, 3 not run".
+// Summary is the last line of a run: "51 checks: 48 passed, 0 waived, 3 not
+// run".
 func (r Report) Summary() string { return summaryLine(len(r.Results), r.Count()) }
 
 func summaryLine(all int, n map[Outcome]int) string {

@@ -9,17 +9,16 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// Harness says how [Run] opens a backend and how it disturbs it. Every field but
-// Backend may be left out; a check that needs what is missing fails unless Waive
-// names it. Checks run side by side, so functions may be called from many
-// goroutines at once; t belongs to one check, or to the whole run.
+// Harness says how [Run] opens a backend and how it disturbs it. Every field
+// but Backend may be left out; a check that needs a missing one fails unless
+// Waive names the check. Checks run side by side, so functions may be called
+// from many goroutines at once; t belongs to one check, or to the whole run.
 type Harness struct {
 	// Backend is the key under which the driver is registered.
 	Backend string
 
-	// Driver returns what opens the driver of node n, in place of the registered
-	// one: on a transport that Cut can disturb, for example. Nil means the registered
-	// one.
+	// Driver returns the OpenFunc for node n, instead of the registered one: for
+	// example on a transport that Cut can disturb. Nil means the registered one.
 	Driver func(t testing.TB, n Node) driver.OpenFunc
 
 	// Server starts a server, empty and ready, and stops it for good in
@@ -27,38 +26,38 @@ type Harness struct {
 	// has its own. Nil means that the backend has none.
 	Server func(t testing.TB) Server
 
-	// Address is where a server listens that somebody else runs, in place of
-	// Server. It is never stopped: a check that would needs Server, and an outage is
-	// one of the proxies in front of the nodes.
+	// Address is where a server listens that somebody else runs; it replaces
+	// Server. The suite never stops it: a check that would stop it needs Server,
+	// and the proxies in front of the nodes make the outages.
 	Address string
 
 	// Params returns the block of configuration of node n.
 	Params func(t testing.TB, n Node) map[string]string
 
 	// Bad holds blocks of configuration that Open must refuse, each under the key
-	// at fault, which the error must name. A key with several cases has a note after
-	// a blank in each: "address", "address without a port". No error and no log may
-	// show a value that holds [Secret].
+	// at fault, which the error must name. If a key has several cases, each has a
+	// note after a space: "address", "address without a port". No error and no log
+	// may show a value that holds [Secret].
 	Bad map[string]map[string]string
 
-	// Timing is what channels are opened with, and the budgets they are held to.
+	// Timing has the periods of the channels, and the budgets of the checks.
 	Timing Timing
 
 	// Cut cuts or restores the link between two nodes, in both directions: frames on
-	// a link that is cut vanish without an error. Needed where nodes talk with
-	// each other directly. Where there is a server the suite cuts a node off by
-	// the proxy in front of it.
+	// a link that is cut vanish without an error. It is needed if nodes talk to
+	// each other directly. If there is a server the suite cuts a node off by the
+	// proxy in front of it.
 	Cut func(t testing.TB, a, b Node, cut bool)
 
-	// Inject hands frame to the nodes of a cluster on s as a stranger would who can
-	// reach their transport but is no member. In this and the next two hooks s is
-	// the running server that the nodes of the check use: what Server returned, or
-	// the one at Address, or nil without either.
+	// Inject sends frame to the nodes of a cluster on s, as a stranger would that
+	// can reach their transport but is no member. In this and the next two hooks s
+	// is the running server that the nodes of the check use: the one that Server
+	// returned, or the one at Address, or nil without either.
 	Inject func(t testing.TB, s Server, cluster string, frame []byte)
 
-	// Foreign leaves data of strangers on s, under names as near to those of cluster
-	// as can be. The function that it returns reports what has become of the data:
-	// nil when all of it is still there as it was.
+	// Foreign leaves strangers' data on s, under names as close as possible to
+	// those of cluster. The function that it returns checks the data: it returns
+	// nil if all of it is unchanged.
 	Foreign func(t testing.TB, s Server, cluster string) (untouched func() error)
 
 	// Residue lists what a cluster has left on s: keys, leases, subscriptions,
@@ -73,7 +72,7 @@ type Harness struct {
 	Parallel int
 
 	// For the tests of the suite itself.
-	channel func(context.Context, backend.Config) (backend.ClusterChannel, error) // in place of backend.Open
+	channel func(context.Context, backend.Config) (backend.ClusterChannel, error) // replaces backend.Open
 	limit   time.Duration                                                         // how long a check may take before it counts as hanging
 }
 
@@ -92,12 +91,13 @@ type Node struct {
 
 // Server is a running server of a backend.
 type Server interface {
-	// Addr is where the server listens, once it is started. Between a host:port
-	// and each node stands a proxy, so it may differ from one Start to the next.
+	// Addr is where the server listens, once it is started. If it is a host:port,
+	// a proxy stands between it and each node, so it may differ from one Start to
+	// the next.
 	Addr() string
 
-	// Stop takes the server away at once, as a crash does, but for what it has
-	// stored. It returns when nothing answers any more.
+	// Stop ends the server at once, as a crash does, but keeps what it has stored.
+	// It returns when nothing answers any more.
 	Stop(t testing.TB)
 
 	// Start brings a stopped server back, with what it had stored. It returns when
@@ -108,12 +108,12 @@ type Server interface {
 	Empty(t testing.TB)
 }
 
-// Timing is what channels are opened with, and the budgets they are held to. A
+// Timing has the periods of the channels, and the budgets of the checks. A
 // zero means the default. A budget above the contract's ceiling, which is also
 // the default, fails the run.
 type Timing struct {
-	// Channel is what channels are opened with. Short periods make for a short
-	// run; those of the defaults are 100ms, 2s, 5s and 1s.
+	// Channel has the periods that channels are opened with. Short periods make a
+	// short run; the defaults here are 100ms, 2s, 5s and 1s.
 	Channel backend.Timing
 
 	// Converge is how long nodes may take to agree on a view.
@@ -133,7 +133,7 @@ type Timing struct {
 	Joiner time.Duration
 
 	// Scale multiplies all budgets and periods, on a machine that is slow or busy; 0
-	// means 1. The race detector multiplies them by another three. The product is
+	// means 1. The race detector multiplies them by three again. The product is
 	// printed with the budgets.
 	Scale float64
 }

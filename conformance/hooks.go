@@ -1,6 +1,7 @@
 package conformance
 
-// hook is what a check needs of a harness beside a backend that can be opened.
+// hook is what a check needs from a harness besides a backend that can be
+// opened.
 type hook struct {
 	name  string // how to provide it: "Harness.Bad"
 	gives string // what a check then has: "bad parameters"

@@ -13,7 +13,7 @@ import (
 
 func TestMemory(t *testing.T) { Run(t, memoryHarness()) }
 
-// TestMemoryInChunks has a transport of small frames, as brokers have.
+// TestMemoryInChunks uses a transport with small frames, as brokers have.
 func TestMemoryInChunks(t *testing.T) {
 	h := memoryHarness()
 	params := h.Params

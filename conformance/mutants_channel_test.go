@@ -32,7 +32,7 @@ func oneOfEachName(v *backend.View) {
 	v.Position = slices.IndexFunc(v.Members, func(m backend.Member) bool { return m.Instance == self.Instance })
 }
 
-// freezeWhenShrinking keeps a view from which somebody is gone.
+// freezeWhenShrinking keeps the old view when a member has gone.
 func freezeWhenShrinking(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
 	return decorated(func(c *bentChannel) {
 		var mu sync.Mutex
@@ -234,7 +234,7 @@ func (s *bentSender) TryBroadcast(b []byte) error {
 		}()
 		select {
 		case <-merged:
-		case <-time.After(10 * time.Second): // longer than the check may take, not for ever
+		case <-time.After(10 * time.Second): // longer than the check may take, but not for ever
 		}
 	}
 	if s.owner.send != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// bend makes a driver's fault out of b, anew for each driver.
+// bend makes a driver's fault from b, a new one for each driver.
 func bend(b func(*bent)) func(driver.OpenFunc) driver.OpenFunc {
 	return func(inner driver.OpenFunc) driver.OpenFunc {
 		return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
@@ -85,7 +85,7 @@ func (h *bentHandler) Frame(b []byte) {
 	h.Handler.Frame(b)
 }
 
-// frames is a driver that delivers something else than it was given.
+// frames is a driver that alters what it delivers.
 func frames(f func([]byte) [][]byte) func(*bent) {
 	return func(d *bent) {
 		d.in = func(h driver.Handler, b []byte) {
@@ -105,7 +105,8 @@ func altered(b []byte) []byte {
 	return b
 }
 
-// dropLast sends each frame when the next one comes, and so the last one never.
+// dropLast sends each frame when the next one comes, so it never sends the last
+// one.
 func dropLast(d *bent) {
 	var mu sync.Mutex
 	var held []byte
@@ -331,7 +332,7 @@ func printSecret(d *bent) {
 	}
 }
 
-// fakeLink hears itself where the server is away.
+// fakeLink hears itself while the server is away.
 func fakeLink(d *bent) {
 	inner := d.opens
 	d.opens = func(ctx context.Context, o driver.Options) (driver.Driver, error) {
@@ -391,7 +392,7 @@ func (d *bent) fate() *fate {
 	return v.(*fate)
 }
 
-// meet takes note of a frame and reports whether the node is dead.
+// meet notes a frame and reports whether the node is dead.
 func (f *fate) meet(kill func(since time.Duration) bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -399,8 +400,8 @@ func (f *fate) meet(kill func(since time.Duration) bool) bool {
 	return f.dead
 }
 
-// giveUpOnSilence delivers nothing more once no frame of its own, or of the
-// others, has come for a while.
+// giveUpOnSilence delivers nothing more once it has received no frame of its
+// own, or of the others, for a while.
 func giveUpOnSilence(ofOwn bool) func(*bent) {
 	return func(d *bent) {
 		f, own := d.fate(), []byte(d.options.Self.Instance)

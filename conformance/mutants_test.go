@@ -45,14 +45,14 @@ var mutants = []mutant{
 	{name: "one way link", check: "members/join", driver: bend(oneWay)},
 	{name: "is slow", check: "members/join", driver: bend(slow)},
 	{name: "loses large frames", check: "broadcast/size-matrix", driver: bend(loseOver(64 << 10))},
-	{name: "claims a larger frame than it takes", check: "broadcast/size-matrix", driver: bend(claimFrame)},
+	{name: "claims a larger frame than it accepts", check: "broadcast/size-matrix", driver: bend(claimFrame)},
 	{name: "loses nine frames of ten", check: "members/no-flap", driver: bend(loseMost)},
 	{name: "blocks whatever its context says", check: "life/close-any-time", driver: bend(blockOnClose)},
 	{name: "calls back after Serve", check: "life/close-any-time", driver: bend(callLate)},
 	{name: "never ends Close", check: "life/close-any-time", driver: bend(hangClose)},
 	{name: "never ends Serve", check: "life/close-any-time", driver: bend(hangServe)},
 	{name: "stops serving without a reason", check: "fault/server-restart", driver: bend(stopServing)},
-	{name: "takes any parameter", check: "config/bad-params", driver: bend(anyParams)},
+	{name: "accepts any parameter", check: "config/bad-params", driver: bend(anyParams)},
 	{name: "prints secrets", check: "config/bad-params", driver: bend(printSecret)},
 	{name: "claims to be attached", check: "config/unreachable-degrades", driver: bend(fakeLink)},
 	{name: "gives up after an outage", check: "fault/server-restart", driver: bend(giveUp)},
@@ -75,7 +75,7 @@ var mutants = []mutant{
 		c.Registerer = nil
 		return backend.Open(ctx, c)
 	}},
-	{name: "fails where the server is away", check: "config/unreachable-degrades", open: func(ctx context.Context, c backend.Config) (backend.ClusterChannel, error) {
+	{name: "fails when the server is away", check: "config/unreachable-degrades", open: func(ctx context.Context, c backend.Config) (backend.ClusterChannel, error) {
 		c.OnStartFailure = backend.Fail
 		return backend.Open(ctx, c)
 	}},
@@ -115,7 +115,7 @@ var mutants = []mutant{
 	{name: "is ready at once", check: "ready/waits-for-sync", open: decorated(func(c *bentChannel) { c.readyAtOnce = true })},
 	{name: "ignores the context of WaitReady", check: "ready/waits-for-sync", open: decorated(func(c *bentChannel) { c.readyNoContext = true })},
 	{name: "closes once only", check: "life/close-any-time", open: decorated(func(c *bentChannel) { c.closeOnce = true })},
-	{name: "takes payloads after Close", check: "life/close-any-time", open: broadcasts(func(c backend.Channel, b []byte) error {
+	{name: "accepts payloads after Close", check: "life/close-any-time", open: broadcasts(func(c backend.Channel, b []byte) error {
 		if err := c.TryBroadcast(b); !errors.Is(err, backend.ErrClosed) {
 			return err
 		}
@@ -141,7 +141,7 @@ var mutants = []mutant{
 			return channel.TryBroadcast(b)
 		}
 	})},
-	{name: "waits where the queue is full", check: "broadcast/never-blocks", open: broadcasts(func(c backend.Channel, b []byte) error {
+	{name: "waits when the queue is full", check: "broadcast/never-blocks", open: broadcasts(func(c backend.Channel, b []byte) error {
 		for deadline := time.Now().Add(2 * time.Second); ; {
 			if err := c.TryBroadcast(b); !errors.Is(err, backend.ErrQueueFull) || time.Now().After(deadline) {
 				return err
@@ -171,7 +171,7 @@ var mutants = []mutant{
 	{name: "stops at the first bad state", check: "broadcast/one-bad-state", open: decorated(func(c *bentChannel) { c.stopAtError = true })},
 	{name: "gives a joiner nothing", check: "sync/late-joiner", open: decorated(func(c *bentChannel) { c.noState = true })},
 	{name: "gives a late state nothing", check: "sync/late-state", open: decorated(func(c *bentChannel) { c.noState = true })},
-	{name: "takes nothing from a joiner", check: "sync/both-ways", open: decorated(func(c *bentChannel) { c.noState = true })},
+	{name: "accepts nothing from a joiner", check: "sync/both-ways", open: decorated(func(c *bentChannel) { c.noState = true })},
 	{name: "repairs no gap", check: "sync/gap", open: decorated(func(c *bentChannel) { c.noState = true })},
 	{name: "loses large states", check: "sync/large", open: decorated(func(c *bentChannel) { c.noLargeState = true })},
 	{name: "finds equal states different", check: "cost/equal-states", open: decorated(func(c *bentChannel) { c.neverEqual = true })},

@@ -16,7 +16,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// node is one open channel, and what surrounds it.
+// node is one open channel, and its surroundings.
 type node struct {
 	Node
 	backend.ClusterChannel
@@ -52,7 +52,7 @@ func (e *env) tryOpen(ctx context.Context, name string, edits ...func(*backend.C
 	return n, n.start(ctx)
 }
 
-// prepare makes everything of a node but its channel.
+// prepare makes everything that a node needs except its channel.
 func (e *env) prepare(name string, edits ...func(*backend.Config)) (*node, error) {
 	n := &node{
 		Node: Node{ID: int(lastID.Add(1)), Name: name, Cluster: e.cluster},

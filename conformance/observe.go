@@ -80,9 +80,9 @@ func listing(members []backend.Member) string {
 	return "[" + strings.Join(names, " ") + "]"
 }
 
-// metric sums the samples of a metric of n whose labels hold all of labels,
-// which are name and value in turn. A histogram counts as its observations. A
-// metric that is not there is 0.
+// metric sums the samples of a metric of n whose labels include labels, which
+// are names and values alternately. A histogram counts its observations. A
+// missing metric is 0.
 func (n *node) metric(name string, labels ...string) float64 {
 	n.env.Helper()
 	families, err := n.reg.Gather()

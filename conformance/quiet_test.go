@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// quiet is a testing.TB that keeps failures to itself.
+// quiet is a testing.TB that records failures and reports none.
 type quiet struct {
 	testing.TB
 

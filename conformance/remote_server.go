@@ -2,8 +2,8 @@ package conformance
 
 import "testing"
 
-// remoteServer is a server that somebody else runs, by its address. No check that
-// would stop it is run.
+// remoteServer is a server that somebody else runs, by its address. The suite
+// runs no check that would stop it.
 type remoteServer string
 
 func (s remoteServer) Addr() string { return string(s) }

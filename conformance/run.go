@@ -35,7 +35,7 @@ func Run(t *testing.T, h Harness) {
 	t.Log(s.budgets.table())
 }
 
-// complete fills in the defaults and says what keeps h from being run.
+// complete fills in the defaults and returns the reasons why h cannot be run.
 func (h Harness) complete() (Harness, []string) {
 	var problems []string
 	bad := func(format string, args ...any) {
@@ -81,8 +81,8 @@ func (h Harness) complete() (Harness, []string) {
 	return h, problems
 }
 
-// runner runs one check, body, with a testing.TB of its own, and returns when it
-// has ended.
+// runner runs one check, body, with its own testing.TB, and returns when it has
+// ended.
 type runner func(c *check, body func(t testing.TB))
 
 // subtest is the runner of go test.

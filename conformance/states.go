@@ -16,7 +16,7 @@ import (
 )
 
 // set is a grow-only set of (owner, sequence number) -> bytes. Each entry has a
-// checksum, so that what was altered on its way is found out.
+// checksum, so that an entry altered on its way is found.
 type set struct {
 	node    *node
 	channel backend.Channel
@@ -25,7 +25,7 @@ type set struct {
 	entries map[string][]byte
 	next    int
 	damage  error         // the first damaged update
-	again   bool          // broadcast what was news, under mu, as Alertmanager's nflog does
+	again   bool          // broadcast what was new, under mu, as Alertmanager's nflog does
 	hold    chan struct{} // Merge waits until it is closed; nil: it does not
 
 	held atomic.Int64 // calls of Merge that waited
@@ -84,8 +84,8 @@ func addSets(key string, nodes []*node) []*set {
 	return sets
 }
 
-// put adds an entry to this replica alone and returns it in the form that Merge
-// takes.
+// put adds an entry to this replica alone and returns it as an update for
+// Merge.
 func (s *set) put(data []byte) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +140,7 @@ func (s *set) MarshalBinary() ([]byte, error) {
 	return b, nil
 }
 
-// Merge takes entries until one is damaged.
+// Merge adds entries up to the first damaged one.
 func (s *set) Merge(b []byte) error {
 	s.mu.Lock()
 	hold := s.hold
@@ -182,7 +182,7 @@ func (s *set) snapshot() map[string][]byte {
 	return maps.Clone(s.entries)
 }
 
-// intact reports whether every update that s was given was whole.
+// intact reports whether s received no damaged update.
 func (s *set) intact() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -168,8 +168,8 @@ func TestBudgetsAreTakenDown(t *testing.T) {
 	}
 }
 
-// TestRunFails runs the suite in a process of its own, since its failure would
-// be this test's.
+// TestRunFails runs the suite in another process, since its failure would fail
+// this test.
 func TestRunFails(t *testing.T) {
 	for mode, want := range map[string][]string{
 		"no hook":        {"fault/server-restart needs Harness.Server", "checks: 0 passed, 0 waived, 1 FAILED"},

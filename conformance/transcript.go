@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// transcript is the testing.TB of a check that go test does not run. It keeps what
-// is reported.
+// transcript is the testing.TB of a check that is not run by go test. It keeps
+// what is reported.
 type transcript struct {
 	testing.TB // nil; it has the unexported method
 
@@ -34,7 +34,7 @@ func (r *transcript) run(f func(t testing.TB)) {
 	r.cleanUp()
 }
 
-// cleanUp calls what Cleanup was given, the last first.
+// cleanUp calls the functions given to Cleanup, the last one first.
 func (r *transcript) cleanUp() {
 	for {
 		r.mu.Lock()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// watchdog is the testing.TB of one check. The check runs on a goroutine of its
-// own, so that one that hangs can be given up; what it reports later is dropped.
+// watchdog is the testing.TB of one check. The check runs on its own goroutine,
+// so that one that hangs can be abandoned; what it reports later is dropped.
 type watchdog struct {
 	testing.TB
 
@@ -51,7 +51,7 @@ func (w *watchdog) Fatal(args ...any) {
 	runtime.Goexit()
 }
 
-// Fail marks the check as failed without a word.
+// Fail marks the check as failed, without a message.
 func (w *watchdog) Fail() { w.report(true, "failed") }
 
 // FailNow is Fail, and ends the goroutine.

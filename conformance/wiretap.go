@@ -12,9 +12,10 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// wiretap stands between one node's portable layer and its driver. It lets frames
-// through, and counts, keeps, loses, forges or holds them when a check asks for
-// it. It outlives the drivers that the portable layer opens one after another.
+// wiretap stands between one node's portable layer and its driver. It passes
+// frames on, and counts, keeps, loses, forges or holds them when a check asks
+// for it. It outlives the drivers that the portable layer opens one after
+// another.
 type wiretap struct {
 	inner driver.OpenFunc
 
@@ -23,7 +24,7 @@ type wiretap struct {
 	caps     driver.Caps        // of the newest driver
 	handler  driver.Handler     // of the driver that serves
 	lose     context.CancelFunc // ends the link of the driver that serves
-	deaf     bool               // both ways vanish
+	deaf     bool               // frames vanish both ways
 	stalled  chan struct{}      // frames out wait until it is closed; nil: they do not
 	loses    func([]byte) bool  // frames out that vanish
 	saw      func([]byte)       // sees every frame out
@@ -31,7 +32,7 @@ type wiretap struct {
 	frames   int                // frames out
 	bytes    int                // their size
 	opens    int                // drivers opened
-	scribble bool               // overwrite every buffer once its owner has it back
+	scribble bool               // overwrite every buffer after the call that lent it
 }
 
 // keep is how many frames a wiretap remembers.
@@ -100,7 +101,7 @@ func (p *wiretap) isDeaf() bool {
 	return p.deaf
 }
 
-// stall holds frames out until the returned function is called.
+// stall holds outgoing frames until the returned function is called.
 func (p *wiretap) stall() (release func()) {
 	c := make(chan struct{})
 	p.mu.Lock()
@@ -114,14 +115,15 @@ func (p *wiretap) stall() (release func()) {
 	})
 }
 
-// setLose makes the frames out vanish for which lose is true; nil stops that.
+// setLose makes outgoing frames vanish for which lose returns true; nil stops
+// that.
 func (p *wiretap) setLose(lose func([]byte) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.loses = lose
 }
 
-// setSaw calls saw with every frame out; nil stops that.
+// setSaw calls saw with every outgoing frame; nil stops that.
 func (p *wiretap) setSaw(saw func([]byte)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -188,8 +190,8 @@ func (p *wiretap) out(ctx context.Context, frame []byte) (bool, error) {
 	return !deaf && (lose == nil || !lose(frame)), nil
 }
 
-// lent returns the buffer to hand on in place of b, and what to do once it is
-// back.
+// lent returns the buffer to hand on instead of b, and a function to call after
+// that.
 func (p *wiretap) lent(b []byte) (buf []byte, back func()) {
 	p.mu.Lock()
 	scribble := p.scribble
@@ -291,7 +293,7 @@ func (h *tappedHandler) end() {
 	h.ended = true
 }
 
-// live reports whether a call may go on, and notes one that comes too late.
+// live reports whether a call may go on, and notes a call that comes too late.
 func (h *tappedHandler) live(what string) bool {
 	h.mu.Lock()
 	ended := h.ended

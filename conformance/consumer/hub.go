@@ -94,7 +94,7 @@ func (h *Hub) serve(c *client) {
 	}
 }
 
-// send drops a connection that does not take a frame in time.
+// send drops a connection that does not read a frame in time.
 func (c *client) send(frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,10 +19,10 @@ import (
 
 func init() { backend.Register("relay", driver.Backend{Open: Open}) }
 
-// linger is how long the hub waits for a connection to take a frame.
+// linger is how long the hub waits for a connection to read a frame.
 const linger = time.Second
 
-// MaxFrame is the largest frame that the hub takes.
+// MaxFrame is the largest frame that the hub accepts.
 const MaxFrame = 256 << 10
 
 // conn is the driver: one node's connection to the hub.
@@ -61,7 +61,7 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	return c, nil
 }
 
-// subscribe names the cluster and waits until the hub has said it back: from
+// subscribe names the cluster and waits until the hub has repeated it: from
 // then on nothing is missed.
 func (c *conn) subscribe(ctx context.Context, cluster string) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.hub.SetDeadline(time.Unix(1, 0)) })
@@ -109,7 +109,7 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	err := writeFrame(c.hub, frame)
 	stop()
 	if err != nil {
-		_ = c.hub.Close() // the frame may have gone out in part; Serve tells that the link is lost
+		_ = c.hub.Close() // the frame may have gone out in part; Serve reports the lost link
 		return fmt.Errorf("relay: %w: %w", driver.ErrUnavailable, err)
 	}
 	return nil

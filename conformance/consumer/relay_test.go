@@ -81,7 +81,7 @@ func inject(t testing.TB, s conformance.Server, cluster string, frame []byte) {
 // say sends frame to a cluster and waits until the hub has passed it on.
 func say(conn net.Conn, cluster string, frame []byte) error {
 	if len(frame) > MaxFrame {
-		return nil // the hub takes no more from anybody
+		return nil // the hub reads from nobody any more
 	}
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 	for _, b := range [][]byte{[]byte(cluster), frame} {

@@ -1,6 +1,6 @@
 // Package netfault is a TCP proxy that breaks connections on demand. Placed
-// between one node and a server it gives the node one stable address, and the
-// test a way to cut, swallow, stall, delay, slow down or reset that node's traffic
+// between one node and a server, it gives the node one stable address. The test
+// can then cut, swallow, stall, delay, slow down or reset that node's traffic
 // and no other's.
 package netfault
 
@@ -16,7 +16,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Mode says what becomes of the bytes that pass a [Proxy].
+// Mode says what a [Proxy] does with bytes.
 type Mode int
 
 const (
@@ -59,9 +59,9 @@ func Listen(target func() string) (*Proxy, error) {
 // Addr returns the host:port to connect to. It never changes.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Set changes what becomes of the bytes, on new connections and on those that
-// are open. A connection that lost bytes is reset once its bytes would pass
-// again, as a host does that has forgotten the connection.
+// Set changes the mode of new and of open connections. A connection that lost
+// bytes is reset once its bytes would pass again, as by a host that has
+// forgotten the connection.
 func (p *Proxy) Set(m Mode) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,8 +90,8 @@ func (p *Proxy) Rate(bytes int) {
 	p.rate = bytes
 }
 
-// Reset resets the connections that are open, as a server does that is started
-// anew. Others may be made at once, as far as the mode lets them.
+// Reset resets the open connections, as a server does that is started again.
+// New ones may be made at once, if the mode allows it.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -195,7 +195,7 @@ func (p *Proxy) pump(l *link, to, from *net.TCPConn) {
 		n, err := from.Read(buf)
 		if n > 0 && p.gate(l) == Pass {
 			pace.SetLimit(p.limit())
-			_ = pace.WaitN(p.ctx, n) // it ends early only where the proxy does
+			_ = pace.WaitN(p.ctx, n) // it ends early only if the proxy does
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				err = werr
 			}
@@ -204,7 +204,7 @@ func (p *Proxy) pump(l *link, to, from *net.TCPConn) {
 		case err == nil:
 		case errors.Is(err, io.EOF):
 			if p.gate(l) == Pass {
-				_ = to.CloseWrite() // fails only where the other side is gone already
+				_ = to.CloseWrite() // fails only if the other side is gone already
 			}
 			return
 		default:
@@ -257,8 +257,8 @@ func (p *Proxy) gate(l *link) Mode {
 	}
 }
 
-// link is one connection through the proxy. Its fields are guarded by Proxy.mu,
-// but for the ends, which do not change once both are there.
+// link is one connection through the proxy. Proxy.mu guards its fields, except
+// the ends, which do not change once both are set.
 type link struct {
 	client, server *net.TCPConn
 	lossy          bool // bytes of it were swallowed

@@ -10,8 +10,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/remote"
 )
 
-// The suite runs on a backend that is up already. Of a server it would say the
-// address here.
+// The suite runs on a backend that is up already. For a server, its address
+// would stand here.
 func ExampleHarness() {
 	ctx := context.Background()
 	harness, err := remote.Harness(ctx, "memory", map[string]string{"bus": "main"})

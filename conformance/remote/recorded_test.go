@@ -9,7 +9,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// recorded is a backend that opens, or does not, as the test says.
+// recorded is a backend that opens, or fails to, as the test says.
 var recorded struct {
 	sync.Mutex
 	open func(params map[string]string) error

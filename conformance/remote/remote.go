@@ -23,12 +23,12 @@ import (
 
 // Harness returns the harness of a registered backend with params, one of which
 // holds the address of the server; a backend within one process needs none. It
-// opens a driver once: an error that wraps driver.ErrConfig tells what is wrong
-// with params, one that wraps driver.ErrUnavailable that the server cannot be
-// reached.
+// opens a driver once: an error that wraps driver.ErrConfig says what is wrong
+// with params, and one that wraps driver.ErrUnavailable says that the server
+// cannot be reached.
 //
-// The harness has no hook that looks into the server, and none that sends as a
-// stranger where the transport knows its members by itself.
+// The harness has no hook that reads from the server. It has none that sends as
+// a stranger if the transport knows its members by itself.
 func Harness(ctx context.Context, name string, params map[string]string) (conformance.Harness, error) {
 	b, ok := backend.Lookup(name)
 	if !ok {
@@ -49,7 +49,7 @@ func Harness(ctx context.Context, name string, params map[string]string) (confor
 		Backend: name,
 		Address: s.address,
 		Params:  func(_ testing.TB, n conformance.Node) map[string]string { return s.through(n.Server) },
-		Bad:     map[string]map[string]string{},                                                 // what is bad for every backend is checked
+		Bad:     map[string]map[string]string{},                                                 // bad parameters common to all backends are still checked
 		Timing:  conformance.Timing{Channel: backend.Timing{Heartbeat: 250 * time.Millisecond}}, // the server may be far away
 	}
 	if !caps.Membership {
@@ -58,7 +58,7 @@ func Harness(ctx context.Context, name string, params map[string]string) (confor
 	return h, nil
 }
 
-// server is the address of the server, and where in the parameters it stands.
+// server is the address of the server, and its place in the parameters.
 type server struct {
 	params  map[string]string
 	key     string
@@ -66,8 +66,8 @@ type server struct {
 }
 
 // addressKeys returns the names of the parameter that holds the address of a
-// server: the one that has a URL's. A backend that does not describe its
-// parameters is asked for the usual ones.
+// server: the one for the host of a URL. For a backend that does not describe
+// its parameters these are the usual names.
 func addressKeys(b driver.Backend) []string {
 	const part = "address"
 	if b.Params == nil {
@@ -103,7 +103,7 @@ func find(b driver.Backend, params map[string]string) (server, error) {
 	return server{}, fmt.Errorf("%w: no parameter holds the address of the server (%s)", driver.ErrConfig, strings.Join(keys, ", "))
 }
 
-// hostPort returns the host:port in a URL, or what is one already.
+// hostPort returns the host:port in a URL, or value itself if it is one.
 func hostPort(value string) string {
 	if _, rest, ok := strings.Cut(value, "://"); ok {
 		value, _, _ = strings.Cut(rest, "/")
@@ -123,7 +123,7 @@ func (s server) through(address string) map[string]string {
 // patience is how long one exchange with the server may take.
 const patience = 10 * time.Second
 
-// probe opens a driver in a cluster of its own, and closes it.
+// probe opens a driver in its own cluster, and closes it.
 func probe(ctx context.Context, open driver.OpenFunc, params map[string]string) (driver.Caps, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -143,7 +143,8 @@ func options(cluster string, params map[string]string) driver.Options {
 	}
 }
 
-// stranger sends frames as one who can reach the server but is no member.
+// stranger sends frames as a program that can reach the server but is no
+// member.
 type stranger struct {
 	open   driver.OpenFunc
 	params map[string]string

@@ -63,8 +63,8 @@ func (g guaranteeRow) order() int {
 	return n
 }
 
-// holds says what the checks have shown: what was waived or not run shows
-// nothing.
+// holds says what the checks have shown: a check that was waived or not run
+// shows nothing.
 func (g guaranteeRow) holds() string {
 	rest := g.n[conformance.Waived] + g.n[conformance.NotRun]
 	switch {

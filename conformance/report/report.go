@@ -44,7 +44,7 @@ func guarantees(c conformance.CheckInfo) []guarantee {
 	return all
 }
 
-// numbers returns those of the guarantees that c defends.
+// numbers returns the numbers of the guarantees that c defends.
 func numbers(c conformance.CheckInfo) []string {
 	var all []string
 	for _, g := range guarantees(c) {

@@ -43,7 +43,7 @@ func writeTable(w io.Writer, r conformance.Report) error {
 	return err
 }
 
-// trailing is what the writer of tables leaves behind empty cells.
+// trailing is the white space that the table writer leaves after empty cells.
 var trailing = regexp.MustCompile(`(?m) +$`)
 
 func indent(text string) string {

@@ -22,14 +22,14 @@ type runner struct {
 	sites func(t testing.TB, count int) []site
 }
 
-// site is where one server runs, and what runs it there. Those that were made
+// site is where one server runs, and what runs it there. Sites that were made
 // together reach each other.
 type site struct {
 	place Place
 	start func(t testing.TB, k Kind, o Options) engine
 }
 
-// choose returns what runs servers of kind k, as the environment has it.
+// choose returns the runner for servers of kind k, as the environment says.
 func choose(t testing.TB, k Kind) runner {
 	t.Helper()
 	choice := os.Getenv(variable)
@@ -49,7 +49,7 @@ func choose(t testing.TB, k Kind) runner {
 	case "process":
 		r, err = onMachine(k)
 	default:
-		t.Fatalf("servers: %s=%s: it is one of auto, container, process, required", variable, choice)
+		t.Fatalf("servers: %s=%s: want one of auto, container, process, required", variable, choice)
 	}
 	switch {
 	case err == nil:
@@ -95,7 +95,7 @@ func onMachine(k Kind) (runner, error) {
 // announced are the lines that announce has printed.
 var announced sync.Map
 
-// announce prints a line once a process.
+// announce prints a line once per process.
 func announce(line string) {
 	if _, printed := announced.LoadOrStore(line, true); !printed {
 		fmt.Fprintln(os.Stderr, "servers:", line)

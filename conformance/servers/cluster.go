@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Cluster is servers of one kind that serve as one. It is a conformance.Server,
-// of which all servers share what is done to it; Members are for what befalls
-// one. Its methods are for one goroutine at a time, but for Addr and Addrs.
+// Cluster is servers of one kind that serve as one. It is a conformance.Server
+// that acts on all servers at once; use Members to act on one. Its methods are
+// for one goroutine at a time, but for Addr and Addrs.
 type Cluster struct {
 	members []*Server
 	joined  func(ctx context.Context, addrs []string) error // may be nil
@@ -44,8 +44,8 @@ func StartCluster(t testing.TB, k Kind, count int, o Options) *Cluster {
 	return c
 }
 
-// together does something to all servers at once, since one may not be ready
-// before most are.
+// together runs f on all servers at once, since one may not be ready before
+// most are.
 func (c *Cluster) together(t testing.TB, do func(member int)) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -102,13 +102,13 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// Addr returns the address of another server each time, in turn: who dials anew
-// comes to the next one.
+// Addr returns the address of the next server each time, so that a client that
+// dials again reaches another one.
 func (c *Cluster) Addr() string {
 	return c.members[(c.asked.Add(1)-1)%uint64(len(c.members))].Addr()
 }
 
-// Stop takes all servers away at once.
+// Stop stops all servers at once.
 func (c *Cluster) Stop(t testing.TB) {
 	t.Helper()
 	c.together(t, func(i int) { c.members[i].Stop(t) })

@@ -32,8 +32,8 @@ func (c contained) Exec(t testing.TB, args ...string) string {
 	return c.Server.Exec(t, expandAll(c.place, args)...)
 }
 
-// containers makes room for servers: for several of them on two networks of their
-// own. By one, which is closed to all else, they reach each other; by the other
+// containers makes sites for servers; several servers get two networks of their
+// own. On one, which is closed to all else, they reach each other; on the other
 // the test reaches them.
 func containers(t testing.TB, k Kind, image string, count int) []site {
 	t.Helper()
@@ -63,7 +63,7 @@ func containers(t testing.TB, k Kind, image string, count int) []site {
 	return sites
 }
 
-// startContained runs what spec leads to.
+// startContained runs the server of spec.
 func startContained(t testing.TB, k Kind, p Place, spec container.Spec, o Options) contained {
 	t.Helper()
 	command := k.arguments(p, o)

@@ -19,9 +19,9 @@ func peers(scheme string, all []Place) []string {
 	return urls
 }
 
-// etcdJoin takes the place of what makes an etcd its only member. There is no
-// fsync: members that share a disk wait for each other, and what a process has
-// written outlives it all the same.
+// etcdJoin replaces the arguments of an etcd that is alone. There is no fsync:
+// members that share a disk would wait for each other, and what a process has
+// written outlives it anyway.
 func etcdJoin(self int, all []Place) []string {
 	urls := peers("http", all)
 	var cluster []string
@@ -34,8 +34,8 @@ func etcdJoin(self int, all []Place) []string {
 	}
 }
 
-// natsJoin keeps a server from telling clients of the others, whom they would
-// reach past the test.
+// natsJoin keeps a server from announcing the others to clients, which would
+// then bypass the test's proxies.
 func natsJoin(self int, all []Place) []string {
 	return []string{
 		"--name", fmt.Sprintf("n%d", self), "--cluster_name", "conformance", "--no_advertise",
@@ -44,7 +44,8 @@ func natsJoin(self int, all []Place) []string {
 	}
 }
 
-// natsJoined has each server hear what is said at each other one.
+// natsJoined checks that each server hears what is published at every other
+// one.
 func natsJoined(ctx context.Context, addrs []string) error {
 	for i, hears := range addrs {
 		for j, says := range addrs {
@@ -59,8 +60,8 @@ func natsJoined(ctx context.Context, addrs []string) error {
 	return nil
 }
 
-// natsCarries says something at one server until it is heard at another: a
-// subscription is known there some time later.
+// natsCarries publishes at one server until another hears it: servers learn of
+// a subscription some time later.
 func natsCarries(ctx context.Context, says, hears string) error {
 	return exchange(ctx, hears, natsHello+"SUB joined 1\r\nPING\r\n", func(r *bufio.Reader) error {
 		if err := natsAnswer(r); err != nil {

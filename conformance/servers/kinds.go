@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// Kind is a kind of server: how it is had and run.
+// Kind is a kind of server: how to get it and run it.
 type Kind struct {
 	Name   string // "redis"; the environment variable CLUSTERCHANNEL_IMAGE_REDIS replaces Image
 	Image  string // of containers, with its exact version
@@ -48,8 +48,8 @@ type Kind struct {
 	Joined func(ctx context.Context, addrs []string) error
 }
 
-// Place is where a server finds itself: its own view, which in a container is
-// not that of the test.
+// Place is where a server runs, as the server sees it: in a container the test
+// sees other addresses.
 type Place struct {
 	Name string // the host by which the servers of its cluster reach it
 	Peer int    // the port at which they do
@@ -59,12 +59,12 @@ type Place struct {
 	Data string // the directory to store data in
 }
 
-// expand puts the place into text: "{host}", "{port}", "{dir}" and "{data}".
+// expand inserts the place into text: "{host}", "{port}", "{dir}" and "{data}".
 func (p Place) expand(text string) string {
 	return strings.NewReplacer("{host}", p.Host, "{port}", fmt.Sprint(p.Port), "{dir}", p.Dir, "{data}", p.Data).Replace(text)
 }
 
-// image returns the image of k, as the environment has it.
+// image returns the image of k, as the environment says.
 func (k Kind) image() string {
 	if image := os.Getenv("CLUSTERCHANNEL_IMAGE_" + strings.ToUpper(k.Name)); image != "" {
 		return image
@@ -73,7 +73,8 @@ func (k Kind) image() string {
 }
 
 // Redis is a Redis that stores its data in an append-only file, so that no
-// write is lost when it is stopped, and is in its default configuration beyond.
+// write is lost when it is stopped, and otherwise has its default
+// configuration.
 func Redis() Kind {
 	return Kind{
 		Name: "redis", Image: "redis:7.0.15", Port: 6379, Binary: "redis-server", Command: "redis-server",

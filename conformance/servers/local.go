@@ -24,7 +24,7 @@ func (l local) Exec(t testing.TB, args ...string) string {
 	return l.Server.Exec(t, expandAll(l.place, args)...)
 }
 
-// processes makes room for servers that the program at path is.
+// processes makes sites for servers that the program at path runs.
 func processes(t testing.TB, path string, count int) []site {
 	t.Helper()
 	sites := make([]site, count)
@@ -65,8 +65,8 @@ func startLocal(t testing.TB, k Kind, p Place, path string, o Options) engine {
 	return local{process.Start(t, process.Spec{Path: path, Args: args, Env: env, Addr: addr, Data: p.Data, Halt: k.Halt, Ready: k.Ready}), p}
 }
 
-// directory makes a directory that another user may pass through, unlike
-// t.TempDir, with a path that is short enough for the name of a socket in it.
+// directory makes a directory that other users may enter, unlike t.TempDir,
+// with a path short enough for a socket in it.
 func directory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "servers")

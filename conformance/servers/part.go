@@ -2,27 +2,28 @@ package servers
 
 import "testing"
 
-// parting is an engine that can take its server from the others of a cluster.
+// parting is an engine that can separate its server from the others of a
+// cluster.
 type parting interface {
 	Part(t testing.TB)
 	Heal(t testing.TB)
 }
 
-// Parts tells whether Part can be used: members in containers have a network of
-// their own to be taken from, processes of one machine have not.
+// Parts reports whether Part can be used: members in containers can be taken
+// off their own network, but processes of one machine cannot.
 func (c *Cluster) Parts() bool {
 	_, can := c.members[0].engine.(parting)
 	return can
 }
 
-// Part takes a member from the others, as when its cable to them is pulled; its
-// clients still reach it.
+// Part separates a member from the others, as when its cable to them is pulled;
+// its clients still reach it.
 func (c *Cluster) Part(t testing.TB, member int) {
 	t.Helper()
 	c.parting(t, member).Part(t)
 }
 
-// Heal brings back a member that Part took.
+// Heal connects a member again that Part has separated.
 func (c *Cluster) Heal(t testing.TB, member int) {
 	t.Helper()
 	c.parting(t, member).Heal(t)

@@ -18,20 +18,20 @@ var postgresScript string
 // Options.Env has another POSTGRES_PASSWORD.
 const PostgresPassword = "conformance"
 
-// Postgres is a PostgreSQL with the environment of its official image:
+// Postgres is a PostgreSQL that reads the variables of its official image:
 // POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB.
 func Postgres() Kind {
 	return Kind{
 		Name: "postgres", Image: "postgres:15.18", Port: 5432, Binary: "postgres", Command: "postgres", Script: postgresScript,
 		Args: func(p Place) []string {
-			// No fsync: what a process has written outlives it all the same.
+			// No fsync: what a process has written outlives it anyway.
 			return []string{
 				"-p", fmt.Sprint(p.Port), "-c", "listen_addresses=" + p.Host, "-c", "fsync=off",
 				"-c", "unix_socket_directories=" + p.Data + "/postgres",
 			}
 		},
 		Env:   map[string]string{"PGDATA": "{data}/postgres", "POSTGRES_PASSWORD": PostgresPassword},
-		Halt:  syscall.SIGQUIT, // which is at once, and takes the children along
+		Halt:  syscall.SIGQUIT, // which ends it at once, with its children
 		Ready: postgresReady,
 	}
 }

@@ -45,14 +45,14 @@ func redisReady(ctx context.Context, addr string) error {
 	})
 }
 
-// natsHello is what a client of NATS begins with. Commands may follow.
+// natsHello is what a NATS client sends first. Commands may follow.
 const natsHello = "CONNECT {\"verbose\":false}\r\n"
 
 func natsReady(ctx context.Context, addr string) error {
 	return exchange(ctx, addr, natsHello+"PING\r\n", natsAnswer)
 }
 
-// natsAnswer reads what answers natsHello and a PING.
+// natsAnswer reads the answers to natsHello and a PING.
 func natsAnswer(r *bufio.Reader) error {
 	info, err := r.ReadString('\n')
 	if err != nil || !strings.HasPrefix(info, "INFO {") {

@@ -1,7 +1,7 @@
 // Package servers starts the real servers of the tests: in a container, from the
 // official image, or from a binary of this machine.
 //
-// Which of the two, the environment variable CLUSTERCHANNEL_SERVERS says:
+// The environment variable CLUSTERCHANNEL_SERVERS says which of the two:
 //
 //   - auto, the default: a container where a container engine answers, else a
 //     local process, else the test is skipped
@@ -9,9 +9,10 @@
 //   - process: a local process, else the test is skipped
 //   - required: a container, else the test fails
 //
-// The first server of a run prints which it was. CLUSTERCHANNEL_IMAGE_REDIS and
-// its like replace the image of a kind. Where no registry can be reached,
-// conformance/images/build makes images of the same names.
+// The first server of a run prints which of them is used.
+// CLUSTERCHANNEL_IMAGE_REDIS and the like replace the image of a kind. If no
+// registry can be reached, conformance/images/build makes images with the same
+// names.
 //
 // [Start] starts one server, [StartCluster] several that serve as one. Both run
 // in containers and as local processes.
@@ -29,8 +30,8 @@ type Options struct {
 	// "{dir}" and "{data}" stand for the fields of [Place].
 	Args []string
 
-	// Files are placed in Place.Dir under their names, and the same expansion is
-	// made in none of them.
+	// Files are placed in Place.Dir under their names, as they are: nothing is
+	// expanded in them.
 	Files map[string][]byte
 
 	// Env adds to the environment of the server.
@@ -61,8 +62,8 @@ type engine interface {
 }
 
 // Start starts a server of kind k, empty and ready: its protocol answers. It is
-// stopped for good in t.Cleanup; of a test that failed, the log then has the end
-// of the server's.
+// stopped for good in t.Cleanup. If the test has failed, its log then shows the
+// end of the server's.
 func Start(t testing.TB, k Kind, o Options) *Server {
 	t.Helper()
 	if o.Ready != nil {
@@ -71,11 +72,11 @@ func Start(t testing.TB, k Kind, o Options) *Server {
 	return startAt(t, choose(t, k).sites(t, 1)[0], k, o)
 }
 
-// startAt starts a server where it is to run.
+// startAt starts a server at its site.
 func startAt(t testing.TB, where site, k Kind, o Options) *Server {
 	t.Helper()
 	s := &Server{}
-	t.Cleanup(func() { // runs after the engine's own, which takes the server away
+	t.Cleanup(func() { // runs after the engine's own, which removes the server
 		if t.Failed() && s.last != "" {
 			t.Logf("%s:\n%s", k.Name, s.last)
 		}
@@ -95,8 +96,8 @@ func tail(log string) string {
 // may be another.
 func (s *Server) Addr() string { return s.engine.Addr() }
 
-// Stop takes the server away at once, as a crash does, but for what it has
-// stored. It returns when nothing answers any more.
+// Stop ends the server at once, as a crash does, but keeps what it has stored.
+// It returns when nothing answers any more.
 func (s *Server) Stop(t testing.TB) { t.Helper(); s.engine.Stop(t) }
 
 // Start brings a stopped server back, with what it had stored. It returns when

@@ -8,8 +8,8 @@ import (
 )
 
 // GossipFile writes into dir a pair, the authority that signed it, and the file
-// by which Alertmanager's gossip uses them at both ends. It returns the path of
-// that file.
+// with which Alertmanager's gossip uses them at both ends. It returns the path
+// of that file.
 func GossipFile(t testkit.TB, dir string) string {
 	t.Helper()
 	ca := New(t)

@@ -40,7 +40,7 @@ func (a *Authority) Issue(t testkit.TB, names ...string) (cert, key []byte) {
 	return a.IssueUntil(t, time.Now().Add(time.Hour), names...)
 }
 
-// IssueUntil is Issue for another time, which may be over for up to an hour.
+// IssueUntil is Issue with another end, which may be up to an hour ago.
 func (a *Authority) IssueUntil(t testkit.TB, until time.Time, names ...string) (cert, key []byte) {
 	t.Helper()
 	private := newKey(t)
@@ -74,7 +74,7 @@ func newKey(t testkit.TB) *ecdsa.PrivateKey {
 }
 
 func template() *x509.Certificate {
-	name := rand.Text() // for no two authorities to be taken for one
+	name := rand.Text() // so that no two authorities look the same
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),

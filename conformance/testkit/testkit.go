@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TB is what is used of testing.TB: no program should link package testing.
+// TB is the part of testing.TB that is used here: no program should link
+// package testing.
 type TB interface {
 	Helper()                           // as of testing.TB
 	Fatalf(format string, args ...any) // as of testing.TB
@@ -32,8 +33,8 @@ func Eventually(t TB, limit time.Duration, check func() error) {
 	}
 }
 
-// Log is what was logged: all of it, or the latest where it is more than 4 MiB. It
-// may be written to and read at once. The zero value is an empty one.
+// Log keeps what was logged: all of it, or the latest 4 MiB. It may be written
+// and read at the same time. The zero value is empty.
 type Log struct {
 	mu sync.Mutex
 	b  []byte

@@ -69,7 +69,7 @@ func newHosts(t *testing.T, n int) *hosts {
 // ownImage is made by conformance/images/build.
 func ownImage(t *testing.T) string { return needsImage(t, "clusterchannel:conformance") }
 
-// needsImage skips a test where the image is not to be had.
+// needsImage skips a test where the image is not available.
 func needsImage(t *testing.T, image string) string {
 	t.Helper()
 	const variable = "CLUSTERCHANNEL_SERVERS"

@@ -59,7 +59,7 @@ func TestChoice(t *testing.T) {
 		{"auto", "PASS", "nats-server on this machine", []string{noEngine}},
 		{"", "PASS", "nats-server on this machine", []string{noImage}},
 		{"auto", "SKIP", "no nats-server in PATH", []string{noEngine, noPrograms, "XDG_CACHE_HOME=" + empty}},
-		{"docker", "FAIL", "it is one of auto, container, process, required", nil},
+		{"docker", "FAIL", "want one of auto, container, process, required", nil},
 	} {
 		t.Run(c.choice+" "+strings.Join(c.env, " "), func(t *testing.T) {
 			if c.want == "PASS" {

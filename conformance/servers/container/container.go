@@ -1,8 +1,8 @@
 // Package container runs a server of the tests in a container, by
-// testcontainers-go. It needs no setting: it sees by itself where the reaper of
-// testcontainers is not to be had, and where a machine merely looks like a
-// container. Containers and networks go with their test; those of a run that was
-// killed are removed by the next run on the same machine.
+// testcontainers-go. It needs no settings: it notices if testcontainers' reaper
+// is not available, and if a machine only looks like a container. Containers
+// and networks go with their test; those of a run that was killed are removed
+// by the next run on the same machine.
 package container
 
 import (
@@ -49,16 +49,16 @@ type Spec struct {
 	// Empty means the default network of the engine.
 	Networks map[*Network][]string
 
-	// Addresses are those that the container is to have in networks; where one is
-	// missing the engine chooses.
+	// Addresses are the container's addresses in networks; the engine chooses
+	// those that are missing.
 	Addresses map[*Network]netip.Addr
 
-	// Confined has the root file system refuse writes, and the container get no
-	// capability and no new privilege. Files then lie in Volumes.
+	// Confined makes the root file system read-only, and gives the container no
+	// capabilities and no new privileges. Files then lie in Volumes.
 	Confined bool
 
-	// Volumes are paths that hold what the image has there, and take writes. They
-	// go with the container.
+	// Volumes are writable paths that hold what the image has there. They are
+	// removed with the container.
 	Volumes []string
 
 	// Halt is what Stop sends; zero means SIGKILL.
@@ -159,8 +159,8 @@ func (s Spec) unconfined() map[string][]byte {
 	return s.Files
 }
 
-// fill puts the files into the volumes: the engine writes nowhere else where the
-// root refuses writes, and testcontainers would have it write there.
+// fill puts the files into the volumes: if the root is read-only, the engine
+// can write nowhere else, but testcontainers would write to the root.
 func (s *Server) fill(ctx context.Context) error {
 	defer s.engine.Close() //nolint:errcheck // it closes idle connections, no more
 	for _, volume := range s.spec.Volumes {
@@ -189,11 +189,12 @@ func (s *Server) fill(ctx context.Context) error {
 	return nil
 }
 
-// askOnce has a name that no alias answers fail soon: from an internal network
-// the engine's resolver asks others in vain, and each program asks again.
+// askOnce makes the look-up of a name without an alias fail soon: from an
+// internal network the engine's resolver gets no answer from others, and each
+// program asks again.
 func askOnce(h *apicontainer.HostConfig) { h.DNSOptions = []string{"timeout:1", "attempts:1"} }
 
-// confine takes from a container what a restricted pod does not have.
+// confine removes what a restricted pod does not have.
 func confine(h *apicontainer.HostConfig) {
 	h.ReadonlyRootfs, h.CapDrop, h.SecurityOpt = true, []string{"ALL"}, []string{"no-new-privileges"}
 }
@@ -206,7 +207,7 @@ func (s Spec) configure(c *apicontainer.Config) {
 	}
 }
 
-// address asks for the addresses in the networks that a container begins in.
+// address requests the container's addresses in its first networks.
 func (s Spec) address(networks map[string]*network.EndpointSettings) {
 	for n, addr := range s.Addresses {
 		if settings, ok := networks[n.Name]; ok {
@@ -337,8 +338,8 @@ func (s *Server) remove() error {
 	return errors.Join(killed, s.current().Terminate(ctx, testcontainers.StopTimeout(0)))
 }
 
-// Empty deletes what a stopped server has stored, by a new container in place of
-// the old one.
+// Empty deletes what a stopped server has stored: a new container replaces the
+// old one.
 func (s *Server) Empty(t testing.TB) {
 	t.Helper()
 	ctx, cancel := limited()
@@ -381,7 +382,7 @@ func (s *Server) Resume(t testing.TB) {
 	}
 }
 
-// Logs returns all that the server has printed, in this life and those before.
+// Logs returns all that the server has printed, in this run and earlier ones.
 func (s *Server) Logs() string {
 	c := s.current()
 	if c == nil {
@@ -429,7 +430,7 @@ func (s *Server) exec(args []string) (string, error) {
 	return string(out), err
 }
 
-// File returns what a file of the container holds, be it stopped.
+// File returns the content of a file of the container, even a stopped one.
 func (s *Server) File(t testing.TB, path string) []byte {
 	t.Helper()
 	content, err := s.file(path)

@@ -26,7 +26,7 @@ func redisImage(t *testing.T) string {
 	return string(m[1])
 }
 
-// needsEngine skips a test where no container can be had.
+// needsEngine skips a test if no container can be started.
 func needsEngine(t *testing.T) {
 	t.Helper()
 	err := Obtain(redisImage(t))
@@ -65,7 +65,7 @@ func pong(ctx context.Context, addr string) error {
 	return err
 }
 
-// redis is a Redis that keeps what it is told.
+// redis is a Redis that stores its data.
 func redis(t *testing.T, change func(*Spec)) *Server {
 	t.Helper()
 	needsEngine(t)

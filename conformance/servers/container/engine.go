@@ -13,8 +13,8 @@ import (
 	"github.com/testcontainers/testcontainers-go/log"
 )
 
-// How long the engine may take: to say that it is there, to get an image that
-// only cleans up, and one that a test needs.
+// How long the engine may take: to answer, to pull an image that only cleans
+// up, and to pull one that a test needs.
 const (
 	greetingLimit = 10 * time.Second
 	reaperLimit   = 15 * time.Second
@@ -35,8 +35,8 @@ type engine struct {
 	name string // with its version
 }
 
-// connected is the engine, found once a process. What runs that are dead have
-// left on it is swept then.
+// connected is the engine, found once per process. What dead runs have left on
+// it is removed then.
 var connected = sync.OnceValues(connect)
 
 // Engine returns the name and version of the container engine of this machine,
@@ -61,9 +61,9 @@ func connect() (*engine, error) {
 	return e, e.sweep(context.Background())
 }
 
-// dial finds the engine as testcontainers does, which panics where it finds no
-// trace of one, and looks elsewhere where DOCKER_HOST names one that is away: that
-// is an error here, as the tests would run where nobody meant them to.
+// dial finds the engine as testcontainers does, with two differences, which are
+// errors here: testcontainers panics if it finds none, and if the engine of
+// DOCKER_HOST is away it uses another one, where nobody wants the tests to run.
 func dial(ctx context.Context) (e *engine, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -96,9 +96,9 @@ func dial(ctx context.Context) (e *engine, err error) {
 	return &engine{cli, name + " " + version.Version}, nil
 }
 
-// settleReaper has testcontainers do without its reaper where the reaper's image
-// is not to be had. testcontainers reads that once, and then pulls the image at
-// the first container, so it is decided before with a client of our own.
+// settleReaper turns testcontainers' reaper off if the reaper's image is not
+// available. testcontainers reads the setting once, and pulls the image at the
+// first container, so this is decided before, with another client.
 func settleReaper() {
 	if os.Getenv(reaperDisabled) != "" {
 		return
@@ -132,10 +132,10 @@ func obtain(ctx context.Context, cli client.APIClient, image string) error {
 }
 
 // ErrImage is wrapped by the error of [Obtain].
-var ErrImage = errors.New("the image is not to be had")
+var ErrImage = errors.New("the image is not available")
 
 // Obtain pulls an image, unless the engine has it. Its error wraps [ErrImage]
-// where there is an engine.
+// if there is an engine.
 func Obtain(image string) error {
 	e, err := connected()
 	if err != nil {

@@ -103,8 +103,8 @@ func TestImageThatIsNotToBeHad(t *testing.T) {
 	}
 }
 
-// TestNoEngine runs itself where no engine answers, as a process looks for one
-// but once.
+// TestNoEngine runs itself in another process without an engine, since a
+// process looks for one only once.
 func TestNoEngine(t *testing.T) {
 	const inner = "CLUSTERCHANNEL_TEST_NO_ENGINE"
 	if os.Getenv(inner) != "" {

@@ -10,13 +10,13 @@ import (
 	apicontainer "github.com/moby/moby/api/types/container"
 )
 
-// hostOverride is the variable by which testcontainers is told where published
-// ports are.
+// hostOverride is the variable that tells testcontainers where published ports
+// are.
 const hostOverride = "TESTCONTAINERS_HOST_OVERRIDE"
 
 const loopback = "127.0.0.1"
 
-// locate finds out where the server is reached.
+// locate finds out where the server can be reached.
 func (s *Server) locate(ctx context.Context) error {
 	addr := ""
 	if s.spec.Port != 0 {
@@ -54,10 +54,11 @@ func published(info *apicontainer.InspectResponse, port int) string {
 	return ""
 }
 
-// host returns where published ports are. testcontainers takes a machine with
-// /.dockerenv for a container and goes by the gateway of the engine's bridge,
-// where a firewall of that machine may well drop it. Where the port answers on
-// the loopback interface, the engine is local, and testcontainers is told so.
+// host returns where published ports are. testcontainers assumes that a machine
+// with /.dockerenv is a container, and dials the gateway of the engine's
+// bridge, which a firewall of that machine may block. If the port answers on
+// the loopback interface, the engine is local, and host tells testcontainers
+// so.
 func (s *Server) host(ctx context.Context, port string) (string, error) {
 	if host := os.Getenv(hostOverride); host != "" {
 		return host, nil

@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain holds the package to its promise that nothing is left behind.
+// TestMain checks that the package leaves nothing behind.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if _, err := Engine(); err == nil && code == 0 {

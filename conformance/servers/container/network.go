@@ -23,8 +23,8 @@ type Network struct {
 	*testcontainers.DockerNetwork
 }
 
-// NewNetwork makes a network, and removes it in t.Cleanup. An internal one is
-// closed to all but its members: no port is published through it.
+// NewNetwork makes a network, and removes it in t.Cleanup. An internal network
+// is closed to all but its members: no port is published through it.
 func NewNetwork(t testing.TB, internal bool) *Network {
 	t.Helper()
 	e, err := connected()
@@ -43,8 +43,8 @@ func NewNetwork(t testing.TB, internal bool) *Network {
 	return n
 }
 
-// The addresses of networks: /24s of 198.18.0.0/15, which is set aside for
-// measurements and so is in use by nobody's office.
+// The addresses of networks: /24s of 198.18.0.0/15, which is reserved for
+// measurements and so unlikely to be used by an office.
 const subnets = 512
 
 // network makes a network on a subnet that is free. The engine refuses one that
@@ -89,7 +89,7 @@ func (n *Network) Connect(t testing.TB, s *Server, aliases ...string) {
 	}
 }
 
-// Disconnect takes a container out of the network, as when its cable is pulled.
+// Disconnect removes a container from the network, as when its cable is pulled.
 func (n *Network) Disconnect(t testing.TB, s *Server) {
 	t.Helper()
 	ctx, cancel := limited()
@@ -104,8 +104,8 @@ func (n *Network) Disconnect(t testing.TB, s *Server) {
 	}
 }
 
-// Address returns the address that a running container has in the network; it
-// is invalid where it has none.
+// Address returns the address of a running container in the network; it is
+// invalid if the container has none.
 func (n *Network) Address(t testing.TB, s *Server) netip.Addr {
 	t.Helper()
 	ctx, cancel := limited()

@@ -15,8 +15,8 @@ import (
 // process they belong to.
 const Label = "com.github.clusterchannel.owner"
 
-// drift is how far, in milliseconds, two readings of when a process was started
-// may be apart: the system counts from its boot, in ticks.
+// drift is how far apart, in milliseconds, two readings of a process's start
+// may be: the system counts from its boot, in ticks.
 const drift = 2000
 
 // owner is a process that has containers.
@@ -33,8 +33,8 @@ var self = sync.OnceValue(func() owner {
 	return o
 })
 
-// here names what process ids are of: this machine, and on Linux the namespace
-// of processes, which in a container is its own.
+// here names the scope of process ids: this machine, and on Linux the namespace
+// of processes, which a container has for itself.
 func here() string {
 	name, _ := os.Hostname()
 	namespace, _ := os.Readlink("/proc/self/ns/pid")
@@ -64,8 +64,8 @@ func parseOwner(label string) (owner, error) {
 	return o, err
 }
 
-// dead reports whether o is a process of this machine that has ended. Of one
-// elsewhere that shares the engine nobody can tell here.
+// dead reports whether o is a process of this machine that has ended. For a
+// process elsewhere that shares the engine this is unknown.
 func (o owner) dead() bool {
 	if o.host != here() {
 		return false

@@ -12,7 +12,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/servers/process"
 )
 
-// holder is the variable that makes TestHold be the run that is killed.
+// holder is the variable that makes TestHold act as the run that is killed.
 const holder = "CLUSTERCHANNEL_TEST_HOLD"
 
 // TestHold is no test, but the run that TestSweep kills.
@@ -109,7 +109,7 @@ func TestSweep(t *testing.T) {
 	}
 	answer(t, mine, "PING", "+PONG")
 
-	// What the run that is alive has, its death leaves to us.
+	// Once that run has died, a sweep removes what it had.
 	t.Cleanup(func() {
 		if err := e.sweep(context.Background()); err != nil {
 			t.Error(err)

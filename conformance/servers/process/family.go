@@ -10,8 +10,8 @@ import (
 	ps "github.com/shirou/gopsutil/v4/process"
 )
 
-// family returns a process and all that descend from it, which a server may have
-// for its clients.
+// family returns a process and all its descendants: a server may start some for
+// its clients.
 func family(pid int) []*ps.Process {
 	root, err := ps.NewProcess(int32(pid))
 	if err != nil {
@@ -25,14 +25,13 @@ func family(pid int) []*ps.Process {
 	return all
 }
 
-// gone reports whether a process has ended; whether its parent knows is nothing
-// to us.
+// gone reports whether a process has ended, even if its parent has not noticed.
 func gone(p *ps.Process) bool {
 	status, err := p.Status()
 	return err != nil || slices.Contains(status, ps.Zombie)
 }
 
-// signalAll signals processes. One that has ended is as good.
+// signalAll signals processes. One that has ended is no error.
 func signalAll(all []*ps.Process, send func(*os.Process) error) error {
 	for _, p := range all {
 		handle, err := os.FindProcess(int(p.Pid))

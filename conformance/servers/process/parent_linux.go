@@ -2,8 +2,8 @@ package process
 
 import "syscall"
 
-// EndWithParent returns what ends a child process together with the process that
-// started it, even where that one is killed.
+// EndWithParent returns attributes that end a child process together with the
+// process that started it, even if that one is killed.
 func EndWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

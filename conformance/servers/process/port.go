@@ -7,18 +7,18 @@ import (
 	"testing"
 )
 
-// Ports below those that the system hands out by itself (from 32768 on Linux,
-// from 49152 elsewhere), so that no connection takes one while its server is
-// stopped.
+// The ports are below those that the system hands out by itself (from 32768 on
+// Linux, from 49152 elsewhere), so that no connection uses one while its server
+// is stopped.
 const (
 	firstPort = 20000
 	portCount = 12000
 )
 
 // Port returns a TCP port of 127.0.0.1 that is free, and stays with the test: no
-// other call, in this process or another one, returns it until t has ended. The
-// mark of that is a UDP socket on the same port, which the system closes with
-// the process.
+// other call, in this process or another one, returns it until t has ended. A
+// UDP socket on the same port marks it as used; the system closes the socket
+// with the process.
 func Port(t testing.TB) int {
 	t.Helper()
 	for range 1000 {

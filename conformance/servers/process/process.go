@@ -1,6 +1,6 @@
 // Package process runs a server of the tests from a binary of this machine, on
 // the loopback interface. The process ends with the test, and with the test's
-// own process where that is killed.
+// own process if that is killed.
 package process
 
 import (
@@ -18,7 +18,7 @@ import (
 // patience is how long a server may take to answer, and to end.
 const patience = 30 * time.Second
 
-// Spec says which program the server is, and how to tell that it answers.
+// Spec says which program the server is, and how to check that it answers.
 type Spec struct {
 	Path string   // of the binary
 	Args []string // without the name of the program
@@ -27,7 +27,7 @@ type Spec struct {
 	Data string   // the directory that the server stores its data in; Empty removes what is in it
 
 	// Halt is what Stop sends; zero means SIGKILL. It is for a server whose
-	// children outlive it otherwise, and must not be handled at leisure.
+	// children would otherwise outlive it, and must end the server at once.
 	Halt syscall.Signal
 
 	// Ready returns nil once the server answers its protocol.
@@ -145,7 +145,7 @@ func (s *Server) kill(signal syscall.Signal) error {
 	if err := s.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	_ = signalAll(all, thaw) // what is frozen handles no signal but SIGKILL
+	_ = signalAll(all, thaw) // a frozen process handles only SIGKILL
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	select {
@@ -212,7 +212,7 @@ func (s *Server) Resume(t testing.TB) {
 	}
 }
 
-// Logs returns all that the server has printed, in this life and those before.
+// Logs returns all that the server has printed, in this run and earlier ones.
 func (s *Server) Logs() string {
 	text, err := os.ReadFile(s.log)
 	if err != nil {

@@ -107,8 +107,8 @@ func TestServerThatEndsIsNotReady(t *testing.T) {
 	}
 }
 
-// TestChildrenEndWithTheServer has a child that holds a pipe open, and ignores
-// that its parent is gone.
+// TestChildrenEndWithTheServer starts a child that holds a pipe open, and
+// ignores that its parent is gone.
 func TestChildrenEndWithTheServer(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a pipe has a path on Linux alone")
