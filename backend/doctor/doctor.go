@@ -1,10 +1,10 @@
 // Package doctor examines a backend for an operator who asks why a node does not
 // find its cluster: step by step, from the parameters to a frame that is heard.
 //
-// [Run] is the whole of it, for any backend. The other functions are steps that
-// examinations have in common: a backend calls them in its own
-// [driver.ExamineFunc], between those that it alone knows. Each step reports what
-// it has found, and says by its result whether it makes sense to go on.
+// [Run] does all of it, for any backend. The other functions are steps that
+// examinations share: a backend calls them in its own [driver.ExamineFunc],
+// between its own steps. Each step reports what it has found, and its result
+// says whether to go on.
 package doctor
 
 import (
@@ -21,15 +21,15 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// What an Examination is given where it names nothing else.
+// The defaults of an Examination.
 const (
 	defaultTimeout = 5 * time.Second
 	maxBytes       = 64 << 20
 )
 
-// Run examines b as e says. What e leaves out of Logger, MaxBytes, Self.Instance
-// and Timeout is filled in. It becomes no member of the cluster. No finding shows
-// the value of a secret parameter. A panic of the backend is a finding.
+// Run examines b as e says. It sets Logger, MaxBytes, Self.Instance and Timeout
+// if e leaves them out. It does not become a member of the cluster. No finding
+// shows the value of a secret parameter. A panic of the backend is a finding.
 func Run(ctx context.Context, b driver.Backend, e driver.Examination) {
 	e.Timeout = cmp.Or(e.Timeout, defaultTimeout)
 	e.MaxBytes = cmp.Or(e.MaxBytes, maxBytes)
@@ -58,7 +58,7 @@ func redact(f driver.Finding, raw map[string]string, of any) driver.Finding {
 	return f
 }
 
-// openAndHear is for a backend that says nothing of how to examine it.
+// openAndHear is for a backend without an ExamineFunc.
 func openAndHear(ctx context.Context, e driver.Examination, open driver.OpenFunc) {
 	const name, tried = "attach", "open the backend"
 	l, err := Listen(ctx, e, open)
@@ -71,8 +71,8 @@ func openAndHear(ctx context.Context, e driver.Examination, open driver.OpenFunc
 	l.Hear(ctx)
 }
 
-// Advice returns what to do about err: bad configuration names its key, and
-// otherwise there is only general.
+// Advice returns what to do about err: if the configuration is bad, correct the
+// key that it names, else general.
 func Advice(err error, general string) string {
 	if errors.Is(err, driver.ErrConfig) {
 		return "correct the key that is named"
@@ -80,8 +80,7 @@ func Advice(err error, general string) string {
 	return general
 }
 
-// LogIn says what is tried by somebody who logs in as username, which may be
-// empty.
+// LogIn names the attempt to log in as username, which may be empty.
 func LogIn(username string) string {
 	if username == "" {
 		return "log in"
@@ -92,7 +91,7 @@ func LogIn(username string) string {
 // A Stage is one part of something that only succeeds or fails as a whole.
 type Stage struct {
 	Name, Tried string
-	Fix         string // where it fails; empty leaves it to the error, or the log of the server
+	Fix         string // what to do if it fails; empty leaves it to the error, or the log of the server
 }
 
 // Stages reports that the stages before the one called failed went well, and that
@@ -109,5 +108,5 @@ func Stages(e driver.Examination, stages []Stage, failed string, err error) bool
 	return err == nil
 }
 
-// nonce is a text that nobody else has.
+// nonce returns a text that nobody else has.
 func nonce() string { return strings.ToLower(rand.Text()[:10]) }

@@ -10,7 +10,7 @@ import (
 	_ "github.com/clusterchannel/clusterchannel/backends/memory"
 )
 
-// A backend that says nothing of how it is examined is opened, and sent a frame.
+// A backend without an ExamineFunc is opened, and sent a frame.
 func ExampleRun() {
 	b, _ := backend.Lookup("memory")
 	doctor.Run(context.Background(), b, driver.Examination{

@@ -16,9 +16,9 @@ import (
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
-// A Listener is an open driver without the portable layer above it: it says
-// nothing by itself, so the members of a plain bus do not hear of it. It serves one
-// goroutine.
+// A Listener is an open driver without the portable layer above it: it sends
+// nothing by itself, so the members of a plain bus do not notice it. It serves
+// one goroutine.
 type Listener struct {
 	driver.Driver
 	e      driver.Examination
@@ -27,8 +27,8 @@ type Listener struct {
 	served chan struct{}
 }
 
-// Listen opens a driver within e.Timeout. Where the driver itself makes a member
-// of a node, an examination must not open it.
+// Listen opens a driver within e.Timeout. If opening the driver makes the node
+// a member, an examination must not open it.
 func Listen(ctx context.Context, e driver.Examination, open driver.OpenFunc) (*Listener, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
@@ -41,12 +41,12 @@ func Listen(ctx context.Context, e driver.Examination, open driver.OpenFunc) (*L
 	l := &Listener{Driver: d, e: e, h: h, end: end, served: make(chan struct{})}
 	go func() {
 		defer close(l.served)
-		_ = d.Serve(serving, h) // where the link is lost, nothing is heard
+		_ = d.Serve(serving, h) // if the link is lost, nothing is heard
 	}()
 	return l, nil
 }
 
-// Close closes the driver. It takes as long as e.Timeout at most.
+// Close closes the driver. It takes at most e.Timeout.
 func (l *Listener) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), l.e.Timeout)
 	defer cancel()
@@ -55,17 +55,17 @@ func (l *Listener) Close() {
 	case <-l.served:
 	case <-ctx.Done():
 	}
-	_ = l.Driver.Close(ctx) // nothing of it is wanted any more
+	_ = l.Driver.Close(ctx) // its findings are no longer needed
 }
 
-// Probe returns a frame that every member recognizes and ignores, for it is
+// Probe returns a frame that every member recognizes and ignores, because it is
 // addressed to the examination alone.
 func Probe(e driver.Examination) []byte {
 	frame, _ := probe(e)
 	return frame
 }
 
-// probe returns also the number in the frame.
+// probe also returns the number in the frame.
 func probe(e driver.Examination) ([]byte, uint64) {
 	n, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
@@ -75,8 +75,8 @@ func probe(e driver.Examination) ([]byte, uint64) {
 	return wire.NewEncoder(e.Cluster, e.Self.Instance).Control(wire.Pull, wire.Control{To: e.Self.Instance, ID: id}), id
 }
 
-// Hear sends a frame with a nonce the way that the cluster's frames go, waits
-// for it, and then reports who else is heard.
+// Hear sends a frame with a nonce in the same way as the cluster's frames,
+// waits for it, and then reports which members are heard.
 func (l *Listener) Hear(ctx context.Context) {
 	const name, tried = "delivery", "send a frame with a nonce to the cluster and hear it"
 	frame, id := probe(l.e)
@@ -97,14 +97,14 @@ func (l *Listener) Hear(ctx context.Context) {
 			l.listen(ctx)
 			return
 		case <-ctx.Done():
-			l.e.Fail(name, tried, errors.New("it was accepted, and is not delivered"),
-				"check what stands between: a proxy that answers for the server, servers that are not one cluster, or a full output buffer")
+			l.e.Fail(name, tried, errors.New("it was accepted, but not delivered"),
+				"check what is in between: a proxy that answers for the server, servers that are not one cluster, or a full output buffer")
 			return
 		}
 	}
 }
 
-// Heard says how long it took until a frame was heard that was sent at began.
+// Heard says how long it took to hear a frame that was sent at began.
 func Heard(began time.Time) string {
 	return fmt.Sprintf("heard after %v", time.Since(began).Round(10*time.Microsecond))
 }
@@ -112,7 +112,7 @@ func Heard(began time.Time) string {
 // listenFor is longer than the interval of a heartbeat in a cluster of ten.
 const listenFor = 1200 * time.Millisecond
 
-// listen reports whom it hears.
+// listen reports the members that it hears.
 func (l *Listener) listen(ctx context.Context) {
 	timer := time.NewTimer(listenFor)
 	defer timer.Stop()
@@ -123,7 +123,7 @@ func (l *Listener) listen(ctx context.Context) {
 	Members(l.e, "listen for the members' heartbeats", l.h.names())
 }
 
-// Members reports who is there.
+// Members reports the members found.
 func Members(e driver.Examination, tried string, names []string) {
 	if len(names) == 0 {
 		e.OK("members", tried, "none: no node is in this cluster now, or it has another name there")
@@ -132,7 +132,7 @@ func Members(e driver.Examination, tried string, names []string) {
 	e.OK("members", tried, fmt.Sprintf("%d: %s", len(names), strings.Join(slices.Sorted(slices.Values(names)), ", ")))
 }
 
-// handler is that of a Listener.
+// handler is the Handler of a Listener.
 type handler struct {
 	self  string
 	heard chan uint64 // the nonces of own frames
@@ -161,7 +161,7 @@ func (h *handler) Frame(b []byte) {
 	}
 }
 
-// Members adds to those who were heard.
+// Members adds to the members that were heard.
 func (h *handler) Members(all []driver.Member) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -56,7 +56,7 @@ func Reach(ctx context.Context, e driver.Examination, addrs []string) []string {
 			continue
 		}
 		e.OK("tcp", "connect to "+addr, "connected from "+conn.LocalAddr().String())
-		_ = conn.Close() // it has shown what it could
+		_ = conn.Close() // the connection was all that was wanted
 		reached = append(reached, addr)
 	}
 	return reached
@@ -72,5 +72,5 @@ func fixDial(err error, addr string) string {
 	case is && timeout.Timeout():
 		return "what is sent to " + addr + " is lost: a firewall, a network policy, or a host that is down"
 	}
-	return "see whether this host can reach " + addr
+	return "check whether this host can reach " + addr
 }

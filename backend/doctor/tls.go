@@ -13,13 +13,13 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// soon is when a certificate that is about to expire is worth a warning.
+// soon is how long before its end a certificate is worth a warning.
 const soon = 21 * 24 * time.Hour
 
-// Secure makes a TLS handshake with each endpoint, looks at its chain, and at the
-// certificate that this node shows. config returns what a client of that host is
-// set to, its ServerName included. begin, which may be nil, is what a protocol has
-// before the handshake. Secure reports whether all went well.
+// Secure makes a TLS handshake with each endpoint, and checks its chain and the
+// certificate that this node shows. config returns a client's configuration for
+// that host, including its ServerName. begin, which may be nil, runs the
+// protocol's steps before the handshake. Secure reports whether all went well.
 func Secure(ctx context.Context, e driver.Examination, endpoints []string, config func(host string) (*tls.Config, error), begin func(net.Conn) error) bool {
 	well := true
 	for _, endpoint := range endpoints {
@@ -39,7 +39,7 @@ func Secure(ctx context.Context, e driver.Examination, endpoints []string, confi
 		case err != nil:
 			e.Fail("tls", tried, err, fixHandshake(err))
 		case t.InsecureSkipVerify:
-			e.Warn("tls", tried, describe(state), "the certificate is not verified: anybody on the way can read along; set tls_skip_verify to false")
+			e.Warn("tls", tried, describe(state), "the certificate is not verified: anybody on the path can read the traffic; set tls_skip_verify to false")
 			continue
 		default:
 			err = verify(e, tried, t, state)
@@ -49,7 +49,7 @@ func Secure(ctx context.Context, e driver.Examination, endpoints []string, confi
 	return well
 }
 
-// handshake accepts any certificate: what is wrong with one is for verify to say.
+// handshake accepts any certificate: verify says what is wrong with it.
 func handshake(ctx context.Context, e driver.Examination, endpoint string, t *tls.Config, begin func(net.Conn) error) (tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
@@ -93,7 +93,7 @@ func verify(e driver.Examination, tried string, t *tls.Config, state tls.Connect
 	return err
 }
 
-// describe shows the chain, each certificate with its end.
+// describe lists the chain, each certificate with its end.
 func describe(state tls.ConnectionState) string {
 	var chain []string
 	for _, c := range state.PeerCertificates {
@@ -102,7 +102,7 @@ func describe(state tls.ConnectionState) string {
 	return tls.VersionName(state.Version) + "; " + strings.Join(chain, "; ")
 }
 
-// ownCertificate looks at the one that this node shows.
+// ownCertificate checks the certificate that this node shows.
 func ownCertificate(e driver.Examination, t *tls.Config) {
 	pair, err := ownPair(t)
 	if pair == nil && err == nil {
@@ -131,7 +131,7 @@ func ownCertificate(e driver.Examination, t *tls.Config) {
 	}
 }
 
-// ownPair returns the pair that this node shows; nil where it shows none.
+// ownPair returns the pair that this node shows; nil if it shows none.
 func ownPair(t *tls.Config) (*tls.Certificate, error) {
 	switch {
 	case t.GetClientCertificate != nil:
@@ -149,11 +149,11 @@ func fixHandshake(err error) string {
 	case errors.As(err, &record):
 		return "what listens there does not speak TLS: turn tls off, or correct the port"
 	case strings.Contains(err.Error(), "protocol version"):
-		return "the two sides have no version of TLS in common: have the other one speak a newer one, or permit an older one here (tls_min_version)"
+		return "the two sides have no version of TLS in common: let the other side speak a newer one, or allow an older one here (tls_min_version)"
 	case errors.As(err, &alert) && alert.Op == "remote error":
-		return "the other side refuses: it may want a certificate of this node (tls_cert_file), or other cipher suites"
+		return "the other side refuses: it may want a certificate from this node (tls_cert_file), or other cipher suites"
 	}
-	return "what listens there does not speak TLS, or speaks it with others only"
+	return "what listens there does not speak TLS, or only with other clients"
 }
 
 func fixCertificate(err error) string {
@@ -163,7 +163,7 @@ func fixCertificate(err error) string {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "a certificate of the chain has expired, or is not valid yet: renew it, and check the clock of this host"
 	case errors.As(err, &name):
-		return "the certificate is for another name: dial that, or give it as tls_server_name"
+		return "the certificate is for another name: dial that name, or give it as tls_server_name"
 	}
 	return "the authority that signed it is not trusted: give its certificate as tls_ca_file"
 }

@@ -5,29 +5,29 @@ import (
 	"time"
 )
 
-// A Backend is what a backend says of itself when it is registered. Open alone is
-// enough; the rest serves who operates it. A Backend is a value: do not modify
+// A Backend is how a backend describes itself when it is registered. Open alone
+// is enough; the rest is for its operators. A Backend is a value: do not modify
 // what it refers to.
 type Backend struct {
 	// Open starts a driver.
 	Open OpenFunc
 
 	// Params is the zero value of the struct that Open decodes Options.Params into
-	// by package params. Its tags name the keys, their types and defaults, and which
-	// are secret. Nil says nothing: each parameter then counts as a secret where one
-	// is shown.
+	// by package params. Its tags name the keys, their types and defaults, and
+	// which are secret. With nil each parameter is treated as a secret when
+	// parameters are shown.
 	Params any
 
-	// Mesh is for a backend without a server, whose nodes meet each other: it returns
-	// the parameters of a node that listens at self and finds the others at peers,
-	// each a host:port. Nil: there is a server, and a parameter that is named address
-	// or has that alias says where, unless Local.
+	// Mesh is for a backend without a server, whose nodes meet each other: it
+	// returns the parameters of a node that listens at self and finds the others
+	// at peers, each a host:port. Nil means that there is a server, at the
+	// parameter with the name or alias address, unless Local is set.
 	Mesh func(self string, peers []string) map[string]string
 
 	// Local says that only nodes of one process can meet, as in tests.
 	Local bool
 
-	// Flags are Alertmanager's own, where it knows this kind of cluster.
+	// Flags are Alertmanager's own, if it has this kind of cluster.
 	Flags []Flag
 
 	// Examine is the backend's part of the doctor. Nil: the doctor opens a driver,
@@ -39,36 +39,37 @@ type Backend struct {
 // Alertmanager's command line accepts for a parameter of a backend.
 type Flag struct {
 	Name  string // what comes after "--cluster."
-	Param string // the parameter that it sets; empty where it is accepted without effect
-	Type  string // as of params.Key, where Param is empty; else the parameter's
+	Param string // the parameter that it sets; empty if it is accepted without effect
+	Type  string // as of params.Key, if Param is empty; else the parameter's
 	Help  string // a sentence
 
 	// Switch: given as the empty text, the flag turns high availability off.
 	Switch bool
 
-	// Cluster: the flag also names the cluster where nothing else does.
+	// Cluster: the flag also names the cluster if nothing else does.
 	Cluster bool
 }
 
-// An ExamineFunc goes from the parameters to a frame that is heard, one step
-// after the other, reports what each has found, and stops where a further step
-// could say nothing new. It becomes no member of the cluster, changes nothing on
-// a server, and may run beside the node that it is about. Package doctor has the
-// steps that backends share. When it returns, nothing is left running.
+// An ExamineFunc goes step by step from the parameters to a frame that is
+// heard. It reports what each step has found, and stops when a further step
+// could find nothing new. It does not become a member of the cluster, changes
+// nothing on a server, and may run beside the node that it examines. Package
+// doctor has the steps that backends share. When it returns, nothing is left
+// running.
 type ExamineFunc func(ctx context.Context, e Examination)
 
-// An Examination is what an ExamineFunc is given.
+// An Examination is the argument of an ExamineFunc.
 type Examination struct {
-	// Options are those that a driver would be opened with. Open accepts the
-	// parameters. Self.Instance is the examination's own.
+	// Options are what a driver would be opened with. Open accepts the parameters.
+	// Self.Instance is the examination's own.
 	Options
 
-	// Timeout bounds each step that waits for somebody.
+	// Timeout bounds each step that waits for an answer.
 	Timeout time.Duration
 
 	// Report receives the findings in order. It must not be called by two
-	// goroutines at once. Values of secret parameters in it are replaced before
-	// anybody sees them.
+	// goroutines at once. Values of secret parameters are replaced before a
+	// finding is shown.
 	Report func(Finding)
 }
 
@@ -77,8 +78,8 @@ type Finding struct {
 	Name   string `json:"name"`          // of the step: "tcp", "auth", "delivery"
 	Status Status `json:"status"`        // how it has ended
 	Tried  string `json:"tried"`         // what was done
-	Got    string `json:"got"`           // what came of it
-	Fix    string `json:"fix,omitempty"` // what to do about it, where there is something
+	Got    string `json:"got"`           // the result
+	Fix    string `json:"fix,omitempty"` // what to do about it, if anything
 }
 
 // A Status says how a step has ended.

@@ -18,11 +18,11 @@ import (
 // An OpenFunc opens a driver. It is called again, with the same Options, after a
 // link was lost, never while an earlier driver is still open.
 //
-// It connects and subscribes, so that nothing is missed from when it returns. ctx
-// bounds the opening only. Parameters are checked before anything is dialled,
-// even when ctx is done already, which is how a configuration is checked without
-// being used: a bad one is an error that wraps ErrConfig, names the key and prints
-// no secret. A server that cannot be reached is an error that wraps
+// It connects and subscribes, so that nothing is missed after it returns. ctx
+// bounds the opening only. It checks the parameters before it dials, even when
+// ctx is already done: so a configuration can be checked without being used. A
+// bad parameter is an error that wraps ErrConfig, names the key and prints no
+// secret. A server that cannot be reached is an error that wraps
 // ErrUnavailable; the portable layer tries again with back-off. After an error
 // nothing is left running.
 type OpenFunc func(ctx context.Context, o Options) (Driver, error)
@@ -44,19 +44,19 @@ type Driver interface {
 	// Caps returns what the transport does natively.
 	Caps() Caps
 
-	// Serve tells h what arrives, until ctx is done or the link is lost. A driver
+	// Serve hands h what arrives, until ctx is done or the link is lost. A driver
 	// that Open has attached to the cluster begins with h.Link(nil).
 	//
 	// Once ctx is done it returns nil, soon and whatever the server does. Before, it
 	// returns only when the link is lost: its error says why and wraps
 	// ErrUnavailable. The driver is then closed and another one is opened, with
-	// back-off, so a driver connects once and never again. A client library that
-	// reconnects by itself is best told not to. Where that would lose something,
-	// such as the servers that it has discovered, Serve goes on meanwhile: it calls
-	// h.Link with the reason, and h.Link(nil) once it is subscribed again.
+	// back-off, so a driver connects once and never again. If a client library
+	// reconnects by itself, turn that off. If that would lose something, such as
+	// the servers that it has discovered, Serve goes on meanwhile: it calls h.Link
+	// with the reason, and h.Link(nil) once it is subscribed again.
 	//
-	// No method of h is called once Serve has returned. Callbacks of a library hand
-	// over to Serve by a channel.
+	// No method of h is called once Serve has returned. Callbacks of a library
+	// hand over to Serve through a channel.
 	Serve(ctx context.Context, h Handler) error
 
 	// Broadcast sends frame to every node, best effort and without retrying: a
@@ -83,19 +83,20 @@ type Caps struct {
 	// splits what is larger.
 	MaxFrame int
 
-	// Linger is how long after a frame was sent it, or another copy of it, can still
-	// arrive: from a sender's queue or the repeats of a gossip, or from what a broker
-	// holds for a subscriber that is behind. Nobody is forgotten before, so that the
-	// late word of a member that left does not bring it back. Zero is for a transport
-	// that delivers at once or never.
+	// Linger is how long after a frame was sent it, or another copy of it, can
+	// still arrive: from a sender's queue, from the repeats of gossip, or from
+	// what a broker holds for a subscriber that is behind. A member that left is
+	// remembered for that long, so that a late frame does not bring it back. Zero
+	// is for a transport that delivers at once or never.
 	Linger time.Duration
 
-	// Membership: the driver calls Handler.Members, and Left where the transport
-	// can tell. No heartbeats are sent, and a node need not hear its own frames.
+	// Membership: the driver calls Handler.Members, and Left if the transport
+	// knows of goodbyes. No heartbeats are sent, and a node need not hear its own
+	// frames.
 	Membership bool
 
 	// Exchange: the driver also moves full states by Handler.LocalState and
-	// MergeState, and may have peers that are not ours, which speak Alertmanager's
+	// MergeState, and may have foreign members, which speak Alertmanager's
 	// protocol: their updates come by Handler.Frame. The portable exchange goes on
 	// beside it.
 	Exchange bool
@@ -106,64 +107,63 @@ type Caps struct {
 	// broadcasts, in order, and the others ignore what is not for them.
 	Send func(ctx context.Context, to Member, frame []byte) error
 
-	// Updates hands updates to peers that are not ours (Caps.Exchange only). It is
-	// called before these updates are broadcast, and otherwise like Broadcast. They
-	// come one by one, in order, with the key of the state: each is a frame of its
-	// own, of any size, and a clusterpb.Part to who speaks Alertmanager's protocol.
-	// It reports whether our own nodes have heard all of them by the same way;
-	// where they have not, Broadcast carries them too.
+	// Updates hands updates to foreign members (Caps.Exchange only). It is called
+	// before these updates are broadcast, and otherwise like Broadcast. They come
+	// one by one, in order, with the key of the state: each is its own frame, of
+	// any size, and a clusterpb.Part to a member that speaks Alertmanager's
+	// protocol. It reports whether own nodes have heard all of them in the same
+	// way; if not, Broadcast carries them too.
 	Updates func(ctx context.Context, updates iter.Seq2[string, []byte]) (heard bool, err error)
 }
 
-// A Reason is why something that came in was rejected. It is a label of the metric
-// that counts them.
+// A Reason is why something that arrived was rejected. It is a label of the
+// metric that counts them.
 type Reason string
 
 // The reasons that a driver has.
 const (
-	Malformed Reason = "malformed" // it is none of ours, or damaged
+	Malformed Reason = "malformed" // it is foreign, or damaged
 	Foreign   Reason = "cluster"   // it is another cluster's
-	Overflow  Reason = "overflow"  // it comes faster than it is handled
+	Overflow  Reason = "overflow"  // it arrives faster than it is handled
 )
 
 // A Handler is the portable layer as a driver sees it. Its methods may be
 // called from any goroutine, never block on the network and keep no argument.
 type Handler interface {
 	// Frame hands over one inbound frame. A bus hands over the node's own frames
-	// too: hearing them is how a node knows that it is heard. Where Caps.Exchange is
+	// too: hearing them is how a node knows that it is heard. If Caps.Exchange is
 	// set, b may also be a clusterpb.Part of Alertmanager's.
 	Frame(b []byte)
 
 	// Reject counts something inbound that is no frame, and logs why, each reason
-	// once in a while. What is of no use must not be handed to Frame instead.
+	// once in a while. Do not hand such input to Frame instead.
 	Reject(why Reason, err error)
 
-	// Link tells the state of the link to the cluster: nil when attached, and after
-	// every new subscription, for frames were missed in between; else why it is down
-	// while the driver's library tries to reconnect. A link that is lost for good is
-	// Serve's error.
+	// Link reports the state of the link to the cluster: nil when attached, and
+	// after every new subscription, because frames were missed in between; else
+	// why it is down while the driver's library tries to reconnect. A link that is
+	// lost for good is Serve's error.
 	Link(err error)
 
 	// Members replaces the list of live members, this node included, in any order
-	// (Caps.Membership only). A Member with an empty Instance is a peer that is not
-	// ours.
+	// (Caps.Membership only). A Member with an empty Instance is foreign.
 	Members(all []Member)
 
-	// Left tells that m left by its own will. It comes before the Members without
-	// m (Caps.Membership only); a later one with m tells that it is back. A member
-	// that vanishes without Left has failed.
+	// Left reports that m has said goodbye. It comes before the call of Members
+	// without m (Caps.Membership only); if a later one lists m, it is back. A
+	// member that vanishes without Left has failed.
 	Left(m Member)
 
-	// Probe reports a round trip to a peer, or to the server, that the transport
+	// Probe reports a round trip to a member, or to the server, that the transport
 	// measured by itself, or its failure. It is optional.
 	Probe(peer string, rtt time.Duration, err error)
 
-	// LocalState returns this node's full state, to be merged by a peer's
-	// MergeState (Caps.Exchange only): a clusterpb.FullState of Alertmanager's. It
-	// takes as long as marshalling takes.
+	// LocalState returns this node's full state, for MergeState of another member
+	// (Caps.Exchange only): a clusterpb.FullState of Alertmanager's. It takes as
+	// long as marshalling takes.
 	LocalState() []byte
 
-	// MergeState takes a peer's full state (Caps.Exchange only).
+	// MergeState merges another member's full state (Caps.Exchange only).
 	MergeState(b []byte)
 }
 

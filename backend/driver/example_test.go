@@ -22,8 +22,9 @@ func (c counted) Broadcast(ctx context.Context, frame []byte) error {
 	return c.Driver.Broadcast(ctx, frame)
 }
 
-// A driver can wrap another one: what a transport can do is a plain value, Caps,
-// which no wrapper hides. The example of backend.Register shows a whole driver.
+// A driver can wrap another one: the abilities of a transport are a plain
+// value, Caps, which no wrapper hides. The example of backend.Register shows a
+// whole driver.
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

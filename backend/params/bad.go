@@ -13,7 +13,7 @@ type Error struct {
 	Err error // what is wrong, without the key
 }
 
-// Error names the key before the cause.
+// Error returns the key and the cause.
 func (e *Error) Error() string { return fmt.Sprintf("%v: %s: %v", driver.ErrConfig, e.Key, e.Err) }
 
 // Unwrap returns driver.ErrConfig and the cause.
@@ -26,7 +26,7 @@ func Bad(key, format string, args ...any) error {
 	return &Error{Key: key, Err: fmt.Errorf(format, args...)}
 }
 
-// OrDefault sets *value to fallback where it is zero. A negative one is an error
+// OrDefault sets *value to fallback if it is zero. A negative one is an error
 // of [Bad]: for options in Go, whose zero value means the default. Of several
 // calls, cmp.Or returns the first error.
 func OrDefault[T ~int | ~int64](key string, value *T, fallback T) error {

@@ -1,6 +1,6 @@
 package params
 
-// RequireCluster returns an error that wraps driver.ErrConfig where a cluster has
+// RequireCluster returns an error that wraps driver.ErrConfig if a cluster has
 // no name. Backends on a server that other clusters may use call it.
 func RequireCluster(name string) error {
 	if name == "" {

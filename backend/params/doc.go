@@ -18,12 +18,12 @@
 //   - alias: a second name of the key, for example that of a part of a URL
 //     (address, username, password, path); giving both is an error
 //   - default: the value when the key is not given
-//   - required: "true" where the key must be given, and not be empty
-//   - secret: "true" where no error may show the value
+//   - required: "true" if the key must be given, and must not be empty
+//   - secret: "true" if no error may show the value
 //   - oneof: the comma-separated values that are valid
 //
 // The types: string; bool (true, false); integers (decimal, within the type's
 // range); [time.Duration] (with a unit, never negative); [Bytes]; []string
-// (comma-separated, blanks trimmed, no item empty); and what implements
+// (comma-separated, spaces trimmed, no item empty); and what implements
 // [encoding.TextUnmarshaler].
 package params

@@ -78,8 +78,8 @@ func typeName(t reflect.Type) string {
 	}
 }
 
-// set decodes text into the field. Its error shows nothing of a secret: what a
-// decoder says may quote the value.
+// set decodes text into the field. Its error shows no part of a secret: a
+// decoder's error may quote the value.
 func (f field) set(text string) error {
 	if f.OneOf != nil && !slices.Contains(f.OneOf, text) {
 		return f.bad(text, "is none of "+strings.Join(f.OneOf, ", "))
@@ -105,7 +105,7 @@ func (f field) bad(text, complaint string) error {
 	return Bad(f.Name, "%q %s", shorten(text), complaint)
 }
 
-// shorten keeps an error readable, whatever was pasted into a key.
+// shorten keeps an error readable, however long the key's value is.
 func shorten(text string) string {
 	const most = 80
 	if len(text) <= most {

@@ -12,7 +12,7 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 )
 
-// hooks turn a text into a value of the wanted type. Those of mapstructure for
+// hooks convert text to a value of the field's type. mapstructure's own for
 // numbers and lists are laxer: "010" is octal for them, "a,,b" has three items.
 var hooks = mapstructure.ComposeDecodeHookFunc(
 	onText(duration),
@@ -38,7 +38,7 @@ func onText(parse func(text string, to reflect.Type) (any, error)) mapstructure.
 	}
 }
 
-// notA is what is wrong with a value, without the value.
+// notA is an error about a value, without the value.
 type notA string
 
 func (n notA) Error() string { return string(n) }

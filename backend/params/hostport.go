@@ -8,15 +8,16 @@ import (
 )
 
 // HostPorts checks that list, the value of key, holds items of the form host:port,
-// at least one. An item without a port gets the usual one; where there is none
-// usual, that is refused. Its error is one of [Bad], and shows no item with an "@".
+// at least one. An item without a port gets the usual one; if there is no usual
+// one, such an item is refused. Its error is one of [Bad], and shows no item
+// with an "@".
 func HostPorts(key string, list []string, usual string) error {
 	example := usual
 	if example == "" {
 		example = "1234"
 	}
 	if len(list) == 0 {
-		return Bad(key, "is empty; host:port is wanted, such as localhost:%s", example)
+		return Bad(key, "is empty; want host:port, such as localhost:%s", example)
 	}
 	for i, text := range list {
 		full := text
@@ -24,7 +25,7 @@ func HostPorts(key string, list []string, usual string) error {
 			full = net.JoinHostPort(strings.Trim(text, "[]"), usual)
 		}
 		if strings.Contains(text, "@") {
-			return Bad(key, "an item (not shown) is not host:port; what stands before an @ belongs into parameters of its own")
+			return Bad(key, "an item (not shown) is not host:port; what stands before an @ belongs in its own parameters")
 		}
 		host, port, err := net.SplitHostPort(full)
 		if err != nil || host == "" || strings.ContainsFunc(host, unicode.IsSpace) || strings.ContainsAny(text, "/?#") {

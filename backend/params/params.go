@@ -11,13 +11,13 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// Decode sets the fields of the struct that into points to from raw, and from
-// their defaults where raw has no such key.
+// Decode sets the fields of the struct that into points to from raw, or from
+// their defaults if raw lacks the key.
 //
-// What raw holds and cannot be used is an error that wraps driver.ErrConfig,
-// names the key, shows its value unless that is secret, and says what would be
-// valid; the struct is then incomplete. A struct that is not as the package
-// comment describes is another error. Decode neither keeps nor changes raw.
+// A value in raw that cannot be used is an error that wraps driver.ErrConfig,
+// names the key, shows the value unless it is secret, and says what would be
+// valid; the struct is then incomplete. A struct that does not follow the
+// package comment is another error. Decode neither keeps nor changes raw.
 func Decode(raw map[string]string, into any) error {
 	fields, err := fieldsOf(into)
 	if err != nil {
@@ -43,8 +43,8 @@ func Decode(raw map[string]string, into any) error {
 }
 
 // Overlay is [Decode] for one of several layers: it sets the fields whose keys
-// are in raw and leaves the others as they are. It knows neither defaults nor
-// required keys.
+// are in raw and leaves the others as they are. It ignores defaults, and
+// whether a key is required.
 func Overlay(raw map[string]string, into any) error {
 	fields, err := fieldsOf(into)
 	if err != nil {
@@ -103,14 +103,14 @@ type Key struct {
 	Name     string
 	Alias    string   // a second name, or empty
 	Type     string   // string, bool, integer, duration, size, list, or the name of a Go type
-	Default  string   // as it would be written; empty means the zero value of the type
-	OneOf    []string // the valid values, where they are few
+	Default  string   // as text; empty means the zero value of the type
+	OneOf    []string // the valid values, if they are few
 	Secret   bool
 	Required bool
 }
 
 // Keys returns the keys of block, a struct or a pointer to one, in the order of its
-// fields. It panics where block is neither: that is a mistake in the program.
+// fields. It panics if block is neither: that is a mistake in the program.
 func Keys(block any) []Key {
 	t := reflect.TypeOf(block)
 	if t != nil && t.Kind() == reflect.Pointer {

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Redacted stands for a secret wherever parameters are shown.
+// Redacted replaces a secret wherever parameters are shown.
 const Redacted = "<secret>"
 
-// Redact returns a copy of raw that may be shown. It replaces the values of keys
-// that are secret in of, those of keys that of does not know, and those with an
-// "@", which may end credentials. of is as for [Keys], or nil where nothing is
-// known of the keys.
+// Redact returns a copy of raw that may be shown. It replaces the values of
+// keys that are secret in of, those of keys that of does not have, and those
+// with an "@", which may follow credentials. of is as for [Keys], or nil if
+// nothing is known about the keys.
 func Redact(raw map[string]string, of any) map[string]string {
 	open := openKeys(of)
 	shown := make(map[string]string, len(raw))
@@ -25,9 +25,9 @@ func Redact(raw map[string]string, of any) map[string]string {
 	return shown
 }
 
-// RedactText replaces in text, which may be what a server or a library has said,
-// the values that Redact replaces, and each item of one that is a list. Values of
-// one or two bytes stay: they would be found everywhere.
+// RedactText replaces the values that Redact replaces, and each item of those
+// that are lists, in text, which may be the words of a server or a library.
+// Values of one or two bytes stay: they would be found everywhere.
 func RedactText(text string, raw map[string]string, of any) string {
 	open := openKeys(of)
 	var secrets []string
@@ -45,7 +45,7 @@ func RedactText(text string, raw map[string]string, of any) string {
 	return text
 }
 
-// openKeys returns the names and aliases of the keys of of that are no secret.
+// openKeys returns the names and aliases of the keys in of that are not secret.
 func openKeys(of any) map[string]bool {
 	open := map[string]bool{}
 	if of == nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
 )
 
-// A peer that is silent grows older only while this node hears itself.
+// A silent node ages only while this node hears itself.
 func Example() {
 	const interval = time.Second
 	var self heartbeat.Pulse

@@ -1,12 +1,12 @@
-// Package heartbeat is the arithmetic of a membership that is made of
-// heartbeats: when a node beats, when it must conclude that nobody hears it, and
-// when another one counts as failed. Its types are values without locks, clocks
-// or I/O; they are used under whatever lock guards the rest of a roster.
+// Package heartbeat is the arithmetic of membership by heartbeats: when a node
+// beats, when it must conclude that nobody hears it, and when another one
+// counts as failed. Its types are values without locks, clocks or I/O; they are
+// used under whatever lock guards the rest of a roster.
 //
 // Two ideas carry it. A node that publishes to a bus hears itself, so its own
-// echo shows that the bus delivers. And a peer's silence is measured in the
-// time for which this node heard itself: a node that is deaf so drops nobody, and
-// an outage of the bus ages nobody.
+// echo shows that the bus delivers. And another node's silence is measured only
+// while this node hears itself: so a deaf node drops nobody, and an outage of
+// the bus ages nobody.
 //
 // Time is the time since any fixed moment on the node's own monotonic clock.
 package heartbeat
@@ -14,13 +14,13 @@ package heartbeat
 import "time"
 
 const (
-	// Missed is how many of its own intervals a peer may be silent.
+	// Missed is how many of its own intervals a node may be silent.
 	Missed = 4
-	// StretchAbove is the number of members from where on intervals stretch.
+	// StretchAbove is the number of members above which intervals stretch.
 	StretchAbove = 10
-	// MaxInterval is the longest interval of a peer that is believed.
+	// MaxInterval is the longest announced interval that is believed.
 	MaxInterval = time.Minute
-	// Settled is how many heartbeats make a peer count for the stretching of
+	// Settled is how many heartbeats make a node count for the stretching of
 	// intervals: names that somebody invents once must not slow detection down.
 	Settled = 3
 )
@@ -31,8 +31,8 @@ func Interval(base time.Duration, n int) time.Duration {
 	return min(base*time.Duration(max(n, StretchAbove))/StretchAbove, max(base, MaxInterval))
 }
 
-// Pulse is a node's own heartbeats and their echoes. The zero value is one that
-// has not beaten yet.
+// Pulse is a node's own heartbeats and their echoes. The zero value has not
+// beaten yet.
 type Pulse struct {
 	count   uint64
 	sent    [64]time.Duration // of the latest counts, by count
@@ -52,16 +52,16 @@ func (p *Pulse) Beat(now time.Duration) uint64 {
 // Count returns the count of the last heartbeat.
 func (p *Pulse) Count() uint64 { return p.count }
 
-// Reset begins to count anew, as for a new incarnation.
+// Reset starts the count again, as for a new incarnation.
 func (p *Pulse) Reset() { p.count, p.echoed = 0, 0 }
 
-// Restart forgets the heartbeats under way: their echoes say nothing of a link
-// that is up since now.
+// Restart forgets the heartbeats under way: their echoes say nothing about a
+// link that has just come up.
 func (p *Pulse) Restart(now time.Duration) { p.echoed, p.heardAt = p.count, now }
 
-// Echo takes in that the heartbeat with this count was heard again, and returns
-// how long it took. It reports false for one that was not sent, or not since the
-// last Restart, or was heard before.
+// Echo notes that the heartbeat with this count was heard, and returns how long
+// it took. It reports false for one that was not sent, or not since the last
+// Restart, or was heard before.
 func (p *Pulse) Echo(now time.Duration, count uint64) (took time.Duration, ok bool) {
 	if count <= p.echoed || count > p.count {
 		return 0, false
@@ -71,10 +71,10 @@ func (p *Pulse) Echo(now time.Duration, count uint64) (took time.Duration, ok bo
 	return now - p.sentAt, true
 }
 
-// Ages returns by how much the echo that was just heard lets the peers grow older:
-// the time since the last one that did, by when the two were sent and by when they
-// were heard, and an interval at most. So extra heartbeats age nobody faster, and
-// a stalled link that hands over many echoes at once ages nobody.
+// Ages returns by how much the echo that was just heard ages the other nodes.
+// It is the time since the last echo that did, as sent or as heard, whichever
+// is shorter, and at most an interval. So extra heartbeats age nobody faster,
+// and a stalled link that delivers many echoes at once ages nobody.
 func (p *Pulse) Ages(now, interval time.Duration) time.Duration {
 	by := min(p.sentAt-p.aged[0], now-p.aged[1], interval)
 	p.aged = [2]time.Duration{p.sentAt, now}
@@ -85,15 +85,15 @@ func (p *Pulse) Ages(now, interval time.Duration) time.Duration {
 // unless it hears itself before.
 func (p *Pulse) DeafAt(interval time.Duration) time.Duration { return p.heardAt + Missed*interval }
 
-// StoodStill takes in that the process did not run for late until now: what it
-// did not hear in that time says nothing of the link.
+// StoodStill compensates for a pause of the process, which did not run for late
+// until now: in that time it could not hear, so the time must not count as
+// silence.
 func (p *Pulse) StoodStill(now, late time.Duration) {
 	p.heardAt = min(p.heardAt+late, now)
 	p.aged[1] = now
 }
 
-// Peer is what is heard of another node. The zero value is one that was not
-// heard yet.
+// Peer tracks the heartbeats of another node. The zero value has heard none.
 type Peer struct {
 	interval time.Duration // between its heartbeats
 	silent   time.Duration // for which this node heard itself since it last heard the peer
@@ -101,41 +101,41 @@ type Peer struct {
 	excused  bool          // since it was last heard
 }
 
-// Announced takes in what somebody else says of the peer: it is there, and beats
-// that often. The peer itself has said nothing.
+// Announced notes what another node says about this one: it is there, and beats
+// that often. The node itself was not heard.
 func (p *Peer) Announced(interval, base time.Duration) {
 	p.interval = min(max(interval, base), max(base, MaxInterval))
 }
 
-// Beat takes in a heartbeat of the peer, which tells the time until its next.
+// Beat notes a heartbeat of the node, which announces the time until its next.
 func (p *Peer) Beat(interval, base time.Duration) {
 	p.Announced(interval, base)
 	p.beats = min(p.beats+1, Settled)
 	p.Heard()
 }
 
-// Heard takes in any other sign of life of the peer.
+// Heard notes any other sign of life of the node.
 func (p *Peer) Heard() { p.silent, p.excused = 0, false }
 
-// Settled reports whether the peer was heard often enough to count for the
+// Settled reports whether the node was heard often enough to count for the
 // stretching of intervals.
 func (p *Peer) Settled() bool { return p.beats >= Settled }
 
 // Age adds the time for which this node heard itself. It reports whether the
-// peer has been silent for too long.
+// other node has been silent for too long.
 func (p *Peer) Age(by time.Duration) (failed bool) {
 	p.silent += by
 	return p.silent > Missed*p.interval
 }
 
-// Excuse forgives the peer a silence of up to allowance: after an outage it need
-// not be back as soon as this node is. It is forgiven once, until it is heard
-// again.
+// Excuse allows the other node a silence of up to allowance more: after an
+// outage it need not be back as soon as this node is. It is allowed once, until
+// the node is heard again.
 func (p *Peer) Excuse(allowance time.Duration) {
 	if !p.excused {
 		p.silent, p.excused = min(p.silent, -allowance), true
 	}
 }
 
-// Interval returns the time between the peer's heartbeats, as it says.
+// Interval returns the time between the node's heartbeats, as announced.
 func (p *Peer) Interval() time.Duration { return p.interval }

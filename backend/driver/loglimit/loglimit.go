@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// maxKinds bounds how many kinds are told apart; further ones count as one.
+// maxKinds bounds how many kinds are distinguished; further ones count as one.
 const maxKinds = 256
 
 // A Limiter lets Burst lines of each kind through in any period that begins with
@@ -45,7 +45,7 @@ func (l *Limiter) Allow(name string) (suppressed int, ok bool) {
 	return suppressed, true
 }
 
-// kind returns what is known of a kind; l.mu is held. With maxKinds known, it
+// kind returns the counts of a kind; l.mu is held. With maxKinds known, it
 // forgets those whose period is over.
 func (l *Limiter) kind(name string) *kind {
 	if l.kinds == nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver/loglimit"
 )
 
-// lines logs count lines of a kind and shows what became of each: the number
-// that was suppressed before, or "-" where it was itself.
+// lines logs count lines of a kind and shows the result of each: the number
+// that was suppressed before, or "-" if it was itself suppressed.
 func lines(l *loglimit.Limiter, kind string, count int) string {
 	var all []string
 	for range count {

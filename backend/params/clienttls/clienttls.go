@@ -1,8 +1,8 @@
 // Package clienttls has the parameters by which a backend encrypts its
 // connections to servers. A backend embeds [Params] in its own struct, calls
 // [Params.CheckTLS] after params.Decode, and [Params.TLSConfig] for each
-// connection. It adds one key itself, since the versions that are spoken differ from
-// one kind of server to another:
+// connection. It adds one key itself, since the TLS versions differ from one
+// kind of server to another:
 //
 //	TLSMinVersion string `param:"tls_min_version" default:"1.2" oneof:"1.2,1.3"`
 package clienttls
@@ -33,17 +33,17 @@ type Params struct {
 	TLSCertFile string `param:"tls_cert_file"`
 	TLSKeyFile  string `param:"tls_key_file"`
 
-	// TLSServerName is the name that a server's certificate must be for, in place
+	// TLSServerName is the name that a server's certificate must be for, instead
 	// of the host that is dialled.
 	TLSServerName string `param:"tls_server_name"`
 
-	// TLSSkipVerify accepts any certificate of a server: the connection is encrypted,
-	// but may be with anybody. Only for tests.
+	// TLSSkipVerify accepts any certificate of a server: the connection is
+	// encrypted, but the other end may be anybody. Use it only in tests.
 	TLSSkipVerify bool `param:"tls_skip_verify" default:"false"`
 }
 
-// CheckTLS refuses what cannot be used of raw, from which p was decoded: files,
-// and without TLS any key that begins with tls_. Its errors wrap
+// CheckTLS refuses what cannot be used in raw, from which p was decoded: bad
+// files, and without TLS any key that begins with tls_. Its errors wrap
 // driver.ErrConfig and name the key.
 func (p Params) CheckTLS(raw map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
@@ -58,10 +58,10 @@ func (p Params) CheckTLS(raw map[string]string) error {
 
 var versions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
-// TLSConfig returns what a client is set to, nil without TLS. The oldest version
-// that it speaks is one from 1.0 to 1.3, or empty for Go's default. It reads this
-// node's pair again at each handshake; for the authorities to be read again,
-// TLSConfig is called again. Its errors are as those of CheckTLS.
+// TLSConfig returns a client's configuration, nil without TLS. oldest is the
+// lowest version, from 1.0 to 1.3, or empty for Go's default. The configuration
+// reads this node's pair again at each handshake; to read the authorities
+// again, call TLSConfig again. Its errors are like those of CheckTLS.
 func (p Params) TLSConfig(oldest string) (*tls.Config, error) {
 	if !p.TLS {
 		return nil, nil
@@ -81,17 +81,17 @@ func (p Params) TLSConfig(oldest string) (*tls.Config, error) {
 	case p.TLSCertFile == "" && p.TLSKeyFile == "":
 		return c, nil
 	case p.TLSCertFile == "":
-		return nil, params.Bad("tls_cert_file", "is empty, though tls_key_file is given; both or neither are wanted")
+		return nil, params.Bad("tls_cert_file", "is empty, though tls_key_file is given; give both or neither")
 	case p.TLSKeyFile == "":
-		return nil, params.Bad("tls_key_file", "is empty, though tls_cert_file is given; both or neither are wanted")
+		return nil, params.Bad("tls_key_file", "is empty, though tls_cert_file is given; give both or neither")
 	}
 	c.GetClientCertificate = p.pair
 	_, err := p.pair(nil)
 	return c, err
 }
 
-// TLSConfigFor is TLSConfig for a connection to host, which the certificate of
-// the server must be for, unless TLSServerName is another name.
+// TLSConfigFor is TLSConfig for a connection to host: the server's certificate
+// must be for host, or for TLSServerName if that is set.
 func (p Params) TLSConfigFor(host, oldest string) (*tls.Config, error) {
 	c, err := p.TLSConfig(oldest)
 	if c != nil && c.ServerName == "" {
@@ -100,7 +100,7 @@ func (p Params) TLSConfigFor(host, oldest string) (*tls.Config, error) {
 	return c, err
 }
 
-// pair reads the pair that this node shows, whoever asks.
+// pair reads the pair that this node shows.
 func (p Params) pair(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(p.TLSCertFile, p.TLSKeyFile)
 	if err != nil {

@@ -88,7 +88,7 @@ func TestWithoutTLS(t *testing.T) {
 	}
 }
 
-// lab is a server of TLS 1.2 that wants a certificate of one of two authorities,
+// lab is a TLS 1.2 server that wants a certificate of one of two authorities,
 // and a client.
 type lab struct {
 	url      string
@@ -130,7 +130,7 @@ func (l *lab) issue(t *testing.T, a *testca.Authority) {
 	write(t, l.raw["tls_key_file"], key)
 }
 
-// client returns what the client is set to, with changes.
+// client returns the client's configuration, with changes.
 func (l *lab) client(t *testing.T, changes map[string]string) *tls.Config {
 	t.Helper()
 	raw := maps.Clone(l.raw)
