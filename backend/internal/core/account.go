@@ -28,7 +28,7 @@ func (c *Core) account(k *pullKey, numbers []Numbers) {
 		p := c.roster.get(n.Origin)
 		if p == nil && k.all {
 			if p = c.meet(Member{Instance: n.Origin}); p != nil {
-				p.incarnation = min(n.Incarnation, maxRaise)
+				p.incarnation = n.Incarnation
 			}
 		}
 		if p == nil || n.Incarnation != p.incarnation {

@@ -4,31 +4,39 @@ import (
 	"slices"
 )
 
-// ignore notes a heartbeat that is not believed. Old ones come again, in any
-// order. But one that goes on for longer than a silence is allowed to be is of a
-// node that lives, and that something false is believed of: it is told.
+// ignore notes a heartbeat that is not believed. A node that goes on is told.
 func (c *Core) ignore(p *peer, count uint64) {
+	if c.persists(p, count) && c.voids.take(c.now, 1) {
+		p.ignored = 0
+		c.send("", &Void{Instance: p.Instance, Incarnation: p.incarnation})
+	}
+}
+
+// persists counts a heartbeat that is not believed, and reports whether it goes
+// on. Old ones come again, in any order. But one that goes on for longer than a
+// silence is allowed to be is of a node that lives, and that something false is
+// believed of.
+func (c *Core) persists(p *peer, count uint64) bool {
 	if c.link == down || c.link == unheard {
 		p.ignored = 0 // what a bus hands over at first may be a backlog
-		return
+		return false
 	}
 	before := p.ignoredN
 	p.ignoredN = count
 	if p.ignored > 0 && count <= before {
-		return
+		return false
 	}
 	if p.ignored > 0 && c.now-p.ignoredAt < c.cfg.Heartbeat/2 {
-		return // a backlog comes all at once
+		return false // a backlog comes all at once
 	}
 	p.ignored++
 	p.ignoredAt = c.now
 	quiet := max(p.heardAt, p.since)
-	if p.ignored < voidAfter || c.now-quiet < 4*c.cfg.Heartbeat || !c.voids.take(c.now, 1) {
-		return
-	}
-	p.ignored = 0
-	c.send("", &Void{Instance: p.Instance, Incarnation: p.incarnation})
+	return p.ignored >= voidAfter && c.now-quiet >= 4*c.cfg.Heartbeat
 }
+
+// distance is how far two incarnations are apart.
+func distance(a, b uint32) uint32 { return max(a, b) - min(a, b) }
 
 // advance moves a peer on to a higher incarnation. Its numbers begin anew; the
 // former ones stay known, for late updates.

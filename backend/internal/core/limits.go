@@ -7,7 +7,7 @@ import "time"
 const (
 	// Numbers.
 	maxNumber    = 1 << 62                // the highest number that is believed
-	maxRaise     = 1 << 16                // how far a claimed incarnation may be above what its instance used
+	maxRaise     = 1 << 16                // how far a claimed incarnation may be from what its instance used
 	holdDelay    = 250 * time.Millisecond // after sending an update, before this node claims to hold it itself
 	reorderDelay = 250 * time.Millisecond // for which a missing update may still be on its way
 

@@ -115,7 +115,7 @@ func (c *Core) knowsAll() bool {
 // heard of. It revives nobody who is known to be gone.
 func (c *Core) rumour(m ListMember) {
 	p := c.roster.get(m.Member.Instance)
-	if p == nil && m.Incarnation <= maxRaise {
+	if p == nil {
 		p = c.meet(m.Member)
 	}
 	if p == nil || p.life != stranger || p.numbered {

@@ -58,11 +58,14 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 // is news of the peer, and moves the peer on to the incarnation.
 func (c *Core) believe(p *peer, incarnation uint32, count uint64, leaves bool) bool {
 	switch {
-	case !p.numbered && incarnation < p.incarnation: // what others said of it gives way
+	case !p.numbered && incarnation != p.incarnation: // what others said of it gives way
 		c.advance(p, incarnation)
-	case incarnation > p.incarnation && incarnation-p.incarnation > maxRaise:
-		c.reject(p.Instance, "incarnation")
-		return false
+	case distance(incarnation, p.incarnation) > maxRaise: // neither can follow the other
+		if !c.persists(p, count) {
+			c.reject(p.Instance, "incarnation")
+			return false
+		}
+		c.advance(p, incarnation)
 	case incarnation > p.incarnation:
 		c.advance(p, incarnation)
 	case incarnation < p.incarnation, count <= p.count, p.life == left, p.life == leaving && !leaves:

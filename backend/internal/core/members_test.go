@@ -24,6 +24,7 @@ func TestBelieve(t *testing.T) {
 		{"one too high", live, true, 5 + maxRaise + 1, 1, false, false, 5},
 		{"a former incarnation", live, true, 4, 99, false, false, 5},
 		{"one that only others spoke of", stranger, false, 2, 1, false, true, 2},
+		{"one far above what others spoke of", stranger, false, 5 + maxRaise + 1, 1, false, true, 5 + maxRaise + 1},
 		{"from the failed", failed, true, 5, 11, false, true, 5},
 		{"from one that left", left, true, 5, 11, false, false, 5},
 		{"from one that left, raised", left, true, 6, 1, false, true, 6},
@@ -36,6 +37,38 @@ func TestBelieve(t *testing.T) {
 		p.incarnation, p.count, p.numbered = 5, 10, c.numbered
 		if got := core.believe(p, uint32(c.incarnation), c.count, c.leaves); got != c.want || p.incarnation != c.then {
 			t.Errorf("%s: %v, incarnation %d; want %v, %d", c.what, got, p.incarnation, c.want, c.then)
+		}
+	}
+}
+
+// Who could not be reached while a member had to raise its incarnation far comes
+// to believe it, and so does who heard a liar before the member itself.
+func TestIncarnationsApart(t *testing.T) {
+	const far = 5 * maxRaise
+	for _, c := range []struct {
+		what          string
+		known, claims uint32
+	}{{"it raised meanwhile", 0, far}, {"a liar was first", far, 0}} {
+		p := newPair(t, Transport{}, "s")
+		b := p.roster.get("b")
+		b.incarnation = c.known
+		beat := uint64(0)
+		for said := 0; said < 2*voidAfter && b.incarnation != c.claims; said++ {
+			p.after(500 * time.Millisecond)
+			beat++
+			p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Incarnation: c.claims, Count: beat, Interval: 500 * time.Millisecond, Worth: Whole})
+		}
+		if b.incarnation != c.claims || beat < voidAfter {
+			t.Errorf("%s: believed is %d after %d heartbeats", c.what, b.incarnation, beat)
+		}
+		for range 4 * voidAfter { // the one that is believed goes on, and a liar too
+			p.after(500 * time.Millisecond)
+			beat++
+			p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Incarnation: c.claims, Count: beat, Interval: 500 * time.Millisecond, Worth: Whole})
+			p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Incarnation: c.known, Count: 1000 + beat, Interval: 500 * time.Millisecond, Worth: Whole})
+			if b.incarnation != c.claims {
+				t.Fatalf("%s: a liar is believed beside the member", c.what)
+			}
 		}
 	}
 }

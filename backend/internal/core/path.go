@@ -124,7 +124,7 @@ func (c *Core) receiveStranger(now time.Duration, origin, key []byte, incarnatio
 	if p == nil {
 		return c.untracked(key), Ref{}, true
 	}
-	p.incarnation, p.heardAt = min(incarnation, maxRaise), now
+	p.incarnation, p.heardAt = incarnation, now
 	s := c.newStream(now, p, p.streams, key, incarnation, number)
 	if s == nil {
 		return c.untracked(key), Ref{}, true
