@@ -90,8 +90,9 @@ func (c *Core) onKept(p *peer, k *Kept) {
 		if s == nil || !key.Gone.valid() {
 			continue
 		}
-		s.lower(key.Last)
-		s.hole.asks = 0
+		if s.lower(key.Last) {
+			s.hole.asks = 0
+		}
 		if gone := s.missing.And(key.Gone); len(gone) > 0 {
 			s.given.AddAll(gone)
 			c.want(s.state, "gap")

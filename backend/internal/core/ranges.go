@@ -29,6 +29,14 @@ func (rs Ranges) at(n uint64) int {
 	return i
 }
 
+// last returns the highest number in the set, 0 if there is none.
+func (rs Ranges) last() uint64 {
+	if len(rs) == 0 {
+		return 0
+	}
+	return rs[len(rs)-1].Last
+}
+
 // Count returns how many numbers the set has.
 func (rs Ranges) Count() (n uint64) {
 	for _, r := range rs {

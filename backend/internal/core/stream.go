@@ -48,21 +48,21 @@ func (s *stream) raise(n uint64) bool {
 	return s.missing.Count() > before
 }
 
-// lower takes in, from the origin itself, that it has used no number above n.
-func (s *stream) lower(n uint64) {
-	if n >= s.top {
-		return
+// lower takes in, from the origin itself, that it has used no number above n. It
+// reports false where one above has come: then its word is an old one, that says
+// nothing of what is missing now, or that update is a forged one.
+func (s *stream) lower(n uint64) (ok bool) {
+	switch {
+	case n >= s.top:
+		return true
+	case n < s.arrived.last(), n < s.pending.last():
+		return false
 	}
 	for _, set := range []*Ranges{&s.missing, &s.given, &s.lost, &s.accounted} {
 		set.Remove(n+1, maxNumber)
 	}
 	s.top = n
-	if k := len(s.arrived); k > 0 {
-		s.top = max(s.top, s.arrived[k-1].Last)
-	}
-	if k := len(s.pending); k > 0 {
-		s.top = max(s.top, s.pending[k-1].Last)
-	}
+	return true
 }
 
 // queued takes in that the update n waits for its Merge.

@@ -231,8 +231,8 @@ func (c *check) stateReady(p *process, e core.StateReady) {
 		}
 	}
 	if !c.light && (k.ready[e.Key] == core.Settling || k.ready[e.Key] == core.TimedOut) {
-		for _, q := range c.w.running() { // who is not ready yet may ask this one
-			if other := c.of(q).before[e.Key]; q != p && other != nil && c.of(q).ready[e.Key] == core.Settling {
+		for _, q := range c.w.running() { // who is not synced yet may ask this one
+			if other := c.of(q).before[e.Key]; q != p && other != nil && c.of(q).ready[e.Key] != core.Synced {
 				if _, known := other[p]; !known && p.states[e.Key] != nil {
 					other[p] = p.states[e.Key].set.clone()
 				}
