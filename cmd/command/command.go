@@ -48,12 +48,8 @@ func Main() {
 	name := filepath.Base(os.Args[0])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := cli{Alertmanager: alertmanagerCmd{Cluster: newClusterFlags()}, Doctor: doctorCmd{Cluster: newClusterFlags()}}
-	parser := kong.Must(&c,
-		kong.Vars{"backend": usualBackend(), "version": versionText(name), "features": strings.Join(featurecontrol.AllowedFlags, ", ")},
-		durations,
-		kong.Name(name),
-		kong.Description("A service becomes highly available by one config key."),
+	var c cli
+	parser := newParser(&c,
 		kong.UsageOnError(),
 		kong.Exit(func(code int) {
 			if code != 0 {
@@ -73,6 +69,18 @@ func Main() {
 		stop()
 		os.Exit(exitCode(err))
 	}
+}
+
+// newParser returns what parses arguments into c.
+func newParser(c *cli, options ...kong.Option) *kong.Kong {
+	name := filepath.Base(os.Args[0])
+	*c = cli{Alertmanager: alertmanagerCmd{Cluster: newClusterFlags()}, Doctor: doctorCmd{Cluster: newClusterFlags()}}
+	return kong.Must(c, append([]kong.Option{
+		kong.Vars{"backend": usualBackend(), "version": versionText(name), "features": strings.Join(featurecontrol.AllowedFlags, ", ")},
+		durations,
+		kong.Name(name),
+		kong.Description("A service becomes highly available by one config key."),
+	}, options...)...)
 }
 
 // defaultBackend is what is run where nothing is said.

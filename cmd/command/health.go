@@ -1,34 +1,75 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
+
+	promconfig "github.com/prometheus/common/config"
+
+	"github.com/clusterchannel/clusterchannel/backend"
 )
 
 // healthCmd asks a node how it is, where there is no other program to ask with,
 // as in the image.
 type healthCmd struct {
-	URL     string        `arg:"" name:"url" help:"What to ask: http://localhost:9093/-/healthy or /-/ready."`
-	Timeout time.Duration `name:"timeout" default:"3s" help:"How long to wait for the answer."`
+	URL        string        `arg:"" optional:"" name:"url" help:"What to ask: http://localhost:9093/-/healthy or /-/ready. Default: whether the node of --pid is healthy, at the address, under the prefix and with the certificate that its command line says."`
+	HTTPConfig string        `name:"http.config.file" help:"Certificate authority, client certificate and credentials to ask with, a file as amtool's."`
+	PID        int           `name:"pid" default:"1" help:"Process of the node to ask without a URL; 1 is that of a container. Linux alone."`
+	Timeout    time.Duration `name:"timeout" default:"3s" help:"How long to wait for the answer."`
 }
 
 // Run returns an error unless the answer is 200.
 func (c *healthCmd) Run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, nil)
+	client, url := http.DefaultClient, c.URL
+	if url == "" {
+		node, err := findNode(c.PID)
+		if err != nil {
+			return fmt.Errorf("health: of process %d: %w; give the URL to ask", c.PID, err)
+		}
+		client, url = node.client, node.url
+	}
+	if c.HTTPConfig != "" {
+		var err error
+		if client, err = clientOf(c.HTTPConfig); err != nil {
+			return fmt.Errorf("health: %w: --http.config.file: %w", backend.ErrConfig, err)
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return usageError{fmt.Errorf("health: %w", err)}
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return fmt.Errorf("health: %w", err)
 	}
 	_ = response.Body.Close() // the status says all
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("health: %s answers %s", c.URL, response.Status)
+	switch {
+	case response.StatusCode == http.StatusOK:
+		return nil
+	case response.StatusCode == http.StatusUnauthorized && cmp.Or(c.URL, c.HTTPConfig) == "":
+		return nil // it answers, and nobody has said with which credentials to ask
 	}
-	return nil
+	return fmt.Errorf("health: %s answers %s", url, response.Status)
+}
+
+// clientOf returns a client of the configuration in file, whose relative paths are
+// relative to it.
+func clientOf(file string) (*http.Client, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	config, err := promconfig.LoadHTTPConfig(string(text))
+	if err != nil {
+		return nil, err
+	}
+	config.SetDirectory(filepath.Dir(file))
+	return promconfig.NewClientFromConfig(*config, "health")
 }
