@@ -12,6 +12,8 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend/doctor"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backends/redis/internal/grafana"
+	"github.com/clusterchannel/clusterchannel/backends/redis/internal/server"
 )
 
 // examine is the backend's driver.ExamineFunc.
@@ -59,7 +61,7 @@ func askSentinel(ctx context.Context, e driver.Examination, p Params, addr strin
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
 	client := goredis.NewSentinelClient(&goredis.Options{
-		Addr: addr, Dialer: (&dialer{life: ctx, params: p}).dial, Username: p.SentinelUsername, Password: p.SentinelPassword,
+		Addr: addr, Dialer: p.server(nil).Dialer(ctx), Username: p.SentinelUsername, Password: p.SentinelPassword,
 		MaxRetries: -1, DialerRetries: 1, Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
 	})
 	defer client.Close() //nolint:errcheck // it has answered
@@ -76,28 +78,29 @@ func askSentinel(ctx context.Context, e driver.Examination, p Params, addr strin
 // attach opens the driver, which subscribes and publishes, and reports the
 // stage that failed.
 func attach(ctx context.Context, e driver.Examination, p Params) {
+	config := p.server(nil)
 	open, rights := Open, "ask for the rights to subscribe and to publish"
 	if p.Wire == "grafana" {
-		open, rights = openWitness, "ask for the rights to subscribe, to publish and to keep a heartbeat, as Grafana's peers do"
+		open, rights = grafana.OpenWitness(config), "ask for the rights to subscribe, to publish and to keep a heartbeat, as Grafana's peers do"
 	}
 	l, err := doctor.Listen(ctx, e, open)
 	failed := ""
 	if err != nil {
-		failed = p.atFault(err).stage
+		failed = config.Stage(err)
 	}
 	if !doctor.Stages(e, []doctor.Stage{
-		{Name: stageProtocol, Tried: "speak Redis's protocol"},
-		{Name: stageAuth, Tried: doctor.LogIn(p.Username)},
-		{Name: stageACL, Tried: rights},
-		{Name: stagePubSub, Tried: "subscribe and publish through whatever stands between"},
+		{Name: server.StageProtocol, Tried: "speak Redis's protocol"},
+		{Name: server.StageAuth, Tried: doctor.LogIn(p.Username)},
+		{Name: server.StageACL, Tried: rights},
+		{Name: server.StagePubSub, Tried: "subscribe and publish through whatever stands between"},
 	}, failed, err) {
 		return
 	}
 	defer l.Close()
-	if w, ok := l.Driver.(*witness); ok {
-		w.reportHeartbeat(e)
+	if w, ok := l.Driver.(*grafana.Witness); ok {
+		w.ReportHeartbeat(e)
 	}
-	outputBuffer(ctx, e, p)
+	outputBuffer(ctx, e, config)
 	l.Hear(ctx)
 }
 
@@ -105,10 +108,10 @@ func attach(ctx context.Context, e driver.Examination, p Params) {
 const enoughBuffer = 8 << 20
 
 // outputBuffer reads how much may wait for one subscriber.
-func outputBuffer(ctx context.Context, e driver.Examination, p Params) {
+func outputBuffer(ctx context.Context, e driver.Examination, config *server.Config) {
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	client := newRedis(ctx, p, nil)
+	client := config.Connect(ctx)
 	defer client.Close() //nolint:errcheck // it has answered
 	const name, tried = "output buffer", "read client-output-buffer-limit"
 	found, err := client.ConfigGet(ctx, "client-output-buffer-limit").Result()

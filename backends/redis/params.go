@@ -3,8 +3,11 @@ package redis
 import (
 	"strings"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/clusterchannel/clusterchannel/backend/params"
 	"github.com/clusterchannel/clusterchannel/backend/params/clienttls"
+	"github.com/clusterchannel/clusterchannel/backends/redis/internal/server"
 )
 
 // Params are the keys of the block of parameters.
@@ -138,4 +141,22 @@ func (p *Params) checkServer() error {
 		p.Prefix += ":"
 	}
 	return nil
+}
+
+// server returns the configuration that both wires connect by. credentials may be
+// nil.
+func (p *Params) server(credentials Credentials) *server.Config {
+	c := &server.Config{
+		Options: goredis.UniversalOptions{
+			Addrs: p.Address, MasterName: p.MasterName, IsClusterMode: p.Mode == "cluster",
+			Username: p.Username, Password: p.Password, CredentialsProviderContext: credentials,
+			SentinelUsername: p.SentinelUsername, SentinelPassword: p.SentinelPassword,
+			DB: p.DB, ClientName: p.ClientName, PoolSize: p.PoolSize,
+		},
+		Prefix: p.Prefix,
+	}
+	if p.TLS {
+		c.TLS = p.serverTLS
+	}
+	return c
 }

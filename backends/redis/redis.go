@@ -110,7 +110,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/url"
 	"time"
@@ -121,17 +120,9 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
+	"github.com/clusterchannel/clusterchannel/backends/redis/internal/grafana"
+	"github.com/clusterchannel/clusterchannel/backends/redis/internal/server"
 )
-
-// maxFrame is far below what a server queues for one subscriber before it drops
-// it: 32 MiB, or 8 MiB for a minute (client-output-buffer-limit pubsub). Beats
-// pass between two frames.
-const maxFrame = 512 << 10
-
-// linger is how long a server of default configuration lets a subscriber be
-// behind by more than 8 MiB before it drops it. A node that is behind by less
-// for longer does not hear itself, and subscribes again.
-const linger = time.Minute
 
 // channels is how many a node subscribes to: the cluster's and its own.
 const channels = 2
@@ -160,6 +151,16 @@ func WithCredentials(c Credentials) driver.OpenFunc {
 	}
 }
 
+// GrafanaTiming are the periods on Grafana's wire. Zero means the default; the
+// defaults for the key are Grafana's own. All nodes of a cluster have the same.
+type GrafanaTiming struct {
+	Heartbeat time.Duration // between writes of the own key, and between scans: 5s
+	Expiry    time.Duration // how long a peer's key counts: 1m
+	TTL       time.Duration // of the own key: 5m
+	FullState time.Duration // between full states, while there are Grafana peers: 1m
+	Beat      time.Duration // between beats of own nodes: 500ms
+}
+
 // WithGrafanaTiming returns an OpenFunc for backend.Config.Driver, with other
 // periods on Grafana's wire: for a Grafana that was built with others, and for
 // tests.
@@ -182,15 +183,14 @@ func open(ctx context.Context, o driver.Options, credentials Credentials, t Graf
 		return nil, err
 	}
 	if p.Wire == "grafana" {
-		return openGrafana(ctx, o, p, credentials, t.orDefaults())
+		return grafana.Open(ctx, o, p.server(credentials), grafana.Timing(t))
 	}
 	c := &conn{
-		client: newClient(p, credentials, o.Logger), logger: o.Logger,
+		client: server.New(p.server(credentials), o.Logger), logger: o.Logger,
 		channel: p.Prefix + url.QueryEscape(o.Cluster), instance: o.Self.Instance, confirms: make(chan confirm, maxConfirms),
 	}
-	c.client.sub = c.client.redis.Subscribe(ctx)
 	if err := c.preflight(ctx); err != nil {
-		c.client.close()
+		c.client.Close()
 		return nil, err
 	}
 	return c, nil
@@ -198,7 +198,7 @@ func open(ctx context.Context, o driver.Options, credentials Credentials, t Graf
 
 // conn is the driver.
 type conn struct {
-	client   *client
+	client   *server.Client
 	logger   *slog.Logger
 	channel  string // of the cluster
 	instance string
@@ -208,17 +208,17 @@ type conn struct {
 
 // Caps describes a bus that can also send to one node alone.
 func (c *conn) Caps() driver.Caps {
-	return driver.Caps{MaxFrame: maxFrame, Linger: linger, Send: c.send}
+	return driver.Caps{MaxFrame: server.MaxFrame, Linger: server.Linger, Send: c.send}
 }
 
 // Serve hands over what is published until the subscription is lost, or the
 // server is no longer a master.
 func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	g, ctx := errgroup.WithContext(ctx)
-	defer context.AfterFunc(ctx, c.client.end)() // go-redis cannot otherwise be interrupted
+	defer context.AfterFunc(ctx, c.client.End)() // go-redis cannot otherwise be interrupted
 	h.Link(nil)
 	g.Go(func() error {
-		return c.client.receive(ctx, func(m *goredis.Message) {
+		return c.client.Receive(ctx, func(m *goredis.Message) {
 			if m.Channel == c.channel {
 				h.Frame([]byte(m.Payload))
 			} else {
@@ -226,7 +226,7 @@ func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 			}
 		})
 	})
-	g.Go(func() error { return c.client.watchRole(ctx) })
+	g.Go(func() error { return c.client.WatchRole(ctx) })
 	g.Go(func() error { return c.confirmAll(ctx) })
 	return g.Wait()
 }
@@ -237,20 +237,20 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 }
 
 func (c *conn) publish(ctx context.Context, channel string, frame []byte) error {
-	if len(frame) > maxFrame {
-		return fmt.Errorf("redis: %w: frame of %d bytes, at most %d are published at once", driver.ErrTooLarge, len(frame), maxFrame)
+	if err := server.CheckSize(frame); err != nil {
+		return err
 	}
-	err := c.client.publish(ctx, channel, frame)
+	err := c.client.Publish(ctx, channel, frame)
 	if err == nil || errors.Is(err, driver.ErrClosed) {
 		return err
 	}
-	return c.client.params.explain("PUBLISH "+channel, err)
+	return c.client.Config.Explain("PUBLISH "+channel, err)
 }
 
 // Close ends the subscription and all connections. What Broadcast accepted was
 // published.
 func (c *conn) Close(context.Context) error {
-	c.client.close()
+	c.client.Close()
 	return nil
 }
 

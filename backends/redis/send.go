@@ -53,7 +53,7 @@ func (c *conn) send(ctx context.Context, to driver.Member, frame []byte) error {
 	select {
 	case <-confirmed:
 		return nil
-	case <-c.client.life.Done():
+	case <-c.client.Ended():
 		return fmt.Errorf("redis: %w", driver.ErrClosed)
 	case <-ctx.Done():
 		return fmt.Errorf("redis: %s does not confirm what it is sent: %w", to.Instance, ctx.Err())

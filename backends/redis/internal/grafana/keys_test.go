@@ -1,4 +1,4 @@
-package redis
+package grafana
 
 import "testing"
 

@@ -1,4 +1,4 @@
-package redis
+package grafana
 
 import (
 	"context"
@@ -20,12 +20,26 @@ const (
 	lookDelay = 200 * time.Millisecond // from a hint that keys will change until they have
 )
 
+// ownSeparator stands between name and instance in an own node's key. It sorts
+// below every character of a name, so that keys sort by name, then instance.
+const ownSeparator = "+"
+
+func ownKey(m driver.Member) string { return m.Name + ownSeparator + m.Instance }
+
+// isOwnKey reports whether a key, without the prefix, is that of an own node:
+// of this cluster, or of one whose prefix begins with this one's.
+func isOwnKey(key string) bool {
+	const instance, alphabet = 13, "abcdefghijklmnopqrstuvwxyz234567"
+	i := strings.LastIndex(key, ownSeparator)
+	return i > 0 && len(key)-i-1 == instance && strings.Trim(key[i+1:], alphabet) == ""
+}
+
 // setKey writes this node's heartbeat. It reports whether there was one before.
-func (g *grafanaConn) setKey(ctx context.Context) (was bool, err error) {
+func (g *conn) setKey(ctx context.Context) (was bool, err error) {
 	set := func(mode string) error {
 		return g.do(ctx, func(ctx context.Context) error {
 			stamp := strconv.FormatInt(time.Now().Unix(), 10)
-			return g.client.redis.SetArgs(ctx, g.prefix()+g.key, stamp, goredis.SetArgs{Mode: mode, TTL: g.timing.TTL}).Err()
+			return g.client.Redis.SetArgs(ctx, g.prefix()+g.key, stamp, goredis.SetArgs{Mode: mode, TTL: g.timing.TTL}).Err()
 		})
 	}
 	if err := set("XX"); !errors.Is(err, goredis.Nil) {
@@ -36,7 +50,7 @@ func (g *grafanaConn) setKey(ctx context.Context) (was bool, err error) {
 
 // keepKey writes this node's heartbeat, and looks for those of others:
 // periodically, and shortly after a hint.
-func (g *grafanaConn) keepKey(ctx context.Context) error {
+func (g *conn) keepKey(ctx context.Context) error {
 	turn := time.NewTicker(g.timing.Heartbeat)
 	defer turn.Stop()
 	hint := time.NewTimer(0)
@@ -63,7 +77,7 @@ func (g *grafanaConn) keepKey(ctx context.Context) error {
 }
 
 // writeKey returns an error only when another server is needed.
-func (g *grafanaConn) writeKey(ctx context.Context) error {
+func (g *conn) writeKey(ctx context.Context) error {
 	was, err := g.setKey(ctx)
 	if !was {
 		g.roster.emptied()
@@ -82,9 +96,9 @@ func (g *grafanaConn) writeKey(ctx context.Context) error {
 // deleteOrphans deletes the keys of own nodes that have failed, so that
 // Grafana's peers see the same. A node that lives nevertheless writes its key
 // again.
-func (g *grafanaConn) deleteOrphans(ctx context.Context) {
+func (g *conn) deleteOrphans(ctx context.Context) {
 	for _, key := range g.roster.takeOrphans() {
-		err := g.do(ctx, func(ctx context.Context) error { return g.client.redis.Del(ctx, g.prefix()+key).Err() })
+		err := g.do(ctx, func(ctx context.Context) error { return g.client.Redis.Del(ctx, g.prefix()+key).Err() })
 		if err != nil {
 			g.logger.Debug("the key of a failed node stays until it expires", "key", g.prefix()+key, "err", err)
 		}
@@ -93,7 +107,7 @@ func (g *grafanaConn) deleteOrphans(ctx context.Context) {
 
 // lookAtKeys writes first: if the own key was missing, other missing keys do
 // not mean that their nodes have left.
-func (g *grafanaConn) lookAtKeys(ctx context.Context) error {
+func (g *conn) lookAtKeys(ctx context.Context) error {
 	if err := g.writeKey(ctx); err != nil {
 		return err
 	}
@@ -114,10 +128,10 @@ func (g *grafanaConn) lookAtKeys(ctx context.Context) error {
 }
 
 // scan returns the keys that hold a heartbeat.
-func (g *grafanaConn) scan(ctx context.Context) ([]stamped, error) {
-	cluster, ok := g.client.redis.(*goredis.ClusterClient)
+func (g *conn) scan(ctx context.Context) ([]stamped, error) {
+	cluster, ok := g.client.Redis.(*goredis.ClusterClient)
 	if !ok {
-		return g.scanServer(ctx, g.client.redis)
+		return g.scanServer(ctx, g.client.Redis)
 	}
 	var mu sync.Mutex
 	var all []stamped
@@ -131,7 +145,7 @@ func (g *grafanaConn) scan(ctx context.Context) ([]stamped, error) {
 	return all, err
 }
 
-func (g *grafanaConn) scanServer(ctx context.Context, server goredis.Cmdable) ([]stamped, error) {
+func (g *conn) scanServer(ctx context.Context, server goredis.Cmdable) ([]stamped, error) {
 	var all []stamped
 	var cursor uint64
 	for {
@@ -156,7 +170,7 @@ func (g *grafanaConn) scanServer(ctx context.Context, server goredis.Cmdable) ([
 
 // readStamps reads each key by its own MGET: in a Cluster the keys of one MGET
 // would have to share a slot. MGET returns nil for what is no string.
-func (g *grafanaConn) readStamps(ctx context.Context, server goredis.Cmdable, keys []string) ([]stamped, error) {
+func (g *conn) readStamps(ctx context.Context, server goredis.Cmdable, keys []string) ([]stamped, error) {
 	values, err := server.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for _, key := range keys {
 			p.MGet(ctx, key)

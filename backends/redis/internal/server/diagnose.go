@@ -1,4 +1,4 @@
-package redis
+package server
 
 import (
 	"bufio"
@@ -15,23 +15,23 @@ import (
 // diagnosis is how long each question of a diagnosis may take.
 const diagnosis = time.Second
 
-// diagnose finds out why an endpoint does not let this node subscribe, when the
+// Diagnose finds out why an endpoint does not let this node subscribe, when the
 // connection just ended or nothing was answered: it asks simpler questions, one
 // of them about channel.
-func (c *client) diagnose(ctx context.Context, cause error, channel string) error {
+func (c *Client) Diagnose(ctx context.Context, cause error, channel string) error {
 	var network net.Error
 	silent := errors.Is(cause, context.DeadlineExceeded) || errors.As(cause, &network) && network.Timeout()
 	ended := errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF) || errors.As(cause, &network) && !network.Timeout()
-	if c.params.Mode != "single" || ctx.Err() != nil {
+	if !c.Config.single() || ctx.Err() != nil {
 		return cause
 	}
 	found := error(nil)
-	switch plain := (Params{}); {
-	case silent && c.params.TLS && c.answers(ctx, plain, "PING") != "":
+	switch plain := new(Config); {
+	case silent && c.Config.TLS != nil && c.answers(ctx, plain, "PING") != "":
 		found = errPlain
-	case ended && !c.params.TLS && c.handshakes(ctx):
+	case ended && c.Config.TLS == nil && c.handshakes(ctx):
 		found = errTLS
-	case ended && c.answers(ctx, c.params, "PING") == "+PONG" && c.answers(ctx, c.params, "SUBSCRIBE", channel) == "":
+	case ended && c.answers(ctx, c.Config, "PING") == "+PONG" && c.answers(ctx, c.Config, "SUBSCRIBE", channel) == "":
 		found = errNoPubSub
 	default:
 		return cause
@@ -41,8 +41,8 @@ func (c *client) diagnose(ctx context.Context, cause error, channel string) erro
 
 // answers returns the first line that the endpoint answers to a command, or
 // nothing.
-func (c *client) answers(ctx context.Context, p Params, command ...string) string {
-	conn, err := (&dialer{life: c.life, params: p}).dial(ctx, "tcp", c.params.Address[0])
+func (c *Client) answers(ctx context.Context, config *Config, command ...string) string {
+	conn, err := config.Dialer(c.life)(ctx, "tcp", c.Config.Options.Addrs[0])
 	if err != nil {
 		return ""
 	}
@@ -66,10 +66,10 @@ func (c *client) answers(ctx context.Context, p Params, command ...string) strin
 
 // handshakes reports whether the endpoint speaks TLS, whether or not it accepts
 // this node.
-func (c *client) handshakes(ctx context.Context) bool {
+func (c *Client) handshakes(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, diagnosis)
 	defer cancel()
-	conn, err := (&dialer{life: c.life}).dial(ctx, "tcp", c.params.Address[0])
+	conn, err := new(Config).Dialer(c.life)(ctx, "tcp", c.Config.Options.Addrs[0])
 	if err != nil {
 		return false
 	}

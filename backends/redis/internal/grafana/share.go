@@ -1,16 +1,15 @@
-package redis
+package grafana
 
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backends/redis/internal/server"
 )
 
 const (
@@ -25,9 +24,9 @@ var askAgain = []time.Duration{0, time.Second, 5 * time.Second, 15 * time.Second
 
 // Broadcast implements [driver.Driver]. Grafana's peers do not hear the frame.
 // It returns when ctx is done, even if the server stalls.
-func (g *grafanaConn) Broadcast(ctx context.Context, frame []byte) error {
-	if len(frame) > maxFrame {
-		return fmt.Errorf("redis: %w: frame of %d bytes, at most %d are published at once", driver.ErrTooLarge, len(frame), maxFrame)
+func (g *conn) Broadcast(ctx context.Context, frame []byte) error {
+	if err := server.CheckSize(frame); err != nil {
+		return err
 	}
 	if err := g.publishOn(ctx, ownChannel, bytes.Clone(frame)); err != nil {
 		return g.explain("PUBLISH "+g.prefix()+ownChannel, err)
@@ -39,11 +38,11 @@ func (g *grafanaConn) Broadcast(ctx context.Context, frame []byte) error {
 // updates publishes each update on the channel of its state while there are
 // peers of Grafana to hear it. Own nodes hear it there too, except updates that
 // such a channel cannot carry.
-func (g *grafanaConn) updates(ctx context.Context, updates iter.Seq2[string, []byte]) (heard bool, err error) {
+func (g *conn) updates(ctx context.Context, updates iter.Seq2[string, []byte]) (heard bool, err error) {
 	if !g.roster.hasPeers() {
 		return false, nil
 	}
-	pipe, size, rest := g.client.redis.Pipeline(), 0, 0
+	pipe, size, rest := g.client.Redis.Pipeline(), 0, 0
 	for key, part := range updates {
 		if len(part) > maxPart || slices.Contains([]string{fullStateChannel, requestChannel, ownChannel}, key) {
 			rest++
@@ -63,7 +62,7 @@ func (g *grafanaConn) updates(ctx context.Context, updates iter.Seq2[string, []b
 }
 
 // share keeps Grafana's peers up to date with full states, and asks for theirs.
-func (g *grafanaConn) share(ctx context.Context) error {
+func (g *conn) share(ctx context.Context) error {
 	turn := time.NewTicker(g.timing.FullState)
 	defer turn.Stop()
 	ask := time.NewTimer(0)
@@ -93,14 +92,14 @@ func (g *grafanaConn) share(ctx context.Context) error {
 	}
 }
 
-func (g *grafanaConn) requestState(ctx context.Context) {
+func (g *conn) requestState(ctx context.Context) {
 	if err := g.publishOn(ctx, requestChannel, []byte(g.key)); err != nil {
 		g.logger.Debug("the request for the full state could not be sent", "err", err)
 	}
 }
 
 // takeRequest answers a peer of Grafana. Own nodes ask by frames.
-func (g *grafanaConn) takeRequest(from string) {
+func (g *conn) takeRequest(from string) {
 	if from != g.key && !isOwnKey(from) {
 		signal(g.wanted)
 		signal(g.look)
@@ -109,7 +108,7 @@ func (g *grafanaConn) takeRequest(from string) {
 
 // fullState returns this node's full state, marked as own, or nil if there is
 // none to publish.
-func (g *grafanaConn) fullState() []byte {
+func (g *conn) fullState() []byte {
 	state := g.handler.LocalState()
 	if len(state) == 0 {
 		return nil
@@ -122,7 +121,7 @@ func (g *grafanaConn) fullState() []byte {
 	return protowire.AppendString(state, g.key)
 }
 
-func (g *grafanaConn) publishState(ctx context.Context, state []byte) {
+func (g *conn) publishState(ctx context.Context, state []byte) {
 	if state == nil {
 		return
 	}
@@ -133,7 +132,7 @@ func (g *grafanaConn) publishState(ctx context.Context, state []byte) {
 
 // takeState merges the full state of a peer of Grafana, which may be its last
 // message. Own nodes compare their states by frames.
-func (g *grafanaConn) takeState(state []byte) {
+func (g *conn) takeState(state []byte) {
 	if _, ours := field(state, fieldSharer); ours {
 		return
 	}

@@ -1,4 +1,4 @@
-package redis
+package grafana
 
 import (
 	"context"
@@ -17,7 +17,7 @@ const (
 )
 
 // beat returns a beat to send now.
-func (g *grafanaConn) beat() beat {
+func (g *conn) beat() beat {
 	count, interval := g.roster.next()
 	m := g.self
 	return beat{
@@ -28,7 +28,7 @@ func (g *grafanaConn) beat() beat {
 
 // dispatch goes by the channel. The channels of clusters whose prefix begins
 // with this one's match the pattern too; their names are not those of a state.
-func (g *grafanaConn) dispatch(m *goredis.Message) {
+func (g *conn) dispatch(m *goredis.Message) {
 	g.roster.busy()
 	channel, payload := strings.TrimPrefix(m.Channel, g.prefix()), []byte(m.Payload)
 	switch {
@@ -48,7 +48,7 @@ func (g *grafanaConn) dispatch(m *goredis.Message) {
 	}
 }
 
-func (g *grafanaConn) takeBeat(message []byte) {
+func (g *conn) takeBeat(message []byte) {
 	switch b, err := decodeBeat(message); {
 	case err != nil:
 		g.handler.Reject(driver.Malformed, err)
@@ -60,7 +60,7 @@ func (g *grafanaConn) takeBeat(message []byte) {
 }
 
 // attach waits briefly for the nodes that are known to be there.
-func (g *grafanaConn) attach(ctx context.Context) error {
+func (g *conn) attach(ctx context.Context) error {
 	limit := answerWithin
 	if g.returning {
 		limit = returnWithin
@@ -78,7 +78,7 @@ func (g *grafanaConn) attach(ctx context.Context) error {
 }
 
 // sendBeats sends beats, and answers those who ask for one.
-func (g *grafanaConn) sendBeats(ctx context.Context) error {
+func (g *conn) sendBeats(ctx context.Context) error {
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
@@ -97,7 +97,7 @@ func (g *grafanaConn) sendBeats(ctx context.Context) error {
 }
 
 // watchEcho finds a link that delivers nothing.
-func (g *grafanaConn) watchEcho(ctx context.Context) error {
+func (g *conn) watchEcho(ctx context.Context) error {
 	tick := time.NewTicker(g.timing.Beat / 2)
 	defer tick.Stop()
 	for {

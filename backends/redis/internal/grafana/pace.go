@@ -1,4 +1,4 @@
-package redis
+package grafana
 
 import (
 	"context"
@@ -43,7 +43,7 @@ func (p *pace) echo(count uint64) {
 	p.heard = make(chan struct{})
 }
 
-func (p *pace) wait(ctx, life context.Context, count uint64) {
+func (p *pace) wait(ctx context.Context, ended <-chan struct{}, count uint64) {
 	for {
 		p.mu.Lock()
 		echoed, heard := p.echoed, p.heard
@@ -55,7 +55,7 @@ func (p *pace) wait(ctx, life context.Context, count uint64) {
 		case <-heard:
 		case <-ctx.Done():
 			return
-		case <-life.Done():
+		case <-ended:
 			return
 		}
 	}
@@ -63,7 +63,7 @@ func (p *pace) wait(ctx, life context.Context, count uint64) {
 
 // hold counts size bytes published, and blocks the publisher while this node
 // has not yet heard its own recent messages.
-func (g *grafanaConn) hold(ctx context.Context, size int) {
+func (g *conn) hold(ctx context.Context, size int) {
 	if !g.pace.add(size) {
 		return
 	}
@@ -71,6 +71,6 @@ func (g *grafanaConn) hold(ctx context.Context, size int) {
 	defer cancel()
 	b := g.beat()
 	if g.publishOn(ctx, ownChannel, b.encode()) == nil {
-		g.pace.wait(ctx, g.client.life, b.Count)
+		g.pace.wait(ctx, g.client.Ended(), b.Count)
 	}
 }

@@ -1,4 +1,4 @@
-package redis
+package grafana
 
 import (
 	"cmp"
@@ -23,7 +23,7 @@ const (
 type roster struct {
 	self   driver.Member
 	key    string // of this node
-	timing GrafanaTiming
+	timing Timing
 	logger *slog.Logger
 	pace   *pace
 
@@ -48,8 +48,8 @@ type roster struct {
 
 // own is another own node.
 type own struct {
-	driver.Member
-	peer heartbeat.Peer
+	member driver.Member
+	peer   heartbeat.Peer
 }
 
 // foreign is a peer of Grafana.
@@ -59,7 +59,7 @@ type foreign struct {
 	skewed bool      // that was logged
 }
 
-func newRoster(o driver.Options, t GrafanaTiming, p *pace) *roster {
+func newRoster(o driver.Options, t Timing, p *pace) *roster {
 	key := ownKey(o.Self)
 	return &roster{
 		self: o.Self, key: key, timing: t, logger: o.Logger, pace: p,
@@ -97,7 +97,7 @@ func (r *roster) echo(count uint64) {
 	for instance, m := range r.own {
 		if m.peer.Age(by) {
 			delete(r.own, instance)
-			r.orphaned(ownKey(m.Member))
+			r.orphaned(ownKey(m.member))
 			changed = true
 		}
 	}
@@ -121,8 +121,8 @@ func (r *roster) beat(b beat) {
 		o = &own{}
 		r.own[m.Instance] = o
 	}
-	before := o.Member
-	o.Member = m
+	before := o.member
+	o.member = m
 	o.peer.Beat(time.Duration(b.Interval)*time.Millisecond, r.timing.Beat)
 	r.answered(ownKey(m))
 	if !reflect.DeepEqual(before, m) {
@@ -142,7 +142,7 @@ func (r *roster) bye(instance string) {
 	}
 	delete(r.own, instance)
 	if r.handler != nil {
-		r.handler.Left(m.Member)
+		r.handler.Left(m.member)
 	}
 	r.tell()
 }
@@ -173,7 +173,7 @@ func (r *roster) scanned(keys []stamped, now time.Time) {
 		}
 	}
 	for _, m := range r.own {
-		delete(r.awaited, ownKey(m.Member))
+		delete(r.awaited, ownKey(m.member))
 	}
 	r.vanished(found, now)
 	r.tell()
@@ -259,7 +259,7 @@ func (r *roster) takeOrphans() []string {
 	r.failed = nil
 	return slices.DeleteFunc(keys, func(key string) bool {
 		for _, m := range r.own {
-			if ownKey(m.Member) == key {
+			if ownKey(m.member) == key {
 				return true // it is back
 			}
 		}
@@ -284,7 +284,7 @@ func (r *roster) tell() {
 	now := time.Now()
 	all := []driver.Member{r.self}
 	for _, m := range r.own {
-		all = append(all, m.Member)
+		all = append(all, m.member)
 	}
 	for name, p := range r.foreign {
 		if now.Before(p.until) {

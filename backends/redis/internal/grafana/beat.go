@@ -1,4 +1,4 @@
-package redis
+package grafana
 
 import (
 	"encoding/json"
