@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // Client is the connections of one driver: a subscription, and commands that run
@@ -116,57 +114,4 @@ func (c *Client) Command(ctx context.Context, f func() error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// watchInterval is how often a node looks whether its server is a master still.
-const watchInterval = time.Second
-
-// WatchRole checks until ctx is done whether the server was demoted: what is
-// published on a replica reaches only the nodes on that replica.
-func (c *Client) WatchRole(ctx context.Context) error {
-	if c.Config.Options.IsClusterMode {
-		return nil // the nodes of a Cluster forward messages, whatever their role
-	}
-	tick := time.NewTicker(watchInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-		look, cancel := context.WithTimeout(ctx, Timeout)
-		err := c.CheckRole(look)
-		cancel()
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// CheckRole reads what the server says of itself in its answer to HELLO, which
-// every ACL allows. A server that does not know HELLO is trusted, and a link
-// that is down shows elsewhere.
-func (c *Client) CheckRole(ctx context.Context) error {
-	if c.Config.Options.IsClusterMode {
-		return nil
-	}
-	var info []any
-	if err := c.Command(ctx, func() (err error) {
-		info, err = c.Redis.Do(ctx, "hello", "2").Slice()
-		return err
-	}); err != nil {
-		return nil
-	}
-	says := map[any]any{}
-	for i := 0; i+1 < len(info); i += 2 {
-		says[info[i]] = info[i+1]
-	}
-	switch {
-	case says["mode"] == "sentinel":
-		return params.Bad("address", "names a Sentinel; give master_name too")
-	case says["role"] == "replica" && says["mode"] != "cluster":
-		return fmt.Errorf("redis: %w: %w", driver.ErrUnavailable, ErrReplica)
-	}
-	return nil
 }
