@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -159,6 +161,27 @@ func TestTLS(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Another authority, with its pairs, takes the place of the first while the nodes run:
+// they know who comes with it, whichever side connects.
+func TestTLSAuthorityIsReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	params := map[string]string{"tls_config_file": testca.GossipFile(t, dir)}
+	nodes := startAll(t, spec{cluster: "c", params: params}, "a", "b")
+	testca.GossipFile(t, dir)
+	peers := map[string]string{"tls_config_file": gossipFileLike(t, dir), "peers": nodes[0].addr}
+	agree(t, append(nodes, start(t, spec{name: "c", cluster: "c", params: peers}))...)
+}
+
+// gossipFileLike is a copy of the files in dir, for a node of another host.
+func gossipFileLike(t *testing.T, dir string) string {
+	t.Helper()
+	other := t.TempDir()
+	if err := os.CopyFS(other, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(other, "tls.yml")
 }
 
 func TestTLSOnOneSideIsNamed(t *testing.T) {

@@ -22,8 +22,9 @@ import (
 // earlier frame, so each frame, and whatever follows it, is written separately.
 type tlsPackets struct {
 	transport *transport
+	file      *tlsFile
 	server    *tls.Config
-	client    *tls.Config
+	client    *tls.Config // as the file was read first
 
 	mu    sync.Mutex
 	links map[string]chan []byte // by address, while a goroutine writes to it
@@ -40,7 +41,7 @@ func newTLSPackets(t *transport, file *tlsFile) (*tlsPackets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tlsPackets{transport: t, server: server, client: client, links: map[string]chan []byte{}}, nil
+	return &tlsPackets{transport: t, file: file, server: server, client: client, links: map[string]chan []byte{}}, nil
 }
 
 // connect makes a connection and ends the handshake.
@@ -51,7 +52,10 @@ func (p *tlsPackets) connect(addr string, timeout time.Duration) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	c := p.client.Clone()
+	c, err := p.file.Client.config()
+	if err != nil {
+		c = p.client.Clone()
+	}
 	if host, _, err := net.SplitHostPort(addr); err == nil && c.ServerName == "" {
 		c.ServerName = host
 	}

@@ -85,14 +85,23 @@ func readTLSFile(path string) (*tlsFile, error) {
 	return f, nil
 }
 
-// configs returns the TLS configurations of the two ends of a connection. The
-// pairs are read again at each handshake.
+// configs returns the TLS configurations of the two ends of a connection. What the
+// file names is read again for each one that is accepted; for one that is made,
+// ask for its configuration again. While files cannot be used, as when they are
+// being replaced, what was read before goes on.
 func (f *tlsFile) configs() (server, client *tls.Config, err error) {
 	if server, err = f.Server.config(); err != nil {
 		return nil, nil, fmt.Errorf("tls_server_config: %w", err)
 	}
 	if client, err = f.Client.config(); err != nil {
 		return nil, nil, fmt.Errorf("tls_client_config: %w", err)
+	}
+	server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		again, err := f.Server.config()
+		if err != nil {
+			return nil, nil
+		}
+		return again, nil
 	}
 	return server, client, nil
 }
