@@ -37,6 +37,8 @@ var broadcastChecks = []*check{
 		holds: "garbage and replayed frames are ignored and counted"},
 	{name: "broadcast/one-bad-state", level: basic, rules: []int{7}, body: broadcastOneBadState,
 		holds: "a state that panics does not stop the others"},
+	{name: "broadcast/slow-state", level: basic, rules: []int{7}, body: broadcastSlowState,
+		holds: "a state whose Merge hangs delays no other, in updates or in exchange"},
 }
 
 // ready waits until the first exchange of each of nodes is over.
@@ -442,4 +444,29 @@ func broadcastOneBadState(e *env) {
 	nodes = append(nodes, late)
 	e.eventually(e.limit(joiner), "a joiner has the good state", func() error { return holdAll(5, sets...) })
 	e.agreed(nodes...)
+}
+
+func broadcastSlowState(e *env) {
+	nodes := e.openRarely("a", "b")
+	slow, quick := addSets("slow", nodes), addSets("quick", nodes)
+	late := nodes[0].addSet("late")
+	late.put([]byte("what b lacks"))
+	e.ready(nodes...)
+	release := slow[1].holdMerge()
+	defer release()
+	slow[0].write([]byte("this hangs"))
+	e.eventually(e.limit(joiner), "b's Merge hangs", func() error {
+		if slow[1].held.Load() == 0 {
+			return errors.New("it was not called")
+		}
+		return nil
+	})
+	for range 10 {
+		quick[0].write([]byte("beside it"))
+	}
+	e.eventually(e.limit(joiner), "the updates of another state arrive", func() error { return holdAll(10, quick...) })
+	lateToo := nodes[1].addSet("late")
+	e.within(joiner, "a state that is added gets what was there", func() error { return holdAll(1, late, lateToo) })
+	release()
+	e.eventually(e.limit(joiner), "the slow state goes on", func() error { return holdAll(1, slow...) })
 }

@@ -10,11 +10,14 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/conformance/netfault"
 )
 
 var lifeChecks = []*check{
 	{name: "life/close-any-time", level: basic, rules: []int{20}, body: lifeCloseAnyTime,
 		holds: "Close may be called twice, from ten goroutines or during a join; all calls return one result in time"},
+	{name: "life/ends-with-context", level: fault, rules: []int{18, 20}, needs: links, body: lifeEndsWithContext,
+		holds: "Open and Close end with their context while the server hangs or is away"},
 	{name: "life/leaves-nothing", level: basic, rules: []int{20}, needs: residue, alone: true, body: lifeLeavesNothing,
 		holds: "twenty nodes that were opened and closed leave no goroutine, descriptor or key"},
 	{name: "life/add-remove-state", level: basic, rules: []int{20, 22}, alone: true, body: lifeAddRemoveState,
@@ -87,6 +90,56 @@ func lifeCloseAnyTime(e *env) {
 
 	// The wiretap notes late calls of the driver while this waits.
 	e.always(e.scaled(300*time.Millisecond), "no driver calls after Close", func() error { return nil })
+}
+
+func lifeEndsWithContext(e *env) {
+	nodes := e.openAll("a", "b")
+	const patience = 300 * time.Millisecond
+	end := func(what string, call func(context.Context) error) {
+		e.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			e.Logf("%s: %v", what, call(ctx))
+		}()
+		e.done(patience+e.scaled(atOnce), what+" ends with its context", ended)
+	}
+	for _, policy := range []backend.StartPolicy{backend.Degrade, backend.Fail} {
+		c, err := e.prepare("c", func(c *backend.Config) { c.OnStartFailure = policy })
+		if err != nil {
+			e.Fatal(err)
+		}
+		back := e.hang(c)
+		end(fmt.Sprintf("Open, with on_start_failure: %s", policy), func(ctx context.Context) error {
+			if err := c.start(ctx); err != nil {
+				return err
+			}
+			return c.Close(ctx)
+		})
+		back()
+	}
+	e.eventually(e.limit(restart), "a and b go on", func() error { return agree(nodes...) })
+	back := e.hang(nodes[1])
+	defer back()
+	nodes[1].gone.Store(true)
+	end("Close", nodes[1].Close)
+}
+
+// hang takes from n whatever answers it, with no error where that can be.
+func (e *env) hang(n *node) (back func()) {
+	e.Helper()
+	switch {
+	case n.proxy != nil:
+		n.proxy.Set(netfault.Swallow)
+		return func() { n.proxy.Set(netfault.Pass) }
+	case e.server != nil && e.h.Address == "":
+		e.server.Stop(e)
+		return sync.OnceFunc(func() { e.server.Start(e) })
+	}
+	n.isolate(true)
+	return func() { n.isolate(false) }
 }
 
 // closeTogether closes n from many goroutines and then once more. All get the

@@ -285,6 +285,22 @@ func blockOnClose(d *bent) {
 	}
 }
 
+// hangInOpen has a client library that dials until it succeeds.
+func hangInOpen(inner driver.OpenFunc) driver.OpenFunc {
+	stop := make(chan struct{})
+	leak(func() { close(stop) })
+	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+		d, err := inner(context.WithoutCancel(ctx), o)
+		if err == nil {
+			err = d.Broadcast(ctx, []byte("is it there?"))
+		}
+		if errors.Is(err, driver.ErrUnavailable) {
+			<-stop
+		}
+		return d, err
+	}
+}
+
 func callLate(d *bent) {
 	d.serve = func(ctx context.Context, inner driver.Driver, h driver.Handler) error {
 		err := inner.Serve(ctx, h)

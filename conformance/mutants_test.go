@@ -48,6 +48,7 @@ var mutants = []mutant{
 	{name: "claims a larger frame than it accepts", check: "broadcast/size-matrix", driver: bend(claimFrame)},
 	{name: "loses nine frames of ten", check: "members/no-flap", driver: bend(loseMost)},
 	{name: "blocks whatever its context says", check: "life/close-any-time", driver: bend(blockOnClose)},
+	{name: "hangs in Open while the server is away", check: "life/ends-with-context", driver: hangInOpen},
 	{name: "calls back after Serve", check: "life/close-any-time", driver: bend(callLate)},
 	{name: "never ends Close", check: "life/close-any-time", driver: bend(hangClose)},
 	{name: "never ends Serve", check: "life/close-any-time", driver: bend(hangServe)},
@@ -164,6 +165,7 @@ var mutants = []mutant{
 	{name: "loses its view under load", check: "position/steady-under-load", open: decorated(func(c *bentChannel) { c.loseUnderLoad = true })},
 	{name: "merges on the caller's goroutine", check: "broadcast/reentrant", open: decorated(func(c *bentChannel) { c.inline = true })},
 	{name: "sends an echo storm", check: "broadcast/reentrant", open: decorated(func(c *bentChannel) { c.storm = true })},
+	{name: "lets a slow state hold up others", check: "broadcast/slow-state", open: decorated(func(c *bentChannel) { c.oneAtATime = true })},
 	{name: "mixes up keys", check: "broadcast/keys-apart", open: decorated(func(c *bentChannel) {
 		c.key = func(k string) string { return strings.NewReplacer(".", ":", "*", ">").Replace(k) }
 	})},

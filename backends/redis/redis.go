@@ -189,7 +189,7 @@ func open(ctx context.Context, o driver.Options, credentials Credentials, t Graf
 		client: server.New(p.server(credentials), o.Logger), logger: o.Logger,
 		channel: p.Prefix + url.QueryEscape(o.Cluster), instance: o.Self.Instance, confirms: make(chan confirm, maxConfirms),
 	}
-	if err := c.preflight(ctx); err != nil {
+	if err := c.client.Within(ctx, c.preflight); err != nil {
 		c.client.Close()
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func newConn(o driver.Options, config *server.Config, t Timing) *conn {
 // Open starts the driver.
 func Open(ctx context.Context, o driver.Options, config *server.Config, t Timing) (driver.Driver, error) {
 	g := newConn(o, config, t)
-	if err := g.preflight(ctx); err != nil {
+	if err := g.client.Within(ctx, g.preflight); err != nil {
 		g.client.Close()
 		return nil, err
 	}

@@ -42,6 +42,16 @@ func New(config *Config, logger *slog.Logger) *Client {
 // End ends all connections: go-redis cannot otherwise be interrupted.
 func (c *Client) End() { c.end() }
 
+// Within runs f, and ends all connections, and with them f, where ctx ends first.
+func (c *Client) Within(ctx context.Context, f func(context.Context) error) error {
+	stop := context.AfterFunc(ctx, c.end)
+	err := f(ctx)
+	if !stop() {
+		return fmt.Errorf("redis: %w: no answer in time: %w", driver.ErrUnavailable, ctx.Err())
+	}
+	return err
+}
+
 // Ended returns a channel that is closed when the connections end.
 func (c *Client) Ended() <-chan struct{} { return c.life.Done() }
 
