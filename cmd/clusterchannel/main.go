@@ -1,4 +1,4 @@
-// Command clusterchannel runs the reference application and shows it at work.
+// Command clusterchannel runs the reference application and demonstrates it.
 //
 //	clusterchannel demo
 //	clusterchannel conformance --backend redis --param address=localhost:6379

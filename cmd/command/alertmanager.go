@@ -30,22 +30,22 @@ import (
 
 const shutDownTimeout = 10 * time.Second
 
-// alertmanagerCmd runs one instance. Flags that Alertmanager has too have its names,
-// meanings and defaults.
+// alertmanagerCmd runs one instance. Flags that Alertmanager also has keep
+// their names, meanings and defaults.
 type alertmanagerCmd struct {
 	ConfigFile          string        `name:"config.file" default:"alertmanager.yml" help:"Alertmanager configuration file."`
 	StoragePath         string        `name:"storage.path" default:"data/" help:"Directory for the snapshots of silences, notification log, alerts and rules; empty stores nothing."`
-	Database            string        `name:"storage.database" env:"CLUSTERCHANNEL_STORAGE_DATABASE" placeholder:"DSN" help:"Database to keep silences and notification log in besides: sqlite:/path/file.db, postgres://..., mysql://... The environment hides a password better than a flag."`
-	DatabaseInterval    time.Duration `name:"storage.database-interval" default:"30s" help:"How often to save there what has changed."`
-	Retention           time.Duration `name:"data.retention" default:"120h" help:"How long to keep what is over."`
-	MaintenanceInterval time.Duration `name:"data.maintenance-interval" default:"15m" help:"How often to clean and store."`
+	Database            string        `name:"storage.database" env:"CLUSTERCHANNEL_STORAGE_DATABASE" placeholder:"DSN" help:"Database that also keeps silences and notification log: sqlite:/path/file.db, postgres://..., mysql://... The environment hides a password better than a flag."`
+	DatabaseInterval    time.Duration `name:"storage.database-interval" default:"30s" help:"How often to save changes to the database."`
+	Retention           time.Duration `name:"data.retention" default:"120h" help:"How long to keep expired silences and entries of the notification log."`
+	MaintenanceInterval time.Duration `name:"data.maintenance-interval" default:"15m" help:"How often to clean up and store them."`
 	MaxSilences         int           `name:"silences.max-silences" default:"0" help:"How many silences there may be, expired ones included; 0 for any number."`
 	MaxSilenceSize      int           `name:"silences.max-silence-size-bytes" default:"0" help:"How large a silence may be; 0 for any size."`
 	LogSilences         bool          `name:"log.silences" negatable:"" help:"Log each change of a silence."`
 	AlertGCInterval     time.Duration `name:"alerts.gc-interval" default:"30m" help:"How often to forget resolved alerts."`
 	AlertNameLimit      int           `name:"alerts.per-alertname-limit" default:"0" help:"How many alerts there may be of one name; 0 for any number."`
 	DispatchMaintenance time.Duration `name:"dispatch.maintenance-interval" default:"30s" help:"How often to remove groups without alerts."`
-	DispatchStartDelay  time.Duration `name:"dispatch.start-delay" default:"0s" help:"How long to group nothing after the start, for all senders of alerts to have sent: --rules.alert.resend-delay of Prometheus."`
+	DispatchStartDelay  time.Duration `name:"dispatch.start-delay" default:"0s" help:"How long to wait after the start before grouping alerts, so that all alerts have arrived: give --rules.alert.resend-delay of Prometheus."`
 
 	Web webFlags `embed:"" prefix:"web."`
 
@@ -55,7 +55,7 @@ type alertmanagerCmd struct {
 	LogLevel  choice[logLevels]  `name:"log.level" default:"info" help:"One of debug, info, warn, error."`
 	LogFormat choice[logFormats] `name:"log.format" default:"logfmt" help:"One of logfmt, json."`
 
-	ConfigINI string `name:"config.ini" placeholder:"FILE" help:"Grafana's ini file: its [unified_alerting] keys take the place of all cluster flags, of data.retention and of what else they cover. See config check."`
+	ConfigINI string `name:"config.ini" placeholder:"FILE" help:"Grafana's ini file: its [unified_alerting] keys replace all cluster flags, data.retention and whatever else they cover. See config check."`
 
 	Rules rulesFlags `embed:"" prefix:"rules."`
 
@@ -72,14 +72,14 @@ func (c *alertmanagerCmd) AfterApply(k *kong.Context) error {
 	return c.Cluster.conflict(k, instead)
 }
 
-// Run runs the instance until ctx is done. All that it says is in the log, where
-// that is JSON also why it ends.
+// Run runs the instance until ctx is done. All its output is in the log; if the
+// log is JSON, so is the reason why it ends.
 func (c *alertmanagerCmd) Run(ctx context.Context) error {
 	logger := c.logger()
-	slog.SetDefault(logger) // and with it what others log by package log
+	slog.SetDefault(logger) // and what other packages log by package log
 	err := c.run(ctx, logger)
 	if err != nil && c.LogFormat == "json" {
-		logger.Error("cannot go on", "err", err)
+		logger.Error("stopping, because of an error", "err", err)
 		return loggedError{err}
 	}
 	return err
@@ -165,7 +165,7 @@ func (c *alertmanagerCmd) run(ctx context.Context, logger *slog.Logger) (err err
 	return c.Web.serve(ctx, app, page.Close, logger)
 }
 
-// announce says who this is, and what notifications wait for.
+// announce logs which node this is, and what notifications wait for.
 func (c *alertmanagerCmd) announce(config backend.Config, channel backend.ClusterChannel, logger *slog.Logger) {
 	self := channel.View().Self()
 	logger.Info("starting", "version", ownVersion(), "alertmanager", alertmanager.Version, "backend", config.Backend,
@@ -174,7 +174,7 @@ func (c *alertmanagerCmd) announce(config backend.Config, channel backend.Cluste
 		return
 	}
 	limit := cmp.Or(config.Timing.Settle, settleLimit)
-	logger.Info("notifications wait until this node has the state of another one, or knows that it is alone",
+	logger.Info("notifications wait until this node has another node's state, or knows that it is alone",
 		"until_at_most", time.Now().Add(limit).Format(time.RFC3339))
 }
 
@@ -191,7 +191,7 @@ func (c *alertmanagerCmd) check() error {
 	return nil
 }
 
-// options returns those of the instance, as far as the flags say.
+// options returns the instance's options, as far as the flags set them.
 func (c *alertmanagerCmd) options(external *url.URL, logger *slog.Logger) alertmanager.Options {
 	return alertmanager.Options{
 		ConfigFile: c.ConfigFile, StoragePath: c.StoragePath, PeerTimeout: c.PeerTimeout, Retention: c.Retention,
@@ -220,8 +220,8 @@ func (c *alertmanagerCmd) limitMemory(logger *slog.Logger) error {
 	return nil
 }
 
-// profileAll has pprof see blocking and locks too, where the environment says DEBUG,
-// as Alertmanager does.
+// profileAll makes pprof record blocking and locks too, if DEBUG is set in the
+// environment, as Alertmanager does.
 func profileAll() {
 	if os.Getenv("DEBUG") != "" {
 		runtime.SetBlockProfileRate(20)
@@ -229,8 +229,8 @@ func profileAll() {
 	}
 }
 
-// cluster returns the configuration of the channel, and whether there is to be
-// one: by the ini file, which sets more than that, or by the flags.
+// cluster returns the configuration of the node, and whether there is a
+// cluster: from the ini file, which sets more than that, or from the flags.
 func (c *alertmanagerCmd) cluster() (backend.Config, bool, error) {
 	if c.ConfigINI == "" {
 		return c.Cluster.config()

@@ -12,26 +12,26 @@ import (
 
 // rulesFlags say which rules the instance evaluates, if any.
 type rulesFlags struct {
-	File              []string      `name:"file" sep:"none" placeholder:"PATTERN" help:"Rule file in Prometheus's format, or a pattern of such; repeatable. Read again as the configuration file is."`
-	QueryURL          string        `name:"query-url" env:"CLUSTERCHANNEL_RULES_QUERY_URL" placeholder:"URL" help:"Base of the Prometheus-compatible HTTP API that answers their queries."`
-	HTTPConfig        string        `name:"http-config" placeholder:"FILE" help:"Credentials and TLS for it, a file in the format of Prometheus's http_config."`
+	File              []string      `name:"file" sep:"none" placeholder:"PATTERN" help:"Rule file in Prometheus's format, or a pattern that matches some; repeatable. Read again together with the configuration file."`
+	QueryURL          string        `name:"query-url" env:"CLUSTERCHANNEL_RULES_QUERY_URL" placeholder:"URL" help:"Base of the Prometheus-compatible HTTP API that answers the queries of rules."`
+	HTTPConfig        string        `name:"http-config" placeholder:"FILE" help:"File with credentials and TLS for that API, in the format of Prometheus's http_config."`
 	Execute           bool          `name:"execute" default:"true" negatable:"" help:"Evaluate on this instance."`
-	SingleEvaluation  bool          `name:"single-evaluation" negatable:"" help:"Have each group evaluated by one instance of the cluster; the same on all of them."`
+	SingleEvaluation  bool          `name:"single-evaluation" negatable:"" help:"Let one instance of the cluster evaluate each group; must be the same on all of them."`
 	EvaluationTimeout time.Duration `name:"evaluation-timeout" default:"30s" help:"Limit of a query."`
-	Interval          time.Duration `name:"interval" default:"1m" help:"Interval of the groups that name none."`
+	Interval          time.Duration `name:"interval" default:"1m" help:"Interval of groups that set none."`
 	Features          string        `name:"enable-feature" help:"Prometheus's features of PromQL, separated by commas, such as promql-experimental-functions."`
-	MinInterval       time.Duration `name:"min-interval" help:"What the interval of a group that names a shorter one becomes; default: none."`
+	MinInterval       time.Duration `name:"min-interval" help:"Shortest interval of a group: shorter ones are raised to it; default: none."`
 }
 
-// byGrafana takes what the ini file says of evaluation. Without alerting there is
-// none.
+// byGrafana applies the ini file's settings of evaluation. Without alerting
+// there is none.
 func (f *rulesFlags) byGrafana(s grafanaini.Settings) {
 	f.Execute, f.SingleEvaluation = s.Enabled && s.ExecuteAlerts, s.SingleNodeEvaluation
 	f.EvaluationTimeout, f.MinInterval = s.EvaluationTimeout, s.MinInterval
 }
 
-// options returns those of the Scheduler, as far as the flags say. What is wrong
-// with the files is said before the instance joins a cluster.
+// options returns the Scheduler's options, as far as the flags set them. Errors
+// in the files are reported before the instance joins a cluster.
 func (f *rulesFlags) options(logger *slog.Logger) (scheduler.Options, error) {
 	if len(f.File) > 0 && f.QueryURL == "" {
 		return scheduler.Options{}, usageError{fmt.Errorf("%w: --rules.file needs --rules.query-url, the base of a Prometheus-compatible API such as http://localhost:9090", backend.ErrConfig)}

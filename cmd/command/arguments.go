@@ -14,9 +14,9 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// arguments returns the arguments of a command line as the parser takes them. An
-// argument @FILE stands for the lines of that file, and flags without a command are
-// those of the command alertmanager, so that the program takes the place of
+// arguments returns the arguments of a command line in the parser's form. An
+// argument @FILE stands for the lines of that file. Flags without a command
+// belong to the command alertmanager, so that the program can replace
 // Alertmanager's own.
 func arguments(given []string) (all []string, err error) {
 	for _, arg := range given {
@@ -49,13 +49,13 @@ var durations = kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFun
 	}
 	d, err := str2duration.ParseDuration(text)
 	if err != nil {
-		return fmt.Errorf("%q is no duration, such as 30s, 1h30m or 5d", text)
+		return fmt.Errorf("%q is not a duration, such as 30s, 1h30m or 5d", text)
 	}
 	target.SetInt(int64(d))
 	return nil
 }))
 
-// choice is one of some words, in whichever case.
+// choice is one of some words, in upper or lower case.
 type choice[T interface{ words() []string }] string
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -11,17 +11,17 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// backendFlags are the flags by which a backend describes itself, as a struct that
-// kong fills in: the field i is the flag i.
+// backendFlags are a backend's flags, as a struct that kong fills in: field i
+// is flag i.
 type backendFlags struct {
 	backend string
 	flags   []driver.Flag
 	plugin  reflect.Value // a pointer to the struct
 }
 
-// allBackendFlags returns those of each registered backend that has some, in the
-// order of names, with nothing filled in. Of two backends with the same flag the
-// first has it.
+// allBackendFlags returns the flags of each registered backend that has some,
+// in the order of names, with nothing filled in. If two backends have the same
+// flag, the first one gets it.
 func allBackendFlags() []backendFlags {
 	var all []backendFlags
 	taken := map[string]bool{}
@@ -89,7 +89,7 @@ func (b backendFlags) with(plugin any) backendFlags {
 	return b
 }
 
-// text returns the value of a flag as that of a parameter.
+// text returns the value of a flag as a parameter's text.
 func (b backendFlags) text(i int) string {
 	switch v := b.plugin.Elem().Field(i).Interface().(type) {
 	case []string:
@@ -99,8 +99,9 @@ func (b backendFlags) text(i int) string {
 	}
 }
 
-// params returns what the flags say. A flag sets its parameter whether it is given
-// or not; but no time at all, given as 0, is the backend's own.
+// params returns the parameters that the flags set. A flag sets its parameter
+// whether it is given or not, except that a duration of 0 leaves the backend's
+// default.
 func (b backendFlags) params() map[string]string {
 	all := map[string]string{}
 	for i, f := range b.flags {

@@ -19,12 +19,12 @@ const clusterPrefix = "cluster."
 
 // clusterFlags say which cluster to join.
 type clusterFlags struct {
-	Config        string            `name:"config" help:"YAML file with the cluster's configuration, in place of all other cluster flags."`
+	Config        string            `name:"config" help:"YAML file with the cluster's configuration; replaces all other cluster flags."`
 	Backend       string            `name:"backend" default:"${backend}" help:"Key of the backend."`
 	Param         map[string]string `name:"param" mapsep:"none" placeholder:"KEY=VALUE" help:"Parameter of the backend; repeatable."`
 	Name          string            `name:"name" help:"Name of the cluster."`
 	PeerName      string            `name:"peer-name" help:"Name of this node; default: the host's."`
-	SettleTimeout time.Duration     `name:"settle-timeout" default:"1m" help:"How long to wait at most for the state of the others."`
+	SettleTimeout time.Duration     `name:"settle-timeout" default:"1m" help:"How long to wait at most for the other nodes' state."`
 
 	Backends kong.Plugins `embed:""` // the flags of the backends: a backendFlags each
 }
@@ -38,9 +38,9 @@ func newClusterFlags() clusterFlags {
 	return f
 }
 
-// conflict tells of a flag that would be ignored, among those that were given: one
-// beside what says all of the cluster, which instead names if there is such, or one
-// of another backend.
+// conflict returns an error about a given flag that would be ignored: a cluster
+// flag beside a file that replaces them all, which instead names, or a flag of
+// another backend.
 func (f *clusterFlags) conflict(k *kong.Context, instead string) error {
 	if instead == "" && f.Config != "" {
 		instead = "--cluster.config"
@@ -54,7 +54,7 @@ func (f *clusterFlags) conflict(k *kong.Context, instead string) error {
 		switch {
 		case name == instead, name == "--cluster.peer-timeout" && instead == "--cluster.config":
 		case instead != "":
-			return fmt.Errorf("%s is given beside %s, which says all of the cluster: set it there, or leave it out", name, instead)
+			return fmt.Errorf("%s is given beside %s, which sets everything about the cluster: set it there, or leave it out", name, instead)
 		case owner != "" && owner != f.Backend:
 			return fmt.Errorf("%s is for the backend %s, and --cluster.backend is %s: leave it out, or give a --cluster.param", name, owner, f.Backend)
 		}
@@ -62,8 +62,7 @@ func (f *clusterFlags) conflict(k *kong.Context, instead string) error {
 	return nil
 }
 
-// config returns the configuration of the channel, and whether there is to be
-// one.
+// config returns the configuration of the node, and whether there is a cluster.
 func (f *clusterFlags) config() (backend.Config, bool, error) {
 	if f.Config != "" {
 		c, err := backend.LoadFile(f.Config)
@@ -90,18 +89,19 @@ func (f *clusterFlags) config() (backend.Config, bool, error) {
 	return c, true, nil
 }
 
-// settleLimit is how long notifications wait at most for the state of others, who
-// may not be there: an Alertmanager that sees nobody come waits as long.
+// settleLimit is how long notifications wait at most for the state of others,
+// who may not be there: an Alertmanager that sees nobody join waits as long.
 const settleLimit = 10 * time.Second
 
-// settle is the limit that the flags set. Alertmanager's own is a limit too, of a
-// wait that is over after 10 s unless members come and go; 0 waits for nothing.
+// settle is the limit that the flags set. Alertmanager's flag is a limit too,
+// for a wait that ends after 10 s unless members come and go; with 0 there is
+// no wait.
 func (f *clusterFlags) settle() time.Duration {
 	return max(time.Millisecond, min(f.SettleTimeout, settleLimit))
 }
 
-// plainAddresses takes the brackets from IPv4 addresses in a list: the Prometheus
-// Operator and charts put them around every address.
+// plainAddresses removes the brackets around IPv4 addresses in a list: the
+// Prometheus Operator and charts put them around every address.
 func plainAddresses(list string) string {
 	all := strings.Split(list, ",")
 	for i, address := range all {
@@ -123,8 +123,8 @@ func (f *clusterFlags) own() backendFlags {
 	return backendFlags{}
 }
 
-// blame says of an error about a parameter, where the flags have set that, which
-// flag has.
+// blame adds, to an error about a parameter that a flag has set, the name of
+// that flag.
 func (f *clusterFlags) blame(err error) error {
 	bad, ok := errors.AsType[*params.Error](err)
 	if !ok || f.Config != "" {

@@ -32,18 +32,18 @@ import (
 type cli struct {
 	Version kong.VersionFlag `name:"version" help:"Print the version and exit."`
 
-	Alertmanager alertmanagerCmd `cmd:"" help:"Run one highly available Alertmanager, with flags named as Alertmanager's."`
+	Alertmanager alertmanagerCmd `cmd:"" help:"Run one highly available Alertmanager, with Alertmanager's own flags."`
 	Conformance  conformanceCmd  `cmd:"" help:"Run the conformance suite against a server that is up, and print a report."`
-	Config       configCmd       `cmd:"" help:"Look at a configuration without using it."`
-	Demo         demoCmd         `cmd:"" help:"Show three nodes that deliver an alert once, lose one of them, and go on."`
-	Doctor       doctorCmd       `cmd:"" help:"Say where, between configuration and delivery, something is wrong, and how to fix it."`
+	Config       configCmd       `cmd:"" help:"Examine a configuration without using it."`
+	Demo         demoCmd         `cmd:"" help:"Run three nodes that deliver an alert once, kill one of them, and show that the rest go on."`
+	Doctor       doctorCmd       `cmd:"" help:"Find what is wrong, from configuration to delivery, and how to fix it."`
 	Health       healthCmd       `cmd:"" help:"Ask a node whether it is healthy or ready; the exit status is the answer."`
 }
 
 // Main runs the command line of the process, os.Args, with every backend that is
 // registered, and exits: with 0 when all is well, with 1 when it is not, and with 2
-// when the command line cannot be used. SIGINT and SIGTERM end what runs. It is
-// called once, by main.
+// when the command line cannot be used. SIGINT and SIGTERM end what is running.
+// Call it once, from main.
 func Main() {
 	name := filepath.Base(os.Args[0])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -71,7 +71,7 @@ func Main() {
 	}
 }
 
-// newParser returns what parses arguments into c.
+// newParser returns the parser that fills c from arguments.
 func newParser(c *cli, options ...kong.Option) *kong.Kong {
 	name := filepath.Base(os.Args[0])
 	*c = cli{Alertmanager: alertmanagerCmd{Cluster: newClusterFlags()}, Doctor: doctorCmd{Cluster: newClusterFlags()}}
@@ -83,11 +83,11 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 	}, options...)...)
 }
 
-// defaultBackend is what is run where nothing is said.
+// defaultBackend is used if none is given.
 const defaultBackend = "memberlist"
 
-// usualBackend returns the default, or the one backend that a program has besides
-// those for tests.
+// usualBackend returns the default, or the only backend that a program has
+// besides those for tests.
 func usualBackend() string {
 	var all []string
 	for _, name := range backend.Registered() {
@@ -106,7 +106,7 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// loggedError was said in a log that must not have other lines.
+// loggedError has been written to a log that must not have other lines.
 type loggedError struct{ error }
 
 func (e loggedError) Unwrap() error { return e.error }

@@ -10,7 +10,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// configCmd groups what is done with a configuration alone.
+// configCmd groups the commands that need only a configuration.
 type configCmd struct {
 	Check configCheckCmd `cmd:"" help:"Print what a configuration selects, from where, and what it ignores."`
 }
@@ -21,7 +21,7 @@ type configCheckCmd struct {
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
-// configReport is what the command says. No field holds a secret.
+// configReport is the command's output. No field holds a secret.
 type configReport struct {
 	Source   string          `json:"source"`
 	Format   string          `json:"format"`  // ini, yaml or url
@@ -45,7 +45,7 @@ type configIgnored struct {
 	Why  string `json:"why"`
 }
 
-// Run prints the report. What cannot be used is an error.
+// Run prints the report. A configuration that cannot be used is an error.
 func (c *configCheckCmd) Run() error {
 	report, err := c.check()
 	if err == nil && !c.JSON {
@@ -57,7 +57,7 @@ func (c *configCheckCmd) Run() error {
 	if err != nil {
 		report.Error = err.Error()
 	}
-	// A program that reads the report finds lists, be they empty.
+	// A program that reads the report finds lists, even if they are empty.
 	report.Settings = append([]configSetting{}, report.Settings...)
 	report.Ignored = append([]configIgnored{}, report.Ignored...)
 	encoder := json.NewEncoder(os.Stdout)
@@ -66,7 +66,7 @@ func (c *configCheckCmd) Run() error {
 	return errors.Join(err, encoder.Encode(report))
 }
 
-// check reads the source in its format, and has the backend check its part.
+// check reads the source in its format, and lets the backend check its part.
 func (c *configCheckCmd) check() (configReport, error) {
 	if scheme, _, ok := strings.Cut(c.Source, "://"); ok {
 		return checkURL(scheme, c.Source)

@@ -23,7 +23,8 @@ type origin struct {
 	values []grafanaini.Value // and of these, in more detail
 }
 
-// of returns where key is from: the keys of an ini file, each with its place.
+// of returns where the value of key is from: the keys of an ini file, each with
+// its place.
 func (o origin) of(key string, given bool) string {
 	var from []string
 	for _, v := range o.values {
@@ -62,7 +63,8 @@ func settingsOf(c backend.Config, from origin) []configSetting {
 	return append(all, paramSettings(c, from)...)
 }
 
-// givenKeys returns those of backend.Keys that c has, as text.
+// givenKeys returns the keys of backend.Keys that c sets, with their values as
+// text.
 func givenKeys(c backend.Config) map[string]string {
 	given := map[string]string{
 		"backend": c.Backend, "cluster": c.Cluster, "name": c.Name,
@@ -87,7 +89,7 @@ func givenKeys(c backend.Config) map[string]string {
 }
 
 // paramSettings lists the backend's parameters: the known ones in their order,
-// then those that its check will refuse, whose values may be anything.
+// then those that its check will refuse, whose values may be secrets.
 func paramSettings(c backend.Config, from origin) []configSetting {
 	b, _ := backend.Lookup(c.Backend)
 	rest := params.Redact(c.Params, b.Params)
@@ -113,7 +115,7 @@ func paramSettings(c backend.Config, from origin) []configSetting {
 	return all
 }
 
-// paramKeys returns the parameters of a backend; none of one that does not
+// paramKeys returns the keys of a backend's parameters; none if it does not
 // describe them.
 func paramKeys(b driver.Backend) []params.Key {
 	if b.Params == nil {

@@ -15,7 +15,8 @@ import (
 
 var sectionHead = regexp.MustCompile(`(?m)^[ \t]*\[[^\[\]]+\][ \t]*\r?$`)
 
-// isINI tells the two formats of files apart, by the name or else by the text.
+// isINI reports whether a file is an ini file, not YAML: by its name, or else
+// by its text.
 func isINI(path, text string) bool {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".ini":
@@ -26,7 +27,7 @@ func isINI(path, text string) bool {
 	return sectionHead.MatchString(text)
 }
 
-// checkURL shows of the URL its scheme alone: any other part may hold a secret.
+// checkURL shows only the scheme of the URL: any other part may hold a secret.
 func checkURL(scheme, raw string) (configReport, error) {
 	report := configReport{Source: scheme + "://…", Format: "url"}
 	config, err := backend.ParseURL(raw)
@@ -80,7 +81,8 @@ func checkINI(path string) (configReport, error) {
 	return report, nil
 }
 
-// implied adds, to the values of an ini file, that some say more than one thing.
+// implied adds, to the values of an ini file, the other keys that some of them
+// set too.
 func implied(s grafanaini.Settings) []grafanaini.Value {
 	all := slices.Clone(s.Values)
 	for _, v := range s.Values {
@@ -110,7 +112,7 @@ func place(v grafanaini.Value) string {
 	return "file"
 }
 
-// culprit names the key of the file that became the parameter which err is about.
+// culprit names the file's key that set the parameter at fault in err.
 func culprit(path string, values []grafanaini.Value, err error) string {
 	bad, ok := errors.AsType[*params.Error](err)
 	for _, v := range values {

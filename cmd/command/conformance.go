@@ -21,7 +21,7 @@ import (
 // conformanceCmd runs the suite against a server that is up already.
 type conformanceCmd struct {
 	Backend  string            `required:"" help:"Key of the backend."`
-	Param    map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Parameter of the backend, the server's address among them; repeatable."`
+	Param    map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Parameter of the backend, including the server's address; repeatable."`
 	Only     string            `name:"run" placeholder:"REGEXP" help:"Only the checks whose names match."`
 	Format   string            `enum:"table,json,junit,markdown" default:"table" help:"Format of the report: table, json, junit or markdown."`
 	Parallel int               `default:"4" help:"How many checks run side by side."`
@@ -31,7 +31,7 @@ type conformanceCmd struct {
 	selected *regexp.Regexp
 }
 
-// Validate refuses what no server is needed to refuse.
+// Validate refuses what can be refused without a server.
 func (c *conformanceCmd) Validate() (err error) {
 	if c.selected, err = regexp.Compile(c.Only); err != nil {
 		return fmt.Errorf("--run: %w", err)
@@ -65,7 +65,7 @@ func (c *conformanceCmd) Run(ctx context.Context) error {
 		return err
 	}
 	h.Parallel, h.Timing.Scale = c.Parallel, c.Scale
-	// The first interrupt ends the run after the checks under way, the next one at
+	// The first interrupt ends the run after the current checks, the next one at
 	// once.
 	defer context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt, syscall.SIGTERM) })()
 	r, err := conformance.Execute(ctx, h, conformance.Options{Select: c.selected.MatchString, Progress: c.progress()})
@@ -81,7 +81,8 @@ func (c *conformanceCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// progress returns what shows one line for each check that ended, or nil.
+// progress returns a function that prints a line for each check that ended, or
+// nil.
 func (c *conformanceCmd) progress() func(conformance.Result) {
 	if c.Quiet {
 		return nil

@@ -23,13 +23,13 @@ var demoAlerts []byte
 
 const sinkURL = "http://127.0.0.1:5001/" // of the shipped configuration
 
-// demoCmd shows the main job: nodes as processes of their own, one of which is
-// killed.
+// demoCmd demonstrates the main purpose: nodes in separate processes, one of
+// which is killed.
 type demoCmd struct {
 	Nodes   int               `default:"3" help:"Number of nodes, 2 to 50."`
 	Backend string            `default:"${backend}" help:"Key of the backend."`
 	Param   map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"Parameter of the backend; repeatable."`
-	Alerts  string            `type:"path" placeholder:"FILE" help:"Your own alerts, a JSON array as POST /api/v2/alerts takes it."`
+	Alerts  string            `type:"path" placeholder:"FILE" help:"Your own alerts, a JSON array as for POST /api/v2/alerts."`
 	Serve   bool              `help:"Leave the nodes running for amtool and curl, until interrupted."`
 	JSON    bool              `name:"json" help:"Print the outcome as JSON."`
 	Logs    bool              `help:"Show the nodes' logs."`
@@ -82,14 +82,14 @@ func (c *demoCmd) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// reach tells what keeps nodes from the server, if there is one, before any starts:
-// by themselves they would wait for it.
+// reach reports, before any node starts, why the nodes cannot reach the server,
+// if there is one: the nodes themselves would wait for it.
 func (c *demoCmd) reach(ctx context.Context) error {
 	switch b, _ := backend.Lookup(c.Backend); {
 	case b.Mesh != nil:
 		return nil
 	case b.Local:
-		return fmt.Errorf("%w: --backend: %s joins nodes of one process; those of the demo are processes of their own", backend.ErrConfig, c.Backend)
+		return fmt.Errorf("%w: --backend: %s joins nodes of one process; the demo's nodes are separate processes", backend.ErrConfig, c.Backend)
 	}
 	channel, err := backend.Open(ctx, backend.Config{
 		Backend: c.Backend, Cluster: fmt.Sprintf("demo-%d-reach", os.Getpid()), Name: "reach", Params: c.Param,

@@ -82,7 +82,7 @@ func freePorts(n int) (ports []int, err error) {
 		port := l.Addr().(*net.TCPAddr).Port
 		u, err := net.ListenPacket("udp", l.Addr().String())
 		if err != nil {
-			continue // taken for UDP
+			continue // in use for UDP
 		}
 		held = append(held, u)
 		ports = append(ports, port)
@@ -122,13 +122,13 @@ func (f *fleet) start(n *child) error {
 			n.log.WriteString(lines.Text() + "\n")
 			n.log.Next(max(0, n.log.Len()-logKept))
 		}
-		_, _ = io.Copy(io.Discard, stderr) // after a line too long to scan, lest the node blocks
-		_ = n.cmd.Wait()                   // how it ended is no news: we kill it
+		_, _ = io.Copy(io.Discard, stderr) // after a line too long to scan, so that the node does not block
+		_ = n.cmd.Wait()                   // how it ended does not matter: fleet kills it
 	}()
 	return nil
 }
 
-// maxPeers is how many of the others a node is told of.
+// maxPeers is how many of the others are a node's peers.
 const maxPeers = 5
 
 // clusterConfig writes the file by which n joins the others, and returns its path.
@@ -196,7 +196,7 @@ func (f *fleet) stop() (err error) {
 	return err
 }
 
-// nodeState is what a node says of itself.
+// nodeState is the state that a node reports.
 type nodeState struct {
 	ready    bool
 	members  int

@@ -16,7 +16,7 @@ const (
 	afterwards   = 3 * time.Second  // beyond group_wait and the last position's turn
 )
 
-// show goes through the demo step by step, and keeps what came of each.
+// show runs the demo step by step, and keeps the result of each.
 type show struct {
 	demo   *demoCmd
 	fleet  *fleet
@@ -94,7 +94,7 @@ func (s *show) open(ctx context.Context) error {
 	return w.Flush()
 }
 
-// agree tells whether all of nodes are ready, see each other and nobody else,
+// agree reports whether all of nodes are ready, see each other and nobody else,
 // and have their positions in order.
 func (s *show) agree(ctx context.Context, nodes []*child) error {
 	rows := make([]memberRow, len(nodes))
@@ -168,7 +168,7 @@ func (s *show) turns(ctx context.Context, since time.Time, nodes int) error {
 	}
 }
 
-// silence makes a silence on one node and looks for it on all.
+// silence creates a silence on one node and looks for it on all.
 func (s *show) silence(ctx context.Context) error {
 	maker := s.fleet.nodes[1]
 	now := time.Now()
@@ -191,7 +191,7 @@ func (s *show) silence(ctx context.Context) error {
 	})
 }
 
-// silenced tells whether all nodes have the silence.
+// silenced reports whether all nodes have the silence.
 func (s *show) silenced(ctx context.Context, id string) error {
 	for _, n := range s.fleet.nodes {
 		if _, err := n.call(ctx, http.MethodGet, "/api/v2/silence/"+id, nil); err != nil {
@@ -218,7 +218,7 @@ func (s *show) afterLoss() []alert {
 	return []alert{{Labels: map[string]string{"alertname": "NodeDown", "instance": s.fleet.nodes[0].name}}}
 }
 
-// back starts the killed node again and sees that it knows everything.
+// back starts the killed node again and checks that it knows everything.
 func (s *show) back(ctx context.Context) error {
 	first := s.fleet.nodes[0]
 	if err := s.fleet.start(first); err != nil {
@@ -262,7 +262,7 @@ func (s *show) back(ctx context.Context) error {
 	})
 }
 
-// errFinal marks what no waiting can mend.
+// errFinal marks an error that waiting cannot fix.
 var errFinal = errors.New("not as expected")
 
 // step waits until check succeeds, and notes and prints it.

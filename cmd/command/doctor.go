@@ -18,11 +18,12 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// doctorCmd walks from configuration to delivery and says where the way ends. It
-// becomes no member, and may run beside the node that it is about.
+// doctorCmd goes step by step from configuration to delivery and reports where
+// it fails. It does not become a member, and may run beside the node that it
+// examines.
 type doctorCmd struct {
-	Source    string        `arg:"" optional:"" name:"source" help:"A URL as ${backend}://host:9094?cluster=alerts, a YAML file of this project, or Grafana's ini file, in place of the flags."`
-	ConfigINI string        `name:"config.ini" placeholder:"FILE" help:"Grafana's ini file, in place of the flags."`
+	Source    string        `arg:"" optional:"" name:"source" help:"A URL as ${backend}://host:9094?cluster=alerts, a YAML file of this project, or Grafana's ini file; replaces the flags."`
+	ConfigINI string        `name:"config.ini" placeholder:"FILE" help:"Grafana's ini file; replaces the flags."`
 	JSON      bool          `name:"json" help:"Print JSON."`
 	Timeout   time.Duration `name:"timeout" default:"5s" help:"How long one step may take."`
 	Cluster   clusterFlags  `embed:"" prefix:"cluster."`
@@ -31,8 +32,8 @@ type doctorCmd struct {
 // errUnwell is why the command ends with 1 after its report.
 var errUnwell = errors.New("something is wrong")
 
-// Run prints the report. It ends with 0 where all is well, with 1 where a step
-// failed, and with 2 where the configuration cannot be used.
+// Run prints the report. It exits with 0 if all is well, with 1 if a step
+// failed, and with 2 if the configuration cannot be used.
 func (c *doctorCmd) Run(ctx context.Context) error {
 	if c.Timeout <= 0 {
 		return usageError{fmt.Errorf("%w: --timeout: %v is not above 0", backend.ErrConfig, c.Timeout)}
@@ -70,13 +71,12 @@ func (c *doctorCmd) AfterApply(k *kong.Context) error {
 	return c.Cluster.conflict(k, instead)
 }
 
-// config returns the configuration of the channel, and whether there is to be
-// one.
+// config returns the configuration of the node, and whether there is a cluster.
 func (c *doctorCmd) config() (backend.Config, bool, error) {
 	source := c.Source
 	switch {
 	case source != "" && c.ConfigINI != "":
-		return backend.Config{}, false, fmt.Errorf("%w: a source is given beside --config.ini; one of them is enough", backend.ErrConfig)
+		return backend.Config{}, false, fmt.Errorf("%w: a source is given beside --config.ini; give only one of them", backend.ErrConfig)
 	case strings.Contains(source, "://"):
 		config, err := backend.ParseURL(source)
 		return config, err == nil, err
@@ -101,18 +101,18 @@ func configOfINI(path string) (backend.Config, bool, error) {
 	return s.Config, err == nil && s.Config.Backend != "", err
 }
 
-// examine takes one step after the other, and stops where the next ones could
-// say nothing new.
+// examine runs one step after the other, and stops when the next ones could
+// find nothing new.
 func (c *doctorCmd) examine(ctx context.Context) (config backend.Config, steps []driver.Finding) {
 	e := driver.Examination{Timeout: c.Timeout, Report: func(f driver.Finding) { steps = append(steps, f) }}
 	const name = "configuration"
 	config, enabled, err := c.config()
 	switch {
 	case err != nil:
-		e.Fail(name, "read it", err, "correct what is named")
+		e.Fail(name, "read it", err, "correct what the error names")
 		return config, steps
 	case !enabled:
-		e.Warn(name, "read it", "high availability is off: there is no cluster to look at", "give a source, or --cluster.backend with its parameters")
+		e.Warn(name, "read it", "high availability is off: there is no cluster to examine", "give a source, or --cluster.backend with its parameters")
 		return config, steps
 	}
 	if config.Name == "" {

@@ -14,12 +14,12 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// healthCmd asks a node how it is, where there is no other program to ask with,
-// as in the image.
+// healthCmd asks a node for its health, where no other program can, as in the
+// image.
 type healthCmd struct {
-	URL        string        `arg:"" optional:"" name:"url" help:"What to ask: http://localhost:9093/-/healthy or /-/ready. Default: whether the node of --pid is healthy, at the address, under the prefix and with the certificate that its command line says."`
-	HTTPConfig string        `name:"http.config.file" help:"Certificate authority, client certificate and credentials to ask with, a file as amtool's."`
-	PID        int           `name:"pid" default:"1" help:"Process of the node to ask without a URL; 1 is that of a container. Linux alone."`
+	URL        string        `arg:"" optional:"" name:"url" help:"URL to ask: http://localhost:9093/-/healthy or /-/ready. Default: whether the node of --pid is healthy, with the address, prefix and certificate in its command line."`
+	HTTPConfig string        `name:"http.config.file" help:"File with certificate authority, client certificate and credentials for the request, in amtool's format."`
+	PID        int           `name:"pid" default:"1" help:"Process of the node to ask without a URL; 1 in a container. Only on Linux."`
 	Timeout    time.Duration `name:"timeout" default:"3s" help:"How long to wait for the answer."`
 }
 

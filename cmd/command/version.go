@@ -9,7 +9,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/alertmanager"
 )
 
-// ownVersion is that of this program: of its module, or else of its commit.
+// ownVersion is this program's version: its module's, or else its commit.
 func ownVersion() string {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -26,7 +26,7 @@ func ownVersion() string {
 	return cmp.Or(build.Main.Version, "unknown")
 }
 
-// versionText is what --version prints.
+// versionText is the output of --version.
 func versionText(program string) string {
 	return fmt.Sprintf("%s, version %s\n  alertmanager: %s\n  go version:   %s\n  platform:     %s/%s",
 		program, ownVersion(), alertmanager.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)

@@ -23,17 +23,17 @@ import (
 // webFlags say where and how the instance answers HTTP.
 type webFlags struct {
 	ListenAddress  []string      `name:"listen-address" sep:"none" default:":9093" help:"Address of the API; repeatable."`
-	SystemdSocket  bool          `name:"systemd-socket" negatable:"" help:"Listen on systemd's sockets in place of addresses."`
-	ConfigFile     string        `name:"config.file" help:"TLS and authentication of the API, a file as of Prometheus's exporter-toolkit."`
-	ExternalURL    string        `name:"external-url" help:"Where people reach this instance; stands in notifications."`
-	RoutePrefix    string        `name:"route-prefix" help:"Put before every path; default: the path of web.external-url."`
+	SystemdSocket  bool          `name:"systemd-socket" negatable:"" help:"Listen on systemd's sockets instead of addresses."`
+	ConfigFile     string        `name:"config.file" help:"File with TLS and authentication of the API, in the format of Prometheus's exporter-toolkit."`
+	ExternalURL    string        `name:"external-url" help:"URL at which people reach this instance; notifications link to it."`
+	RoutePrefix    string        `name:"route-prefix" help:"Prefix of every path; default: the path of web.external-url."`
 	CORSOrigin     string        `name:"cors.origin" help:"Regular expression for the whole origins whose pages may call the API; default: none."`
 	GetConcurrency int           `name:"get-concurrency" default:"0" help:"How many GET requests to answer at once; 0 for GOMAXPROCS, and 8 at least."`
 	Timeout        time.Duration `name:"timeout" default:"0s" help:"Limit of a request; 0 for none."`
 }
 
 // serve answers HTTP, and reloads at SIGHUP, until ctx is done. It calls end to
-// have requests end that have no end of their own.
+// finish requests that would not end by themselves.
 func (f *webFlags) serve(ctx context.Context, app *alertmanager.App, end func(), logger *slog.Logger) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -55,7 +55,7 @@ func (f *webFlags) serve(ctx context.Context, app *alertmanager.App, end func(),
 		case err := <-failed:
 			return fmt.Errorf("web: %w", err)
 		case <-ctx.Done():
-			logger.Info("a signal has come: stopping")
+			logger.Info("stopping, because of a signal")
 			ctx, cancel := context.WithTimeout(context.Background(), shutDownTimeout)
 			defer cancel()
 			err := server.Shutdown(ctx)
@@ -65,7 +65,7 @@ func (f *webFlags) serve(ctx context.Context, app *alertmanager.App, end func(),
 	}
 }
 
-// externalURL is the given one, or that of the host and the first port.
+// externalURL is the given URL, or one from the host's name and the first port.
 func (f *webFlags) externalURL() (*url.URL, error) {
 	raw := f.ExternalURL
 	if raw == "" {

@@ -3,7 +3,8 @@ package subprocess
 
 import "syscall"
 
-// EndWithParent lets no child process outlive a parent that was killed.
+// EndWithParent makes a child process end with its parent, even if that is
+// killed.
 func EndWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
