@@ -28,7 +28,7 @@ const (
 type cell struct {
 	Value   float64
 	Text    string
-	AtLeast bool // the value was not reached, and would be higher
+	AtLeast bool // the value was not reached; it would be higher
 }
 
 // cells are measured values by row.
@@ -45,7 +45,7 @@ func took(d time.Duration) cell {
 	return cell{Value: d.Seconds(), Text: d.Round(round).String()}
 }
 
-// never is what did not come about within d.
+// never is a value that was not reached within d.
 func never(d time.Duration, text string) cell {
 	return cell{Value: d.Seconds(), Text: text, AtLeast: true}
 }
@@ -62,7 +62,7 @@ func middle(times []time.Duration) cell {
 	return c
 }
 
-// median takes of each row the median of several rounds.
+// median returns the median of several rounds for each row.
 func median(rounds []cells) cells {
 	result := cells{}
 	for row := range rounds[0] {

@@ -25,7 +25,7 @@ var backends = map[string]driver.OpenFunc{"memberlist": memberlist.Open, "redis"
 // ours is this project's channel over any backend.
 var ours = contender{title: "clusterchannel", mesh: openSeats, node: openSeatToDie}
 
-// seats is a mesh of ours.
+// seats is a mesh of this project's nodes.
 type seats struct {
 	place   place
 	cluster string
@@ -85,7 +85,7 @@ func (m *seats) add() (*seat, error) {
 	return s, nil
 }
 
-// aim says where a node finds the others.
+// aim sets where a node finds the others.
 func (m *seats) aim(c *backend.Config) error {
 	if m.place.Server.Addr != "" {
 		c.Params = map[string]string{"address": m.place.Server.Addr}

@@ -13,7 +13,7 @@ type comparison struct {
 	patience time.Duration
 }
 
-// What they do at rest comes once a minute, after half a minute of settling.
+// They do something once a minute at rest, after settling for half a minute.
 const (
 	theirSettle = 25 * time.Second
 	theirPeriod = time.Minute

@@ -8,7 +8,7 @@ import (
 )
 
 // insert puts text into numbers.md of the directory docs, between the two lines
-// that are marked for it.
+// that mark its place.
 func insert(docs, section, text string) error {
 	path := filepath.Join(docs, "numbers.md")
 	b, err := os.ReadFile(path)

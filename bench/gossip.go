@@ -70,7 +70,7 @@ func (m *peers) add() (*amPeer, error) {
 	n.channel = p.AddState("bench", n.store, reg)
 	pass := n.channel.Broadcast
 	n.store.pass.Store(&pass)
-	_ = p.Join(cluster.DefaultReconnectInterval, cluster.DefaultReconnectTimeout) // it tries on by itself
+	_ = p.Join(cluster.DefaultReconnectInterval, cluster.DefaultReconnectTimeout) // it keeps trying by itself
 	m.nodes = append(m.nodes, n)
 	return n, nil
 }
@@ -132,8 +132,8 @@ func (b bare) GetBroadcasts(_, _ int) [][]byte { return nil }
 func (b bare) LocalState(bool) []byte          { return nil }
 func (b bare) MergeRemoteState([]byte, bool)   {}
 
-// bareMesh is memberlist with nothing around it: its own sends from one node to
-// each other, by UDP what fits a packet.
+// bareMesh is memberlist with nothing around it: one node sends to each other
+// by memberlist's own calls, by UDP if the message fits a packet.
 type bareMesh struct {
 	nodes  []*ml.Memberlist
 	others []*ml.Node

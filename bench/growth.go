@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// price is what a mesh of a size costs.
+// price is the cost of a mesh of one size.
 type price struct {
 	Nodes           int
 	Idle            usage // per second
-	Broadcast, Join usage // per one, above what idling costs
+	Broadcast, Join usage // per broadcast or join, above the cost of idling
 }
 
 // cost measures the price of a mesh.
@@ -61,8 +61,8 @@ func priceOfBroadcast(ctx context.Context, t task, m mesh, idle usage) (usage, e
 	return u.since(idle.times(time.Since(start).Seconds())).times(1 / float64(t.Plan.Messages)), err
 }
 
-// priceOfJoin has a node join, and leave again. What it costs at rest does not
-// count.
+// priceOfJoin makes a node join and leave again. It does not count the cost at
+// rest.
 func priceOfJoin(ctx context.Context, t task, m mesh) (usage, error) {
 	start := time.Now()
 	u, err := used(ctx, t.Place, m, func() error {
@@ -85,7 +85,7 @@ func priceOfJoin(ctx context.Context, t task, m mesh) (usage, error) {
 	return u.since(idle.times(took)), awaitMembers(m, t.Nodes)
 }
 
-// used is what do uses.
+// used measures what do uses.
 func used(ctx context.Context, p place, m mesh, do func() error) (usage, error) {
 	before, err := look(ctx, p, m)
 	if err != nil {
@@ -109,7 +109,7 @@ func (o options) growthPlan(r role) plan {
 	return p
 }
 
-// growth prints, and draws, what the meshes cost as they grow.
+// growth prints and draws the meshes' cost as they grow.
 func growth(ctx context.Context, o options, p place, sizes []int, where string) error {
 	table := grid{{
 		"nodes", "of", "idle: messages/s", "bytes/s", "server, % of one core",

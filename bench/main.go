@@ -1,7 +1,7 @@
-// Command bench measures a backend of ours beside the client library that it
-// stands on, on the same server in one run, and beside what is used today where
+// Command bench measures one of this project's backends beside its client
+// library, on the same server in one run, and beside what is used today, if
 // that is known: Alertmanager's own cluster package for memberlist, a model of
-// Grafana's peer for Redis. It prints a table with ratios, and judges nothing:
+// Grafana's peer for Redis. It prints a table with ratios, and does not judge:
 // machines are shared and numbers vary.
 //
 //	go run ./bench -backend redis -nodes 10
@@ -11,9 +11,10 @@
 // -address. With -growth it measures what a cluster costs as it grows, and draws
 // a chart. With -write, tables and charts go into docs.
 //
-// All nodes of a mesh are in one process, each contender in a process of its
-// own. Without a server, traffic is that of the whole loopback interface:
-// nothing else should use it, for example in a network namespace of its own.
+// All nodes of a mesh are in one process, and each contender has its own
+// process. Without a server, the traffic of the whole loopback interface is
+// measured: nothing else should use it, for example in a separate network
+// namespace.
 package main
 
 import (
@@ -52,14 +53,14 @@ type options struct {
 func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	flags.StringVar(&o.backend, "backend", "memberlist", "memberlist, redis, nats or etcd")
-	flags.StringVar(&o.address, "address", "", "`host:port` of a running server; none: one is started")
+	flags.StringVar(&o.address, "address", "", "`host:port` of a running server; empty: start one")
 	flags.StringVar(&o.monitor, "monitor", "", "`host:port` of that server's monitoring, for NATS")
-	flags.StringVar(&o.nodes, "nodes", "", "cluster sizes, by comma; none: what suits the backend")
+	flags.StringVar(&o.nodes, "nodes", "", "cluster sizes, separated by commas; empty: what suits the backend")
 	flags.BoolVar(&o.growth, "growth", false, "measure the cost as the cluster grows")
-	flags.BoolVar(&o.quick, "quick", false, "measure less, for a first look")
+	flags.BoolVar(&o.quick, "quick", false, "measure less, for a first impression")
 	flags.BoolVar(&o.markdown, "markdown", false, "print a Markdown table")
 	flags.StringVar(&o.write, "write", "", "the `directory` docs: put the table into its numbers.md, and the chart into its bench")
-	flags.IntVar(&o.rounds, "rounds", 3, "how often deliveries are measured, whose median counts")
+	flags.IntVar(&o.rounds, "rounds", 3, "how often to measure deliveries; the median counts")
 	flags.DurationVar(&o.patience, "patience", time.Minute, "how long to wait for a burst to arrive")
 	err = flags.Parse(args)
 	flags.Visit(func(f *flag.Flag) {
@@ -119,7 +120,7 @@ func parseSizes(list string) (sizes []int, err error) {
 	return sizes, nil
 }
 
-// place finds or starts the server, and tells in words where is measured.
+// place finds or starts the server, and describes it in words.
 func (o options) place(ctx context.Context) (p place, where string, stop func(), err error) {
 	p = place{Backend: o.backend}
 	where = machine()
@@ -156,7 +157,7 @@ func machine() string {
 	return fmt.Sprintf("%d cores of %s, %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
 }
 
-// compare prints, for each size, what the contenders do.
+// compare prints the contenders' results for each size.
 func compare(ctx context.Context, o options, p place, sizes []int, where string) error {
 	c := comparison{quick: o.quick, rounds: max(o.rounds, 1), patience: o.patience}
 	s := suites[p.Backend]
@@ -171,7 +172,7 @@ func compare(ctx context.Context, o options, p place, sizes []int, where string)
 	return o.report(table, "comparison", where)
 }
 
-// report prints a table, and writes it where that is wanted.
+// report prints a table, and writes it to the docs if asked.
 func (o options) report(table grid, what, where string) error {
 	if o.write != "" {
 		text := fmt.Sprintf("`go run ./bench%s`, on %s:\n\n%s", o.command, where, table.markdown())

@@ -25,8 +25,8 @@ type plan struct {
 	Idle     time.Duration
 	Leaves   int
 	Kills    int
-	Joins    int           // for what they cost
-	Joining  time.Duration // until what a join sets off is over
+	Joins    int           // to measure their cost
+	Joining  time.Duration // until the effects of a join are over
 }
 
 // delivery measures how payloads reach the others.
@@ -116,7 +116,8 @@ func burst(l line, id uint64, p plan) cell {
 	return took(last.Sub(start))
 }
 
-// membership measures what a mesh costs at rest, and how it sees others go.
+// membership measures the cost of a mesh at rest, and how fast it notices nodes
+// that go.
 func membership(ctx context.Context, t task, c contender, m mesh) (cells, error) {
 	p := t.Plan
 	if err := rest(ctx, p.Settle); err != nil {
@@ -174,7 +175,7 @@ func awaitMembers(m mesh, want int) error {
 	return nil
 }
 
-// leave has one more node join, and leave.
+// leave makes one more node join, and leave.
 func leave(ctx context.Context, m mesh, n int, settle time.Duration) (time.Duration, error) {
 	if _, err := m.join(); err != nil {
 		return 0, err
@@ -194,7 +195,7 @@ func leave(ctx context.Context, m mesh, n int, settle time.Duration) (time.Durat
 	return seen, errors.Join(err, <-closed)
 }
 
-// kill has a process join that is killed some time later.
+// kill makes a process join, and kills it some time later.
 func kill(ctx context.Context, t task, m mesh) (time.Duration, error) {
 	t.Do, t.Where = doNode, m.where()
 	cmd, err := t.command(ctx)
@@ -206,7 +207,7 @@ func kill(ctx context.Context, t task, m mesh) (time.Duration, error) {
 	}
 	err = awaitMembers(m, t.Nodes+1)
 	if err == nil {
-		err = rest(ctx, t.Plan.Settle) // what joining sets off is over
+		err = rest(ctx, t.Plan.Settle) // the effects of joining are over
 	}
 	start := time.Now()
 	end(cmd)
@@ -217,13 +218,13 @@ func kill(ctx context.Context, t task, m mesh) (time.Duration, error) {
 	return time.Since(start), err
 }
 
-// end kills a process. It fails where the process has ended by itself.
+// end kills a process. It fails if the process has ended by itself.
 func end(cmd *exec.Cmd) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 }
 
-// joiner measures how long a third node takes that starts with nothing.
+// joiner measures how long a third node takes that starts empty.
 func joiner(t task, c contender) (cell, error) {
 	m, err := c.gather(t.Place, 2)
 	if err != nil {

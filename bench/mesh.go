@@ -10,7 +10,7 @@ import (
 // line carries payloads from its first node to all others.
 type line interface {
 	broadcast(b []byte)
-	burst(all [][]byte) // the fastest that the means allow
+	burst(all [][]byte) // as fast as the contender allows
 	stores() []*store   // of all nodes, the sender's first
 	close()
 }
@@ -21,8 +21,8 @@ type mesh interface {
 	members() []int        // as each node counts them
 	where() string         // what another process needs to join
 	join() (*store, error) // opens one more node; returns when it is ready
-	leave() func() error   // takes out the node that joined last; the result closes it
-	heard() int64          // messages that the nodes received so far; 0 where the server counts them
+	leave() func() error   // removes the node that joined last; the result closes it
+	heard() int64          // messages that the nodes received so far; 0 if the server counts them
 }
 
 // contender is an implementation under test.
@@ -30,10 +30,10 @@ type contender struct {
 	title string
 	line  func(place, int) (line, error) // for what is not a mesh
 	mesh  func(place, int) (mesh, error)
-	node  func(p place, where string) error // joins a mesh, in a process that is to be killed
+	node  func(p place, where string) error // joins a mesh, in a process that will be killed
 }
 
-// open opens it for the measurements that a line is enough for.
+// open opens it for the measurements that need only a line.
 func (c contender) open(p place, n int) (line, error) {
 	if c.line != nil {
 		return c.line(p, n)
@@ -41,7 +41,7 @@ func (c contender) open(p place, n int) (line, error) {
 	return c.gather(p, n)
 }
 
-// gather opens a mesh and waits until it is one.
+// gather opens a mesh and waits until its nodes see each other.
 func (c contender) gather(p place, n int) (mesh, error) {
 	m, err := c.mesh(p, n)
 	if err != nil {
@@ -76,7 +76,7 @@ func await(limit time.Duration, done func() bool) bool {
 	return true
 }
 
-// agreed tells whether all nodes count want members.
+// agreed reports whether all nodes count want members.
 func agreed(m mesh, want int) func() bool {
 	return func() bool { return !slices.ContainsFunc(m.members(), func(have int) bool { return have != want }) }
 }

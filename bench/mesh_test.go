@@ -6,8 +6,8 @@ import (
 )
 
 // BenchmarkMesh sends from one node to two others over loopback, each payload
-// once the one before has reached both: a place to profile from. A backend whose
-// server is not installed is left out.
+// once the one before has reached both: a place to profile from. Backends whose
+// server is not installed are left out.
 func BenchmarkMesh(b *testing.B) {
 	for _, backend := range []string{"memberlist", "redis", "nats", "etcd"} {
 		b.Run(backend, func(b *testing.B) {

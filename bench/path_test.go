@@ -59,8 +59,8 @@ func number(payload []byte, i int64) {
 	payload[0], payload[1], payload[2], payload[3] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
 }
 
-// BenchmarkSend broadcasts 200 bytes to nobody: what the sender does by itself,
-// its own echo included.
+// BenchmarkSend broadcasts 200 bytes to nobody: it measures the sender alone,
+// including its own echo.
 func BenchmarkSend(b *testing.B) {
 	bus := memory.NewBus()
 	b.Cleanup(bus.Remove)

@@ -51,7 +51,7 @@ func redisVersion(ctx context.Context, e endpoint) (string, error) {
 	return "Redis " + info["redis_version"], err
 }
 
-// redisUsage counts what the server did, but for the messages that it delivers,
+// redisUsage counts what the server did, except the messages that it delivers,
 // which it does not count.
 func redisUsage(ctx context.Context, e endpoint) (usage, error) {
 	info, err := redisInfo(ctx, e)
@@ -67,7 +67,7 @@ func redisUsage(ctx context.Context, e endpoint) (usage, error) {
 	return usage{In: v[0], Bytes: v[1] + v[2], Server: time.Duration((v[3] + v[4]) * float64(time.Second))}, nil
 }
 
-// models is a mesh of peers that behave as Grafana's.
+// models is a mesh of nodes that behave like Grafana's peers.
 type models struct {
 	place  place
 	prefix string
@@ -172,7 +172,7 @@ type bareRedis struct {
 	wg      sync.WaitGroup
 }
 
-// pipelined is how many messages of a burst leave as one.
+// pipelined is how many messages of a burst are sent together.
 const pipelined = 500
 
 func openRawRedis(p place, n int) (line, error) {

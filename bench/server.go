@@ -15,7 +15,7 @@ import (
 // endpoint is a running server.
 type endpoint struct {
 	Addr    string // empty: there is none
-	Monitor string // URL of a page with the server's counters, where it has one
+	Monitor string // URL of a page with the server's counters, if it has one
 	PID     int    // 0: it was started by somebody else
 }
 
@@ -24,7 +24,7 @@ type serverKind struct {
 	binary  string
 	args    func(host, port, monitor, data string) []string
 	monitor string // the page with the server's counters; "%s" is its host:port
-	onOwn   bool   // that page has a port of its own
+	onOwn   bool   // that page has its own port
 	usage   func(context.Context, endpoint) (usage, error)
 	version func(context.Context, endpoint) (string, error)
 }
@@ -34,8 +34,8 @@ var servers = map[string]serverKind{"redis": redisServer, "nats": natsServer, "e
 
 const startPatience = 30 * time.Second
 
-// startServer starts a server of this machine. The function it returns ends it
-// and deletes what it stored.
+// startServer starts a server on this machine. The function that it returns
+// ends the server and deletes what it stored.
 func startServer(ctx context.Context, k serverKind) (endpoint, func(), error) {
 	path, err := find(k.binary)
 	if err != nil {
@@ -109,7 +109,7 @@ func (k serverKind) ready(ctx context.Context, e endpoint) error {
 	return nil
 }
 
-// find looks a program up in PATH, and where conformance/images/build leaves
+// find looks up a program in PATH, and where conformance/images/build leaves
 // those that no package of the system has.
 func find(name string) (string, error) {
 	path, err := exec.LookPath(name)
@@ -127,7 +127,7 @@ func find(name string) (string, error) {
 	return path, nil
 }
 
-// freeAddress returns an address of loopback that is free for TCP and UDP.
+// freeAddress returns a loopback address that is free for TCP and UDP.
 func freeAddress() (string, error) {
 	for {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

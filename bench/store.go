@@ -11,9 +11,9 @@ import (
 	"github.com/prometheus/alertmanager/cluster"
 )
 
-// store is a state: every payload by its number. Where it is told to, it passes
-// on what is new to it, as Alertmanager's own states do: its gossip depends on
-// that.
+// store is a state: every payload by its number. If told to, it passes on
+// payloads that are new, as Alertmanager's own states do: Alertmanager's gossip
+// depends on that.
 type store struct {
 	pass atomic.Pointer[func([]byte)] // nil: nowhere
 
@@ -29,7 +29,7 @@ type kept struct {
 
 func newStore() *store { return &store{have: map[uint64]kept{}} }
 
-// put tells whether the payload is new.
+// put reports whether the payload is new.
 func (s *store) put(b []byte) bool {
 	now := time.Now()
 	id := binary.LittleEndian.Uint64(b)
@@ -108,7 +108,7 @@ func (s *store) forget(id uint64) {
 	delete(s.have, id)
 }
 
-// record is one payload as a store takes it.
+// record is one payload in the form of a store's update.
 func record(id uint64, size int) []byte {
 	b := make([]byte, 4+size)
 	binary.LittleEndian.PutUint32(b, uint32(size))
@@ -119,7 +119,8 @@ func record(id uint64, size int) []byte {
 	return b
 }
 
-// all tells whether every store but the first has the payload, and since when.
+// all reports whether every store but the first has the payload, and since
+// when.
 func all(stores []*store, id uint64) (time.Time, bool) {
 	var last time.Time
 	for _, s := range stores[1:] {
@@ -134,7 +135,7 @@ func all(stores []*store, id uint64) (time.Time, bool) {
 	return last, true
 }
 
-// missing is how much the store lacks most that lacks most of the first one.
+// missing is how many payloads of the first store the worst other store lacks.
 func missing(stores []*store) (most int) {
 	for _, s := range stores[1:] {
 		most = max(most, stores[0].count()-s.count())

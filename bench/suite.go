@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// role is whose place a contender has in a table.
+// role is a contender's column in a table.
 type role string
 
 const (
@@ -24,10 +24,10 @@ type suite struct {
 	rows       []aim
 }
 
-// aim is what a row is meant to reach; a zero is no aim.
+// aim is the goal of a row; zero means none.
 type aim struct {
 	row        string
-	faster     float64 // than theirs, by this factor at least
+	faster     float64 // faster than theirs, by at least this factor
 	below      string  // this value
 	ofTheRaw   float64 // no more than this multiple of the raw client's time
 	throughput float64 // at least this multiple of the raw client's throughput
@@ -87,7 +87,7 @@ func brokerRows(p50, burst, server aim) []aim {
 	}
 }
 
-// suiteOf looks a suite up.
+// suiteOf looks up a suite.
 func suiteOf(backend string) (suite, error) {
 	s, ok := suites[backend]
 	if !ok {

@@ -21,7 +21,7 @@ func (s suite) head() []string {
 	return append(head, s.contenders[rawRole].title, "ratio", "aim")
 }
 
-// lines returns what was measured with n nodes.
+// lines returns the results with n nodes.
 func (s suite) lines(n int, found map[role]cells) (g grid) {
 	_, compared := s.contenders[theirRole]
 	for _, a := range s.rows {

@@ -9,7 +9,7 @@ import (
 	"os/exec"
 )
 
-// What a process of this program does that is part of a run.
+// The tasks of a process that is part of a run.
 const (
 	doDelivery   = "delivery"
 	doMembership = "membership"
@@ -20,8 +20,8 @@ const (
 // taskArg is the first argument of such a process; the second is the task.
 const taskArg = "task"
 
-// task is the work of a process of its own, so that no contender has another's
-// garbage and goroutines beside it.
+// task is the work of one process, so that no contender shares a process with
+// another's garbage and goroutines.
 type task struct {
 	Do    string
 	Role  role
@@ -47,7 +47,7 @@ func (t task) command(ctx context.Context) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// run has a process do t, and reads what it found.
+// run makes a process do t, and reads its result.
 func (t task) run(ctx context.Context, found any) error {
 	fmt.Fprintf(os.Stderr, "bench: %s, %d nodes: %s of %s\n", t.Place.Backend, t.Nodes, t.Do, t.Role)
 	cmd, err := t.command(ctx)
@@ -65,7 +65,7 @@ func (t task) run(ctx context.Context, found any) error {
 	return nil
 }
 
-// runTask does a task, and prints what it found.
+// runTask does a task, and prints its result.
 func runTask(ctx context.Context, arg string) error {
 	var t task
 	if err := json.Unmarshal([]byte(arg), &t); err != nil {

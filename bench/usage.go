@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// usage is what was used so far, or between two looks.
+// usage is what was used so far, or between two readings.
 type usage struct {
 	In, Out float64       // messages to and from the server; without one, packets of the loopback are Out
 	Bytes   float64       // in both directions
-	Server  time.Duration // CPU time; 0 where it cannot be told
+	Server  time.Duration // CPU time; 0 if unknown
 	Own     time.Duration // CPU time of this process
 }
 
@@ -60,8 +60,7 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// cpuOf returns the time that the threads of a process have run; 0 where the
-// system does not tell.
+// cpuOf returns the time that the threads of a process have run; 0 if unknown.
 func cpuOf(pid int) (total time.Duration) {
 	if pid == 0 {
 		return 0
@@ -84,7 +83,7 @@ func cpuOf(pid int) (total time.Duration) {
 }
 
 // loopback returns the packets and bytes sent by the loopback interface so far,
-// headers included; 0 where the system does not tell.
+// headers included; 0 if unknown.
 func loopback() (packets, bytes float64) {
 	b, err := os.ReadFile("/proc/net/dev")
 	if err != nil {
