@@ -30,7 +30,7 @@ type Params struct {
 	SSLKey      string   `param:"sslkey"`
 }
 
-// parse checks the parameters, all before anything is dialled.
+// parse checks all parameters before anything is dialled.
 func parse(o driver.Options) (*pgx.ConnConfig, error) {
 	var p Params
 	if err := cmp.Or(params.Decode(o.Params, &p), params.RequireCluster(o.Cluster)); err != nil {
@@ -53,10 +53,10 @@ func parse(o driver.Options) (*pgx.ConnConfig, error) {
 		"host": strings.Join(hosts, ","), "port": strings.Join(ports, ","), "dbname": p.Database, "user": p.Username,
 		"sslmode": p.SSLMode, "sslrootcert": p.SSLRootCert, "sslcert": p.SSLCert, "sslkey": p.SSLKey,
 		"application_name":     channel(o.Cluster),
-		"target_session_attrs": "read-write", // a standby takes no NOTIFY
+		"target_session_attrs": "read-write", // a standby accepts no NOTIFY
 	}))
 	if err != nil {
-		return nil, params.Bad("sslmode", "cannot be used with what sslrootcert, sslcert and sslkey are: %w", err)
+		return nil, params.Bad("sslmode", "cannot be used with these sslrootcert, sslcert and sslkey: %w", err)
 	}
 	config.Password = cmp.Or(p.Password, config.Password)
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { o.Logger.Debug("the server says", "notice", n.Message) }
@@ -75,14 +75,15 @@ func connString(settings map[string]string) string {
 	return b.String()
 }
 
-// channel is where a cluster's frames go. A name in PostgreSQL has at most 63
-// bytes and a cluster's has 200 of any kind, so it is a hash.
+// channel is the channel of a cluster's frames. A name in PostgreSQL has at
+// most 63 bytes, and a cluster's may have 200 of any kind, so it is a hash.
 func channel(cluster string) string {
 	sum := sha256.Sum256([]byte(cluster))
 	return "clusterchannel_" + hex.EncodeToString(sum[:16])
 }
 
-// refused tells what the user can fix from what may pass by itself.
+// refused separates errors that the user can fix from those that may pass by
+// themselves.
 func refused(err error) error {
 	e, is := errors.AsType[*pgconn.PgError](err)
 	switch {

@@ -1,15 +1,15 @@
-// Package postgres is the backend of a third party, in a module of its own: a
-// bus on LISTEN and NOTIFY of PostgreSQL, for those who run that server already.
+// Package postgres is a third party's backend, in its own module: a bus on
+// LISTEN and NOTIFY of PostgreSQL, for those who already run that server.
 // Importing it registers it as "postgres". docs/writing-a-backend.md walks
 // through it.
 //
 // # Parameters
 //
-//	address      host:port, or several separated by commas: the first that takes writes is used; default localhost:5432
+//	address      host:port, or several separated by commas: the first that accepts writes is used; default localhost:5432
 //	database     nodes of a cluster use the same; alias path; default postgres
 //	username     default postgres
 //	password     without it PGPASSWORD and the password file of libpq are tried
-//	sslmode      disable, prefer, require, verify-ca or verify-full, as libpq has it; default prefer
+//	sslmode      disable, prefer, require, verify-ca or verify-full, as in libpq; default prefer
 //	sslrootcert  file of the authorities that sign the server's certificate
 //	sslcert      file of the client's certificate; needs sslkey
 //	sslkey       file of its key
@@ -29,17 +29,16 @@
 //
 // The driver reports the loss of either of its connections and is opened again,
 // with back-off, by the portable layer. Notifications are not kept for a node
-// that is away; state exchange repairs. A server that became a standby is left
-// for the one of address that takes writes.
+// that is away; state exchange repairs. The driver leaves a server that became
+// a standby for the one in address that accepts writes.
 //
 // # Server footprint
 //
 // Two connections a node, with the name of the channel as application_name: one
-// listens, one notifies. No table, nothing left after Close. NOTIFY takes a lock
-// of the whole server while it commits, and every listener of the database reads
-// past it, whatever its channel: use a database without busy ones. Both
-// connections must keep their session: a pooler between must not pool by
-// transaction.
+// listens, one notifies. No table, nothing left after Close. NOTIFY locks the
+// whole server while it commits, and every listener of the database reads it,
+// whatever its channel: use a database without busy listeners. Both connections
+// must keep their session: a pooler in between must not pool by transaction.
 package postgres
 
 import (
@@ -105,8 +104,8 @@ func (c *conn) connect(ctx context.Context, config *pgx.ConnConfig) (err error) 
 	return err
 }
 
-// dial opens a socket that ends with life. pgx ends a broken connection by
-// another one, and would wait for either.
+// dial opens a socket that ends with life. pgx ends a broken connection through
+// another one, and would wait for both.
 func (c *conn) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -143,8 +142,8 @@ func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	}
 }
 
-// Broadcast implements driver.Driver. A statement that has begun is not taken
-// back when ctx ends: pgx would close the connection for it.
+// Broadcast implements driver.Driver. A statement that has begun is not
+// cancelled when ctx ends: pgx would close the connection.
 func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	if len(frame) > MaxFrame {
 		return fmt.Errorf("postgres: %w: a frame of %d bytes; the most is %d", driver.ErrTooLarge, len(frame), MaxFrame)
@@ -194,14 +193,14 @@ func (c *conn) Close(ctx context.Context) error {
 	return nil
 }
 
-// release ends what is open, with a word to the server where it hears that within
-// a second.
+// release closes what is open, and tells the server if that answers within a
+// second.
 func (c *conn) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for _, pg := range []*pgx.Conn{c.listen, c.notify} {
 		if pg != nil {
-			_ = pg.Close(ctx) // the server notices either way
+			_ = pg.Close(ctx) // the server notices anyway
 			defer func() { <-pg.PgConn().CleanupDone() }()
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
 )
 
-// TestCloseEndsWhileTheServerIsSilent has a statement under way that nobody
-// answers, and no one to hear that it is cancelled.
+// TestCloseEndsWhileTheServerIsSilent closes while the server answers neither a
+// running statement nor its cancellation.
 func TestCloseEndsWhileTheServerIsSilent(t *testing.T) {
 	s := servers.Start(t, servers.Postgres(), servers.Options{})
 	proxy, err := netfault.Listen(s.Addr)

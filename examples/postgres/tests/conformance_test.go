@@ -37,7 +37,7 @@ func TestConformance(t *testing.T) {
 		Residue: residue,
 		// All checks share one database, in which every node reads what all send.
 		Parallel: 2,
-		// PostgreSQL takes seconds to be back from a crash.
+		// PostgreSQL needs seconds to recover from a crash.
 		Timing: conformance.Timing{Detect: 2 * time.Second, Channel: backend.Timing{Heartbeat: 200 * time.Millisecond, Grace: 5 * time.Second}},
 	})
 }
@@ -70,12 +70,13 @@ func channel(cluster string) string {
 	return "clusterchannel_" + hex.EncodeToString(sum[:16])
 }
 
-// inject sends what a stranger might: frame as one piece, and what is none.
+// inject sends what a stranger might: frame as one piece, and a payload that is
+// no piece.
 func inject(t testing.TB, s conformance.Server, cluster string, frame []byte) {
 	on(t, s, func(ctx context.Context, conn *pgx.Conn) {
 		for _, payload := range []string{"0001" + base64.RawStdEncoding.EncodeToString(frame), "0102" + "AAAA", "1764000000"} {
 			if len(payload) >= 8000 {
-				continue // the server takes no more from anybody
+				continue // the server accepts nothing from anybody any more
 			}
 			if _, err := conn.Exec(ctx, "select pg_notify($1, $2)", channel(cluster), payload); err != nil {
 				t.Errorf("inject %d bytes into %q: %v", len(frame), cluster, err)

@@ -18,7 +18,7 @@ import (
 
 const patience = 20 * time.Second
 
-// open joins a cluster, or tells why the server does not let it.
+// open joins a cluster, or reports why the server refuses.
 func open(t *testing.T, cluster string, params map[string]string) (backend.ClusterChannel, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -94,7 +94,7 @@ func TestBadParametersAreNamed(t *testing.T) {
 	}
 }
 
-// TestAnotherServerOnThePort has one that speaks another protocol.
+// TestAnotherServerOnThePort dials a server that speaks another protocol.
 func TestAnotherServerOnThePort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -120,8 +120,8 @@ func TestAnotherServerOnThePort(t *testing.T) {
 	}
 }
 
-// TestTheServerThatTakesWritesIsUsed has a list of a dead server, one that only
-// reads, as a standby does, and a sound one.
+// TestTheServerThatTakesWritesIsUsed lists a dead server, one that only reads,
+// as a standby does, and a sound one.
 func TestTheServerThatTakesWritesIsUsed(t *testing.T) {
 	standby := servers.Start(t, servers.Postgres(), servers.Options{Args: []string{"-c", "default_transaction_read_only=on"}})
 	primary := servers.Start(t, servers.Postgres(), servers.Options{})
@@ -140,7 +140,7 @@ func TestTheServerThatTakesWritesIsUsed(t *testing.T) {
 	}
 }
 
-// connections counts those of a cluster, on a server.
+// connections counts the connections of a cluster on a server.
 func connections(t *testing.T, addr, cluster string) (n int) {
 	t.Helper()
 	query(t, addr, &n, "select count(*) from pg_stat_activity where application_name = $1", channel(cluster))

@@ -46,8 +46,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// useTLS has a running server use the certificate of its files. PostgreSQL wants
-// the key to be nobody else's.
+// useTLS makes a running server use the certificate in its files. PostgreSQL
+// requires that nobody else can read the key.
 func useTLS(t *testing.T, s *servers.Server) {
 	t.Helper()
 	const install = `cd {data}/postgres && cp {dir}/server.crt {dir}/server.key . && chmod 600 server.key &&
@@ -77,7 +77,7 @@ func useTLS(t *testing.T, s *servers.Server) {
 	}
 }
 
-// certificate returns one for 127.0.0.1 that signs itself, and its key.
+// certificate returns a self-signed one for 127.0.0.1, and its key.
 func certificate(t *testing.T) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
