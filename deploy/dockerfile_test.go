@@ -23,7 +23,7 @@ func dockerfile() string {
 // instruction is one of a Dockerfile.
 type instruction struct{ name, args string }
 
-// stages takes a Dockerfile apart. No line of ours is continued.
+// stages parses a Dockerfile. No line of this one is continued.
 func stages(t *testing.T) [][]instruction {
 	t.Helper()
 	var all [][]instruction
@@ -136,8 +136,8 @@ func TestStaticProgram(t *testing.T) {
 	}
 }
 
-// ignored tells whether a line of .dockerignore is of that path, for the forms of
-// lines that the file has.
+// ignored reports whether a line of .dockerignore matches that path, for the
+// forms of lines that the file has.
 func ignored(patterns []string, path string) bool {
 	for _, p := range patterns {
 		if rest, anywhere := strings.CutPrefix(p, "**/"); anywhere {
@@ -153,7 +153,7 @@ func ignored(patterns []string, path string) bool {
 	return false
 }
 
-// TestDockerignore sees that all that is compiled gets into the build.
+// TestDockerignore checks that all that is compiled gets into the build.
 func TestDockerignore(t *testing.T) {
 	var patterns []string
 	for line := range strings.Lines(read(t, "../.dockerignore")) {

@@ -34,7 +34,7 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
-// check looks at all objects of an overlay.
+// check checks all objects of an overlay.
 func check(text string) error {
 	m, err := decode(text)
 	if err != nil {
@@ -50,7 +50,7 @@ func check(text string) error {
 	)
 }
 
-// checkNames sees that all are in one namespace, which is there.
+// checkNames checks that all are in one namespace, which exists.
 func (m manifests) checkNames(w workload) error {
 	if len(m.namespaces) != 1 || m.namespaces[0].Labels["pod-security.kubernetes.io/enforce"] != "restricted" {
 		return errors.New("there is no one namespace of restricted pods")
@@ -80,7 +80,7 @@ func (m manifests) checkNames(w workload) error {
 	return nil
 }
 
-// selects tells whether a selector is of the pods of w.
+// selects reports whether a selector selects the pods of w.
 func (w workload) selects(selector *metav1.LabelSelector) error {
 	s, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
@@ -128,7 +128,8 @@ func (m manifests) checkServices(w workload) error {
 	return errors.Join(errs...)
 }
 
-// headless returns the service of a name that is the addresses of all pods.
+// headless returns the service of a name that resolves to the addresses of all
+// pods.
 func (m manifests) headless(name string) (corev1.Service, error) {
 	i := slices.IndexFunc(m.services, func(s corev1.Service) bool { return s.Name == name })
 	if i < 0 {
@@ -151,7 +152,8 @@ func (m manifests) checkBudget(w workload) error {
 	return w.selects(b.Selector)
 }
 
-// checkPolicy sees that the API is open, and gossip is open to the pods alone.
+// checkPolicy checks that the API is open, and gossip is open to the pods
+// alone.
 func (m manifests) checkPolicy(w workload) error {
 	if len(m.policies) != 1 {
 		return fmt.Errorf("%d NetworkPolicies, want 1", len(m.policies))
@@ -186,8 +188,8 @@ func (m manifests) checkPolicy(w workload) error {
 	return nil
 }
 
-// checkIdentity sees that w selects its own pods, of which there are enough, and
-// that they have an account that can do nothing.
+// checkIdentity checks that w selects its own pods, that there are enough, and
+// that their account has no rights.
 func (m manifests) checkIdentity(w workload) error {
 	if err := w.selects(w.selector); err != nil {
 		return fmt.Errorf("%s: %w", w.kind, err)
@@ -211,8 +213,8 @@ func (m manifests) checkIdentity(w workload) error {
 	return nil
 }
 
-// checkConfined holds the pod to what Kubernetes calls the restricted profile, and
-// to a root file system that refuses writes.
+// checkConfined checks that the pod has what Kubernetes calls the restricted
+// profile, and a read-only root file system.
 func (w workload) checkConfined() error {
 	yes := func(b *bool) bool { return b != nil && *b }
 	no := func(b *bool) bool { return b != nil && !*b }
@@ -253,7 +255,7 @@ func (w workload) checkProbes() error {
 	return nil
 }
 
-// checkEnd sees that nothing cuts the goodbye off.
+// checkEnd checks that nothing cuts off the goodbye.
 func (w workload) checkEnd() error {
 	grace, life := w.pod.Spec.TerminationGracePeriodSeconds, w.container().Lifecycle
 	if life == nil || life.PreStop == nil || life.PreStop.Sleep == nil {
@@ -265,8 +267,8 @@ func (w workload) checkEnd() error {
 	return nil
 }
 
-// checkMounts sees that what is mounted is there, and that the arguments name
-// files which are.
+// checkMounts checks that mounted volumes exist, and that the arguments name
+// files that do.
 func (m manifests) checkMounts(w workload) error {
 	volumes := slices.Clone(w.claims)
 	files := map[string]bool{}
@@ -358,7 +360,7 @@ func (m manifests) checkCluster(w workload) error {
 // podIP is the address of a pod.
 const podIP = "10.1.2.3"
 
-// settings returns the backend's parameters as the ini file has them in the
+// settings returns the backend's parameters that the ini file sets in the
 // environment of a pod.
 func (w workload) settings(name, text string) (map[string]string, error) {
 	var environ []string
@@ -375,7 +377,8 @@ func (w workload) settings(name, text string) (map[string]string, error) {
 	return settings.Config.Params, backend.Check(settings.Config)
 }
 
-// atPod sees that a node listens at the pod's address, and tells it to others.
+// atPod checks that a node listens at the pod's address, and tells it to
+// others.
 func atPod(params map[string]string, port string) error {
 	if want := podIP + ":" + port; params["listen_address"] != want || params["advertise_address"] != want {
 		return fmt.Errorf("it listens on %s and tells %s, want %s", params["listen_address"], params["advertise_address"], want)

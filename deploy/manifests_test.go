@@ -1,5 +1,5 @@
-// Package deploy_test holds the files by which the application is deployed to
-// what reads them: strictly decoded, and each reference looked up.
+// Package deploy_test checks the files that deploy the application: it decodes
+// them strictly, and looks up each reference.
 package deploy_test
 
 import (
@@ -20,7 +20,7 @@ import (
 // overlays are what an operator applies.
 var overlays = []string{"deployment", "statefulset"}
 
-// render is kustomize build.
+// render does what kustomize build does.
 func render(t *testing.T, overlay string) string {
 	t.Helper()
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "kubernetes/"+overlay)
@@ -46,8 +46,7 @@ type manifests struct {
 	statefulSets []appsv1.StatefulSet
 }
 
-// decode refuses a field that the API does not have, and a kind that is not
-// expected.
+// decode refuses a field that the API lacks, and an unexpected kind.
 func decode(text string) (manifests, error) {
 	var m manifests
 	for _, document := range strings.Split(text, "\n---\n") {

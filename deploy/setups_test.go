@@ -10,9 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// TestSeedsManifests puts together what Grafana's guide to Kubernetes shows: the
-// service is the addresses of the pods, which know their own, and the ini file
-// names both.
+// TestSeedsManifests combines what Grafana's guide to Kubernetes shows: the
+// service resolves to the pods' addresses, each pod knows its own, and the ini
+// file names both.
 func TestSeedsManifests(t *testing.T) {
 	const dir = "setups/kubernetes/"
 	m, err := decode(read(t, dir+"service.yaml") + "\n---\n" + read(t, dir+"deployment.yaml"))

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestSpoiledManifests sees that each check can fail.
+// TestSpoiledManifests shows that each check can fail.
 func TestSpoiledManifests(t *testing.T) {
 	sound := render(t, "statefulset")
 	for name, c := range map[string]struct{ old, spoiled, want string }{

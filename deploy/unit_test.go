@@ -22,8 +22,8 @@ func TestUnitGivesTimeToLeave(t *testing.T) {
 	}
 }
 
-// TestUnitOfItself has systemd read the unit, where there is one. The program is
-// not where the unit has it, so another takes its place.
+// TestUnitOfItself lets systemd verify the unit, if it is installed. The
+// program is not where the unit expects it, so the test names another.
 func TestUnitOfItself(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skipf("no systemd is installed: %v", err)

@@ -52,7 +52,7 @@ func unmarshal(t *testing.T, path string, by func([]byte, any) error, into any) 
 	}
 }
 
-// TestRulesByPromtool runs the rules' own tests, and has them checked.
+// TestRulesByPromtool checks the rules, and runs their own tests.
 func TestRulesByPromtool(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
@@ -110,8 +110,8 @@ func anchors(t *testing.T, path string) []string {
 	return all
 }
 
-// TestRunbook: each alert leads to a section of its own, each section belongs to
-// an alert, and says all that it should.
+// TestRunbook: each alert leads to its own section, and each section belongs to
+// an alert and says all that it should.
 func TestRunbook(t *testing.T) {
 	const base, page = "https://github.com/clusterchannel/clusterchannel/blob/main/", "docs/runbook.md"
 	path := filepath.Join("..", "..", page)
@@ -154,7 +154,7 @@ func TestRunbook(t *testing.T) {
 	}
 }
 
-// metricsOf returns the metrics that an expression asks for.
+// metricsOf returns the metrics in an expression.
 func metricsOf(t *testing.T, expr string) []string {
 	t.Helper()
 	tree, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
@@ -223,8 +223,8 @@ var nine = []string{
 	"alertmanager_cluster_pings_seconds", "alertmanager_cluster_pings_failures_total",
 }
 
-// TestMetricsExist: what rules and dashboard ask for is in a real scrape, and the
-// dashboard leaves out nothing of what clusters are known by.
+// TestMetricsExist: the metrics of rules and dashboard are in a real scrape,
+// and the dashboard shows all the metrics that operators of clusters know.
 func TestMetricsExist(t *testing.T) {
 	have := scrape(t)
 	asked := map[string]bool{}

@@ -26,16 +26,17 @@ import (
 
 const patience = 30 * time.Second
 
-// bad is a state that takes nothing.
+// bad is a state that accepts nothing.
 type bad struct{}
 
 func (bad) MarshalBinary() ([]byte, error) { return []byte("junk"), nil }
-func (bad) Merge([]byte) error             { return errors.New("it takes nothing") }
+func (bad) Merge([]byte) error             { return errors.New("it accepts nothing") }
 
 var family = regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`)
 
-// scrape runs a node whose every part has done something and failed at something,
-// so that each metric has a series, and returns the metrics and their types.
+// scrape runs a node in which each part has done something and failed at
+// something, so that each metric has a series, and returns the metrics and
+// their types.
 func scrape(t *testing.T) map[string]string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -115,8 +116,8 @@ func openNode(t *testing.T, registry prometheus.Registerer, log *slog.Logger) ba
 	return ch
 }
 
-// store keeps a state in a database, where the next one finds what it cannot
-// take. Without a registry it has done so and is closed.
+// store keeps a state in a database, in which the next store finds a row that
+// it cannot use. Without a registry it has done so and is closed.
 func store(t *testing.T, dsn string, registry prometheus.Registerer, log *slog.Logger) {
 	t.Helper()
 	s, err := persist.Open(persist.Options{DSN: dsn, Cluster: "c", Node: "a", Interval: 50 * time.Millisecond, Logger: log, Registerer: registry})
@@ -140,7 +141,7 @@ func store(t *testing.T, dsn string, registry prometheus.Registerer, log *slog.L
 	t.Cleanup(stop)
 }
 
-// evaluate has a rule group that takes longer than its interval.
+// evaluate runs a rule group that takes longer than its interval.
 func evaluate(t *testing.T, ch backend.ClusterChannel, registry prometheus.Registerer, log *slog.Logger) {
 	t.Helper()
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

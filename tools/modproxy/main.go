@@ -1,6 +1,6 @@
-// Modproxy puts a version of a module into a directory that the go command takes
-// as a proxy, GOPROXY=file://DIRECTORY, so that a release is tried before it has a
-// tag:
+// Modproxy puts a version of a module into a directory that the go command can
+// use as a proxy, GOPROXY=file://DIRECTORY, so that a release can be tried
+// before it has a tag:
 //
 //	modproxy MODULE VERSION DIRECTORY
 //
