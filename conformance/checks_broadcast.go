@@ -256,7 +256,7 @@ func broadcastNeverBlocks(e *env) {
 		queue   = 1 << 20
 		maxHeap = 32 << 20
 	)
-	small := func(c *backend.Config) { c.QueueItems, c.QueueBytes = 1000, queue }
+	small := func(c *backend.Config) { c.QueueItems, c.QueueBytes, c.MaxPayload = 1000, queue, queue }
 	nodes := []*node{e.open("a", small), e.open("b", small)}
 	e.agreed(nodes...)
 	sets := addSets("set", nodes)
