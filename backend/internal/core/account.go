@@ -45,6 +45,7 @@ func (c *Core) account(k *pullKey, numbers []Numbers) {
 		}
 		if k.all {
 			s.account(n.Ranges)
+			p.member = true // as the members say: what it said last is searched for
 		} else {
 			s.account(n.Ranges.And(s.missing))
 		}

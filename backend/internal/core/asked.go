@@ -44,6 +44,7 @@ type pullKey struct {
 	hasDigest bool
 	version   uint64 // of the state that has the digest
 	all       bool   // it wanted all numbers
+	worth     Worth  // what it was answered with is worth
 	stage     pullStage
 }
 
@@ -242,6 +243,7 @@ func (a *asked) onItem(c *Core, pl *pull, k *pullKey, it *AnswerItem) {
 	if k.stage != waiting && k.stage != busyThere || k.state.gone {
 		return
 	}
+	k.worth = it.Worth
 	switch it.Outcome {
 	case Equal:
 		c.account(k, it.Numbers)
@@ -306,6 +308,9 @@ func (a *asked) over(c *Core, pl *pull, k *pullKey, o outcome) {
 	if k.state.stale && pl.began < k.state.staleAt {
 		return // it shows nothing of what came since
 	}
+	if k.state.stale && o == answeredHere && k.worth == Joining {
+		o = unclear // that one need not have it
+	}
 	c.asking(k.state, pl.peer, o)
 }
 
@@ -360,10 +365,6 @@ func (a *asked) giveUp(c *Core, pl *pull) {
 		if k.stage == waiting {
 			a.over(c, pl, k, noReply)
 		}
-	}
-	if pl.reason == "joined" && pl.peer.life == live { // it may not have known this node yet
-		c.joined = append(c.joined, pl.peer)
-		c.joinedAt = min(c.joinedAt, c.now+busyPause)
 	}
 	a.at = c.now
 }

@@ -103,6 +103,10 @@ func (c *Core) tickDisputes() {
 			continue
 		}
 		p.steady, c.self.changedAt = true, c.now
+		if p.returned { // marks are rare, and it may hold that this node does not hear it
+			p.returned = false
+			c.markAt = min(c.markAt, c.now+markDelay)
+		}
 		c.self.digest.Hash ^= hashOf(p.Instance)
 		c.self.digest.Count++
 	}

@@ -89,7 +89,7 @@ func notes(p *pair, kind NoteKind) (n int) {
 func (p *pair) pull() *Pull {
 	p.t.Helper()
 	p.sent = nil
-	p.asked.compare(p.Core, p.roster.get("b"), "periodic")
+	p.asked.start(p.Core, p.roster.get("b"), p.free(func(*state) bool { return true }), "periodic")
 	p.step(Tick{})
 	for _, m := range take[Marshal](p) {
 		p.Begin(m.Job)
@@ -280,7 +280,7 @@ func TestPatienceWithAnAnswer(t *testing.T) {
 func TestOwnStateThatIsBusy(t *testing.T) {
 	p := newPair(t, Transport{}, "s", "t")
 	p.sent = nil
-	p.asked.compare(p.Core, p.roster.get("b"), "periodic")
+	p.asked.start(p.Core, p.roster.get("b"), p.free(func(*state) bool { return true }), "periodic")
 	p.step(Tick{})
 	for _, m := range take[Marshal](p) {
 		if m.Key == "t" {

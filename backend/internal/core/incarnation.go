@@ -4,10 +4,18 @@ import (
 	"slices"
 )
 
-// ignore notes a heartbeat that is not believed. A node that goes on is told.
+// ignore notes a heartbeat that is not believed. A node that goes on is told, and
+// believed if it still goes on then.
 func (c *Core) ignore(p *peer, count uint64) {
-	if c.persists(p, count) && c.voids.take(c.now, 1) {
-		p.ignored = 0
+	switch {
+	case !c.persists(p, count):
+	case p.voided:
+		p.ignored, p.voided, p.count, p.numbered = 0, false, 0, false
+		if p.life == left || p.life == leaving {
+			c.roster.turn(p, stranger, c.now)
+		}
+	case c.voids.take(c.now, 1):
+		p.ignored, p.voided = 0, true
 		c.send("", &Void{Instance: p.Instance, Incarnation: p.incarnation})
 	}
 }
@@ -31,8 +39,11 @@ func (c *Core) persists(p *peer, count uint64) bool {
 	}
 	p.ignored++
 	p.ignoredAt = c.now
-	quiet := max(p.heardAt, p.since)
-	return p.ignored >= voidAfter && c.now-quiet >= 4*c.cfg.Heartbeat
+	enough, silence := voidAfter, 4*c.cfg.Heartbeat
+	if c.transport.Native { // marks are rare, and none of before comes later than its copies
+		enough, silence = voidAfterMarks, max(silence, c.transport.Copies)
+	}
+	return p.ignored >= enough && c.now-max(p.heardAt, p.since) >= silence
 }
 
 // distance is how far two incarnations are apart.

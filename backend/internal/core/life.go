@@ -16,7 +16,7 @@ func (c *Core) appear(p *peer) {
 	}
 	returned := p.life == failed
 	c.roster.turn(p, live, c.now)
-	p.member, p.tell, p.goodbye = true, 0, 0
+	p.member, p.tell = true, 0
 	c.changed = true
 	c.note(NoteJoined, p, "", 1, "")
 	c.steadySoon(p)
@@ -29,6 +29,9 @@ func (c *Core) appear(p *peer) {
 	if !p.foreign() {
 		c.joinedPeer()
 		c.answered.appeared(c, p)
+		if p.known && p.worth == Whole {
+			c.meetWhole(p)
+		}
 	}
 }
 

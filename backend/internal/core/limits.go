@@ -72,6 +72,7 @@ const (
 	maxUnregistered = 64      // keys that are not registered here and whose updates were missed
 	unregisteredFor = 5 * time.Second
 	voidAfter       = 6                      // increasing heartbeats that were not believed
+	voidAfterMarks  = 2                      // with native membership, where they are rare
 	tellDeparted    = 3                      // heartbeats that tell the last numbers of a member that went
 	helloTimes      = 3                      // heartbeats that ask for a list, until one comes
 	listDelay       = 20 * time.Millisecond  // before a hello is answered

@@ -39,6 +39,7 @@ type catchUp struct {
 	began time.Duration
 	until time.Duration // the limit
 	echo  uint64        // the heartbeat that is to be heard; 0: it was
+	peers bool          // others were there when it began
 }
 
 // setLink moves the link on.
@@ -138,7 +139,7 @@ func (c *Core) wake() {
 
 // startCatchUp has what came meanwhile merged before this node says Attached.
 func (c *Core) startCatchUp(echo uint64) {
-	c.catchUp = catchUp{began: c.now, until: c.now + catchUpLimit, echo: echo}
+	c.catchUp = catchUp{began: c.now, until: c.now + catchUpLimit, echo: echo, peers: c.anyPeer()}
 	c.setLink(catchingUp, ErrCatchingUp)
 	c.attachedAt = c.now
 	if echo == 0 {
@@ -162,7 +163,7 @@ func (c *Core) caughtUp() {
 	if c.link != catchingUp {
 		return
 	}
-	done := c.catchUp.echo == 0 && c.catchUpOpen() == 0
+	done := c.catchUp.echo == 0 && c.catchUpOpen() == 0 && (c.anyPeer() || !c.catchUp.peers)
 	if done && c.since == c.now && c.anyPeer() { // no view has said Detached yet
 		c.catchUp.until = min(c.catchUp.until, c.now+catchUpLeast)
 		return
@@ -172,6 +173,7 @@ func (c *Core) caughtUp() {
 	}
 	c.emit(Note{Kind: NoteCaughtUp, Took: c.now - c.catchUp.began, Count: uint64(c.catchUpOpen())})
 	c.setLink(attached, nil)
+	c.metAgain(0)
 }
 
 // catchUpOpen counts the states whose comparison is open, or that have not

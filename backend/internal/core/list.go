@@ -118,6 +118,13 @@ func (c *Core) rumour(m ListMember) {
 	if p == nil {
 		p = c.meet(m.Member)
 	}
+	if p != nil && p.life == live && !p.known { // the transport listed it before it said anything
+		c.learnWorth(p, m.Worth, m.KeySet)
+		if p.worth == Whole {
+			c.searchReady()
+			c.meetWhole(p)
+		}
+	}
 	if p == nil || p.life != stranger || p.numbered {
 		return
 	}
@@ -131,9 +138,6 @@ func (c *Core) rumour(m ListMember) {
 	}
 	p.beat.Announced(m.Interval, c.cfg.Heartbeat)
 	c.appear(p)
-	if m.Worth == Whole {
-		c.meetWhole(p)
-	}
 }
 
 // onListRequest answers who wants to know whom this node lists.

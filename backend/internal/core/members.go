@@ -14,6 +14,13 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 			return
 		}
 	}
+	if p.numbered && p.life == live && p.Name != m.Name { // the name belongs to the instance
+		if !c.persists(p, h.Count) {
+			c.reject(from, "name")
+			return
+		}
+		p.numbered = false // the name that it had was a lie
+	}
 	if !c.believe(p, h.Incarnation, h.Count, h.Leaving) {
 		return
 	}
@@ -31,6 +38,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 	switch {
 	case c.transport.Native: // the list alone decides who is present
 		p.beat.Beat(h.Interval, c.cfg.Heartbeat)
+		p.goodbye = 0
 		if h.Leaving {
 			p.goodbye = c.now
 		}
@@ -41,11 +49,14 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		c.appear(p)
 	}
 	if p.life == live {
+		if !p.steady { // its interval may be another than it was
+			c.self.at = min(c.self.at, max(c.now, p.since+c.steadyFor(p)))
+		}
 		c.seeView(p, h.View)
 		if !wasWhole && h.Worth == Whole {
 			c.searchReady()
 		}
-		if h.Worth == Whole && (!wasKnown || !wasLive) {
+		if h.Worth == Whole && !wasKnown && wasLive { // else it was met when it appeared
 			c.meetWhole(p)
 		}
 	}
@@ -72,6 +83,7 @@ func (c *Core) believe(p *peer, incarnation uint32, count uint64, leaves bool) b
 		c.ignore(p, count)
 		return false
 	}
+	p.voided = false
 	return true
 }
 
@@ -94,10 +106,6 @@ func (c *Core) meet(m Member) *peer {
 // learnMember takes in what a peer says of itself.
 func (c *Core) learnMember(p *peer, m Member) {
 	if equalMembers(p.Member, m) {
-		return
-	}
-	if p.numbered && p.Name != "" && p.Name != m.Name && p.life == live {
-		c.reject(p.Instance, "name") // the name belongs to the instance
 		return
 	}
 	updated := p.life == live

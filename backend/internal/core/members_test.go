@@ -73,6 +73,43 @@ func TestIncarnationsApart(t *testing.T) {
 	}
 }
 
+// A liar that is heard before a member gives it a name. Who goes on is believed.
+func TestALiarsName(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	beat := func(name string, count uint64) {
+		p.hears("x", &Heartbeat{Member: Member{Name: name}, Count: count, Interval: time.Minute, Worth: Whole})
+	}
+	beat("liar", 1)
+	for i := range uint64(2 * voidAfter) {
+		p.after(500 * time.Millisecond)
+		beat("x", 10+i)
+	}
+	if name := p.roster.get("x").Name; name != "x" {
+		t.Fatalf("it is called %q", name)
+	}
+	for i := range uint64(2 * voidAfter) {
+		p.after(500 * time.Millisecond)
+		beat("x", 100+i)
+		beat("liar", 1000+i)
+	}
+	if name := p.roster.get("x").Name; name != "x" {
+		t.Errorf("beside the member a liar calls it %q", name)
+	}
+}
+
+// Who does not raise its incarnation though it was told is believed as it is.
+func TestAVoidInVain(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	p.hears("b", &Goodbye{Count: 1000})
+	for i := range uint64(3 * voidAfter) {
+		p.after(500 * time.Millisecond)
+		p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Count: 10 + i, Interval: 500 * time.Millisecond, Worth: Whole})
+	}
+	if n := len(take[*Void](p)); n != 1 || p.roster.get("b").life != live {
+		t.Errorf("%d voids, and it is %v", n, p.roster.get("b").life)
+	}
+}
+
 func TestValidMember(t *testing.T) {
 	for _, c := range []struct {
 		what  string

@@ -43,11 +43,9 @@ func (c *Core) applyList() {
 			p.beat.Announced(c.cfg.Heartbeat, c.cfg.Heartbeat)
 			returned := p.departed()
 			c.appear(p)
-			if returned && c.link != down { // what was said meanwhile is told by a mark, and compared
+			if returned && c.link != down { // what was said meanwhile is told by a mark
 				c.markAt = min(c.markAt, c.now+markDelay)
-				if p.worth == Whole {
-					c.meetWhole(p)
-				}
+				p.returned = true
 			}
 		} else if !equalMembers(p.Member, m) {
 			c.roster.describe(p, m)

@@ -50,10 +50,12 @@ type peer struct {
 	ignored   int    // increasing heartbeats that were not believed
 	ignoredN  uint64 // the highest count of those
 	ignoredAt time.Duration
+	voided    bool          // it was told so
 	goodbye   time.Duration // when it said so, while the list still held it
 	still     bool          // it left, and the list has held it ever since
 	unlisted  time.Duration // until when it is kept though the list lacks it
 	excused   bool          // that was granted, and not restored since
+	returned  bool          // it was gone, and is not steady yet
 
 	streams  map[string]*stream // by key, of this incarnation
 	former   map[string]*stream // of the one before

@@ -122,7 +122,7 @@ func (c *Core) meetWhole(p *peer) {
 		return
 	}
 	c.joined = append(c.joined, p)
-	c.joinedAt = min(c.joinedAt, c.now+joinPause)
+	c.metAgain(joinPause)
 }
 
 // searchReady has states that are not ready looked for once more: a member has
@@ -135,24 +135,6 @@ func (c *Core) searchReady() {
 		}
 	}
 	c.readySoon()
-}
-
-// compareJoined compares the states with one of those that appeared and were
-// ready already: two parts of a cluster have met. The others follow in turn.
-func (c *Core) compareJoined() {
-	c.joinedAt = Never
-	joined := c.joined
-	c.joined = nil
-	if c.closing || c.link != attached || len(joined) == 0 {
-		return
-	}
-	pick := joined[0]
-	for i, p := range joined {
-		if c.transport.Unicast && c.rand.IntN(i+1) == 0 || !c.transport.Unicast && compareMembers(p.Member, pick.Member) < 0 {
-			pick = p
-		}
-	}
-	c.asked.compare(c, pick, "joined")
 }
 
 // tickReady lets the limits pass.

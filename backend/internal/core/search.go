@@ -183,6 +183,7 @@ const (
 
 // asking takes in what came of asking a member for a state.
 func (c *Core) asking(st *state, p *peer, o outcome) {
+	c.metAsked(st, p, o)
 	switch o {
 	case lacked:
 		if p.lacks == nil {
@@ -205,7 +206,7 @@ func (c *Core) asking(st *state, p *peer, o outcome) {
 			s.replies++
 			s.unsure = true
 		case noReply:
-			s.unsure = true
+			s.unsure = s.unsure || p.life == live // who leaves need not answer any more
 		default:
 			s.replies++
 		}
@@ -243,7 +244,7 @@ func (c *Core) roundOver(st *state) {
 		c.caughtUp()
 		return
 	}
-	if len(s.tried) == 0 && s.replies == 0 && c.allLack(st) {
+	if s.replies == 0 && !s.unsure && c.allLack(st) {
 		s.replies = 1 // all have said before that they lack it
 	}
 	definite := s.replies > 0 && !s.unsure

@@ -41,10 +41,12 @@ type state struct {
 	stale     bool          // that comparison is to show what came while this node was away
 	staleAt   time.Duration // since when: an exchange that began before does not show it
 	search    search
-	pull      *pull // the exchange under way
-	digesting bool  // a digest that it was asked for is to come
-	marshals  int   // that others have asked for and that are to come
-	news      bool  // it holds something that the others may not, to be compared soon
+	pull      *pull   // the exchange under way
+	digesting bool    // a digest that it was asked for is to come
+	marshals  int     // that others have asked for and that are to come
+	met       []*peer // that appeared ready, and one of which it is to be compared with
+	metTries  int
+	news      bool // it holds something that the others may not, to be compared soon
 
 	digest   uint64 // the last known
 	digestOf uint64 // the version that had it

@@ -159,14 +159,6 @@ func (a *asked) nextInCycle(c *Core) *peer {
 	return nil
 }
 
-// compare compares all states with one member.
-func (a *asked) compare(c *Core, p *peer, reason string) {
-	if a.with(p) != nil || !p.present() {
-		return
-	}
-	a.start(c, p, c.free(func(st *state) bool { return !p.lacks[st.key] }), reason)
-}
-
 // news compares what states hold with the next member, before the period is
 // over.
 func (a *asked) news(c *Core, st *state) {

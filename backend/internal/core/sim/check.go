@@ -13,6 +13,7 @@ import (
 type check struct {
 	w      *World
 	honest bool // no frame was forged so far
+	lied   bool // some was, when the last fault was over
 	nodes  map[*process]*known
 	rested time.Duration
 	light  bool // there are too many nodes to keep what each one had

@@ -38,6 +38,7 @@ func (c *check) untilRest() {
 		return
 	}
 	began, b := w.now, w.bounds()
+	c.lied = !c.honest
 	c.honest = false // what was forged may still be about
 	for w.failure == nil {
 		w.run(w.now + 250*time.Millisecond)
@@ -63,7 +64,11 @@ func (c *check) untilRest() {
 // once what was under way is over.
 func (c *check) idle() {
 	w := c.w
-	w.run(w.now + calmDown)
+	calm := calmDown
+	if w.scenario.Net.Native && c.lied { // a lie shows by two marks that are not believed
+		calm += marks
+	}
+	w.run(w.now + calm)
 	t, n := w.scenario.Timing, float64(len(w.running()))
 	before := w.tally.counts
 	w.tally.counts = map[string]float64{}
@@ -101,6 +106,9 @@ func (c *check) idle() {
 // calmDown is how long after all is whole something may still go on: a search
 // that cannot know that it was closed, and what backs off.
 const calmDown = 45 * time.Second
+
+// marks is how long three marks are apart at most, with native membership.
+const marks = 100 * time.Second
 
 // mixed reports whether the nodes have different states.
 func (c *check) mixed() bool {

@@ -1,0 +1,96 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// compareJoined has each state compared with one of those that appeared and were
+// ready already: two parts of a cluster have met.
+func (c *Core) compareJoined() {
+	c.joinedAt = Never
+	joined := c.joined
+	c.joined = nil
+	for _, st := range c.keys {
+		if len(joined) > 0 && c.isReady(st) {
+			st.met, st.metTries = append(slices.Clip(st.met), joined...), 0
+		}
+	}
+	if c.closing || c.link != attached {
+		return // looked at when the link is up again
+	}
+	c.askMet()
+}
+
+// askMet asks one of those that each state has met, the same for as many states
+// as can be. Who lacks a state, or does not answer, is followed by the next.
+func (c *Core) askMet() {
+	var picked []*peer
+	groups := map[*peer][]*state{}
+	for _, st := range c.keys {
+		if len(st.met) == 0 {
+			continue
+		}
+		st.met = slices.DeleteFunc(slices.Clone(st.met), func(p *peer) bool { return !p.present() || p.lacks[st.key] })
+		i := slices.IndexFunc(picked, func(p *peer) bool { return slices.Contains(st.met, p) })
+		switch {
+		case len(st.met) == 0:
+			continue
+		case !st.isFree():
+			c.metAgain(busyPause)
+			continue
+		case i < 0:
+			p := c.pickMet(st.met)
+			if p == nil {
+				c.metAgain(busyPause)
+				continue
+			}
+			i, picked = len(picked), append(picked, p)
+		}
+		groups[picked[i]] = append(groups[picked[i]], st)
+	}
+	for _, p := range picked {
+		if len(c.asked.pulls) >= maxPulls || !c.asked.start(c, p, groups[p], "joined") {
+			c.metAgain(busyPause)
+			continue
+		}
+		for _, st := range groups[p] {
+			if st.metTries++; st.metTries >= maxRounds {
+				st.met = nil // the period brings it
+			}
+		}
+	}
+}
+
+// pickMet returns one that no exchange is under way with: on a bus the lowest,
+// that all ask, which answers all at once.
+func (c *Core) pickMet(met []*peer) (best *peer) {
+	alike := 0
+	for _, p := range met {
+		if c.asked.with(p) != nil {
+			continue
+		}
+		alike++
+		if best == nil || c.transport.Unicast && c.rand.IntN(alike) == 0 || !c.transport.Unicast && compareMembers(p.Member, best.Member) < 0 {
+			best = p
+		}
+	}
+	return best
+}
+
+// metAsked takes in what came of asking a member for a state, if it is one that
+// the state has met.
+func (c *Core) metAsked(st *state, p *peer, o outcome) {
+	switch {
+	case !slices.Contains(st.met, p):
+	case o == answeredHere, o == refused:
+		st.met = nil
+	case o == lacked:
+		c.metAgain(0)
+	default:
+		c.metAgain(busyPause)
+	}
+}
+
+// metAgain has what the states have met looked at once more.
+func (c *Core) metAgain(pause time.Duration) { c.joinedAt = min(c.joinedAt, c.now+pause) }
