@@ -138,7 +138,7 @@ func TestRunbook(t *testing.T) {
 	}
 	for _, section := range strings.Split(string(text), "\n## ")[1:] {
 		name, body, _ := strings.Cut(section, "\n")
-		for _, part := range []string{"**Means**", "**Users see**", "**Look**", "**Mend**"} {
+		for _, part := range []string{"**Means**", "**Users see**", "**Look**", "**Fix**"} {
 			if !strings.Contains(body, part) {
 				t.Errorf("the section %s lacks %s", name, part)
 			}
