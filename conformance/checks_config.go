@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 var configChecks = []*check{
@@ -17,6 +18,8 @@ var configChecks = []*check{
 		holds: "a backend that is not registered is refused; the error lists those that are, and the import to add"},
 	{name: "config/bad-params", level: basic, rules: []int{18}, needs: badParams, body: configBadParams,
 		holds: "each bad value and an unknown key are refused within a second; the error names the key and shows no secret"},
+	{name: "config/secrets", level: basic, rules: []int{18}, body: configSecrets,
+		holds: "no error, log or view shows a secret, whichever parameter it is given in"},
 	{name: "config/cancelled-context", level: basic, rules: []int{18}, alone: true, body: configCancelledContext,
 		holds: "Open with a done context returns its error and leaves nothing running"},
 	{name: "config/unreachable-degrades", level: fault, rules: []int{18, 12}, needs: ownServer, body: configUnreachableDegrades,
@@ -93,15 +96,71 @@ func configBadParams(e *env) {
 	if err != nil {
 		e.Fatal(err)
 	}
-	params := map[string]string{unknown: Secret}
-	maps.Copy(params, n.config.Params)
-	e.refused("an unknown key", backend.ErrConfig, []string{unknown}, func(c *backend.Config) { c.Params = params })
+	with := map[string]string{unknown: Secret}
+	maps.Copy(with, n.config.Params)
+	e.refused("an unknown key", backend.ErrConfig, []string{unknown}, func(c *backend.Config) { c.Params = with })
 	e.refused("a negative period", backend.ErrConfig, []string{"-1s"}, func(c *backend.Config) { c.Timing.Heartbeat = -time.Second })
 	e.refused("a name with a space", backend.ErrConfig, []string{"no de"}, func(c *backend.Config) { c.Name = "no de" })
 	e.refused("a cluster that is no UTF-8", backend.ErrConfig, []string{"luster"}, func(c *backend.Config) { c.Cluster = "\xff" })
 	e.refused("a cluster of 201 bytes", backend.ErrConfig, []string{"200"}, func(c *backend.Config) { c.Cluster = strings.Repeat("c", 201) })
 	e.refused("an unknown policy", backend.ErrConfig, []string{"panic", "alone", "hold"}, func(c *backend.Config) { c.OnIsolation = "panic" })
 	e.refused("an unknown start policy", backend.ErrConfig, []string{"panic", "degrade", "fail"}, func(c *backend.Config) { c.OnStartFailure = "panic" })
+}
+
+// secretForms returns values for a parameter that hold a secret: those of a secret
+// one, and of an address what a URL may have before, within and behind its host.
+func secretForms(k params.Key) []string {
+	switch {
+	case k.Secret:
+		return []string{Secret, "x," + Secret, Secret + "\n"}
+	case k.Type == "list", k.Name == "address", k.Alias == "address":
+		return []string{
+			"user:" + Secret + "@localhost:1", Secret + "@localhost:1", "scheme://user:" + Secret + "@localhost:1/0",
+			"localhost:1,user:" + Secret + "@localhost:2", "localhost:1/?password=" + Secret, "user:" + Secret + "@", "user:" + Secret + "@local host",
+		}
+	}
+	return nil
+}
+
+func configSecrets(e *env) {
+	b, _ := backend.Lookup(e.h.Backend)
+	if b.Params == nil {
+		return // all are treated as secrets, wherever they are shown
+	}
+	sound, err := e.prepare("node")
+	if err != nil {
+		e.Fatal(err)
+	}
+	for _, k := range params.Keys(b.Params) {
+		for _, form := range secretForms(k) {
+			n, err := e.prepare("node", func(c *backend.Config) {
+				c.Params = maps.Clone(sound.config.Params)
+				if c.Params == nil {
+					c.Params = map[string]string{}
+				}
+				delete(c.Params, k.Alias)
+				c.Params[k.Name] = form
+			})
+			if err != nil {
+				e.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), e.scaled(atOnce)/2)
+			shown := map[string]string{}
+			if err := n.start(ctx); err != nil {
+				shown["error"] = err.Error()
+			} else {
+				shown["view"] = fmt.Sprint(n.View().Err)
+				n.close()
+			}
+			cancel()
+			shown["log"] = n.log.String()
+			for place, text := range shown {
+				if strings.Contains(text, Secret) {
+					e.Errorf("%s=%q: the %s shows the secret: %s", k.Name, form, place, text)
+				}
+			}
+		}
+	}
 }
 
 func configCancelledContext(e *env) {

@@ -12,7 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/params"
+	"github.com/clusterchannel/clusterchannel/backends/memory"
 )
 
 // bend makes a driver's fault from b, a new one for each driver.
@@ -282,6 +285,22 @@ func blockOnClose(d *bent) {
 			<-stop
 		}
 		return inner.Broadcast(ctx, b)
+	}
+}
+
+func init() {
+	backend.Register("addressed", driver.Backend{Open: memory.Open, Params: struct {
+		Address string `param:"address"`
+	}{}})
+}
+
+// showAddress says which address it cannot use, with all that is in it.
+func showAddress(inner driver.OpenFunc) driver.OpenFunc {
+	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+		if a := o.Params["address"]; a != "" {
+			return nil, params.Bad("address", "%q cannot be used", a)
+		}
+		return inner(ctx, o)
 	}
 }
 

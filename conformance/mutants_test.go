@@ -6,6 +6,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -22,10 +23,11 @@ import (
 
 // mutant is the memory backend, or the portable layer above it, with one fault.
 type mutant struct {
-	name   string
-	check  string // that must fail
-	driver func(driver.OpenFunc) driver.OpenFunc
-	open   func(context.Context, backend.Config) (backend.ClusterChannel, error)
+	name    string
+	check   string // that must fail
+	backend string // registered in place of memory
+	driver  func(driver.OpenFunc) driver.OpenFunc
+	open    func(context.Context, backend.Config) (backend.ClusterChannel, error)
 }
 
 var mutants = []mutant{
@@ -54,6 +56,7 @@ var mutants = []mutant{
 	{name: "never ends Serve", check: "life/close-any-time", driver: bend(hangServe)},
 	{name: "stops serving without a reason", check: "fault/server-restart", driver: bend(stopServing)},
 	{name: "accepts any parameter", check: "config/bad-params", driver: bend(anyParams)},
+	{name: "shows the password in an address", check: "config/secrets", backend: "addressed", driver: showAddress},
 	{name: "prints secrets", check: "config/bad-params", driver: bend(printSecret)},
 	{name: "claims to be attached", check: "config/unreachable-degrades", driver: bend(fakeLink)},
 	{name: "gives up after an outage", check: "fault/server-restart", driver: bend(giveUp)},
@@ -231,6 +234,7 @@ func (m mutant) mustDie(t *testing.T, c *check) {
 	h := memoryHarness()
 	h.limit = 8 * time.Second
 	h.channel = m.open
+	h.Backend = cmp.Or(m.backend, h.Backend)
 	if m.driver != nil {
 		sound := h.Driver
 		h.Driver = func(t testing.TB, n Node) driver.OpenFunc { return m.driver(sound(t, n)) }

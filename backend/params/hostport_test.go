@@ -29,3 +29,13 @@ func TestHostPorts(t *testing.T) {
 		t.Errorf("of nothing: %v", err)
 	}
 }
+
+func TestShown(t *testing.T) {
+	for address, want := range map[string]string{
+		"a:1": "a:1", "u:s3cret@a:1": "…@a:1", "s3cret@": "…@", "http://u:s3@cret@a:1/x": "…@a:1/x", "a:1/?p=s3cret": "a:1/?…", "u:s3cret?@a?b": "…@a?…", "": "",
+	} {
+		if got := params.Shown(address); got != want {
+			t.Errorf("Shown(%q) = %q, want %q", address, got, want)
+		}
+	}
+}

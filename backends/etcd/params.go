@@ -72,9 +72,9 @@ func (p *Params) checkEndpoints() error {
 		case !ok:
 			addr = text
 		case scheme != "http" && scheme != "https":
-			return params.Bad("endpoints", "%q begins with neither http:// nor https://", text)
+			return params.Bad("endpoints", "%q begins with neither http:// nor https://", params.Shown(text))
 		case (scheme == "https") != p.TLS:
-			return params.Bad("endpoints", "%q does not go with tls %v; set tls to %v, or leave out the scheme", text, p.TLS, !p.TLS)
+			return params.Bad("endpoints", "%q does not go with tls %v; set tls to %v, or leave out the scheme", params.Shown(text), p.TLS, !p.TLS)
 		}
 		p.Endpoints[i] = strings.TrimSuffix(addr, "/")
 	}

@@ -120,16 +120,15 @@ func TestConformance(t *testing.T) {
 			}
 		},
 		Bad: map[string]map[string]string{
-			"listen_address":                   {"listen_address": "here"},
-			"listen_address without a port":    {"listen_address": "127.0.0.1"},
-			"listen_adress":                    {"listen_adress": "127.0.0.1:0"},
-			"peers":                            {"peers": "node-2"},
-			"advertise_address":                {"listen_address": "127.0.0.1:0", "advertise_address": "0.0.0.0"},
-			"probe_interval":                   {"probe_interval": "1"},
-			"probe_timeout above the interval": {"probe_timeout": "1m"},
-			"encryption_keys":                  {"encryption_keys": conformance.Secret},
-			"encryption_keys of a bad length":  {"encryption_keys": secret},
-			"tls_config_file":                  {"tls_config_file": "/does/not/exist"},
+			"listen_address":                  {"listen_address": "here"},
+			"listen_address without a port":   {"listen_address": "127.0.0.1"},
+			"listen_adress":                   {"listen_adress": "127.0.0.1:0"},
+			"peers":                           {"peers": "node-2"},
+			"advertise_address":               {"listen_address": "127.0.0.1:0", "advertise_address": "0.0.0.0"},
+			"probe_interval":                  {"probe_interval": "1"},
+			"encryption_keys":                 {"encryption_keys": conformance.Secret},
+			"encryption_keys of a bad length": {"encryption_keys": secret},
+			"tls_config_file":                 {"tls_config_file": "/does/not/exist"},
 		},
 		Cut: func(_ testing.TB, a, b conformance.Node, cut bool) {
 			l.set(l.endpoint(a), l.endpoint(b), cut)

@@ -116,7 +116,7 @@ func parse(raw map[string]string, cluster string) (settings, error) {
 	}
 	for _, peer := range s.Peers {
 		if !isHostPort(peer) {
-			return s, params.Bad("peers", "%q is not host:port, such as node-2:9094 or [fd00::2]:9094", peer)
+			return s, params.Bad("peers", "%q is not host:port, such as node-2:9094 or [fd00::2]:9094", params.Shown(peer))
 		}
 	}
 	for key, d := range map[string]time.Duration{
@@ -147,8 +147,8 @@ func listensOn(text string) (host string, at netip.AddrPort, err error) {
 	}
 	host, port, err := net.SplitHostPort(text)
 	n, bad := strconv.ParseUint(port, 10, 16)
-	if err != nil || bad != nil || strings.ContainsAny(host, ":/ ") {
-		return "", at, params.Bad("listen_address", "%q is not an address and a port from 0 to 65535, such as 0.0.0.0:9094 or [::]:9094", text)
+	if err != nil || bad != nil || strings.ContainsAny(host, ":/@? ") {
+		return "", at, params.Bad("listen_address", "%q is not an address and a port from 0 to 65535, such as 0.0.0.0:9094 or [::]:9094", params.Shown(text))
 	}
 	if host == "" {
 		return "", netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(n)), nil
@@ -174,7 +174,7 @@ func (s *settings) locate(ctx context.Context, resolve resolver) error {
 
 func isHostPort(text string) bool {
 	host, port, err := net.SplitHostPort(text)
-	if err != nil || host == "" {
+	if err != nil || host == "" || strings.ContainsAny(host, "@/? ") {
 		return false
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
