@@ -38,8 +38,8 @@
 //
 // Exchange: search.go (asking one member after another), wanted.go (what begins
 // an exchange), met.go (two parts of a cluster that meet), asked.go and answered.go
-// (its two ends), account.go (the numbers
-// that it carries), push.go, ready.go, budget.go.
+// (its two ends), account.go (the numbers that it carries), push.go, ready.go,
+// budget.go.
 //
 // Members: peer.go (what is known of one), members.go and life.go (its life),
 // incarnation.go, list.go, beat.go, native.go, dispute.go (views that disagree).

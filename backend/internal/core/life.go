@@ -29,8 +29,8 @@ func (c *Core) appear(p *peer) {
 	if !p.foreign() {
 		c.joinedPeer()
 		c.answered.appeared(c, p)
-		if p.known && p.worth == Whole {
-			c.meetWhole(p)
+		if p.known && p.worth != Joining {
+			c.meetReady(p)
 		}
 	}
 }
@@ -73,6 +73,7 @@ func (c *Core) gone(p *peer, tell int) {
 	p.tell = tell
 	p.view, p.dispute = ViewDigest{}, dispute{}
 	c.notSteady(p)
+	c.heardByMost() // what it held of this node counts no more
 	c.joined = slices.DeleteFunc(c.joined, func(q *peer) bool { return p == q })
 	c.searchReady()
 }

@@ -120,9 +120,9 @@ func (c *Core) rumour(m ListMember) {
 	}
 	if p != nil && p.life == live && !p.known { // the transport listed it before it said anything
 		c.learnWorth(p, m.Worth, m.KeySet)
-		if p.worth == Whole {
+		if p.worth != Joining {
 			c.searchReady()
-			c.meetWhole(p)
+			c.meetReady(p)
 		}
 	}
 	if p == nil || p.life != stranger || p.numbered {

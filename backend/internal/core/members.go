@@ -56,8 +56,8 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		if !wasWhole && h.Worth == Whole {
 			c.searchReady()
 		}
-		if h.Worth == Whole && !wasKnown && wasLive { // else it was met when it appeared
-			c.meetWhole(p)
+		if h.Worth != Joining && !wasKnown && wasLive { // else it was met when it appeared
+			c.meetReady(p)
 		}
 	}
 	if h.Hello {

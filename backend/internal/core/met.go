@@ -5,6 +5,17 @@ import (
 	"time"
 )
 
+// meetReady takes in that a member has been ready when it is first heard of, or heard of
+// again: two parts of a cluster meet, if this node is ready too. It may still
+// repair itself, and has what its part had.
+func (c *Core) meetReady(p *peer) {
+	if c.worth() != Whole {
+		return
+	}
+	c.joined = append(c.joined, p)
+	c.metAgain(joinPause)
+}
+
 // compareJoined has each state compared with one of those that appeared and were
 // ready already: two parts of a cluster have met.
 func (c *Core) compareJoined() {

@@ -115,16 +115,6 @@ func (c *Core) joinedPeer() {
 	c.readySoon()
 }
 
-// meetWhole takes in that a member is ready already when it is first heard of, or
-// heard of again: two parts of a cluster meet, if this node is ready too.
-func (c *Core) meetWhole(p *peer) {
-	if c.worth() != Whole {
-		return
-	}
-	c.joined = append(c.joined, p)
-	c.metAgain(joinPause)
-}
-
 // searchReady has states that are not ready looked for once more: a member has
 // become ready, or is gone.
 func (c *Core) searchReady() {
