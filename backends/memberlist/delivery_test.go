@@ -95,12 +95,12 @@ func TestForeignMemberGetsUpdatesOneByOne(t *testing.T) {
 	}
 	batch := slices.Concat(parts...)
 	if heard, err := a.Caps().Updates(t.Context(), updates); heard || err != nil {
-		t.Fatalf("heard by nodes of ours: %v, %v", heard, err)
+		t.Fatalf("heard by own nodes: %v, %v", heard, err)
 	}
 	if err := a.Broadcast(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Broadcast(t.Context(), []byte("for nodes of ours")); err != nil {
+	if err := a.Broadcast(t.Context(), []byte("for own nodes")); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, 5*time.Second, func() error {

@@ -99,7 +99,7 @@ func TestSizing(t *testing.T) {
 	}
 }
 
-// near tells whether two figures are one, rounded; "none" is that of no server.
+// near reports whether two figures are one, rounded; "none" is that of no server.
 func near(shown, measured string) bool {
 	if measured == "" {
 		return shown == "none"

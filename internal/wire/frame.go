@@ -1,6 +1,7 @@
 // Package wire is the encoding of frames: a protobuf superset of Alertmanager's
-// clusterpb.Part and clusterpb.FullState, with field numbers of its own, so that
-// an update of ours is an update to Alertmanager's peers too, and theirs to us.
+// clusterpb.Part and clusterpb.FullState, with field numbers of its own, so
+// that an own update is an update to Alertmanagers too, and theirs to own
+// nodes.
 //
 //	message Frame {
 //	  string  key     = 1;    // clusterpb.Part.key

@@ -48,7 +48,7 @@ func compose(t *testing.T) composeFile {
 	return file
 }
 
-// confined tells whether a service is what container.Spec calls so.
+// confined reports whether a service is what container.Spec calls so.
 func (s composeService) confined() bool {
 	return s.ReadOnly && slices.Equal(s.CapDrop, []string{"ALL"}) && slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
 )
 
-// TestDoctorGrafanasWire looks at clusters of Grafana's peers and nodes of ours,
+// TestDoctorGrafanasWire examines clusters of Grafana's peers and own nodes,
 // and becomes a member of none.
 func TestDoctorGrafanasWire(t *testing.T) {
 	t.Parallel()

@@ -90,7 +90,7 @@ func TestSnapshotOfAnotherProgram(t *testing.T) {
 			t.Errorf("%s: it started", name)
 		}
 		if said := p.stderr.String(); !strings.Contains(said, path) || !strings.Contains(said, "no snapshot of Alertmanager") || !strings.Contains(said, "move it away") {
-			t.Errorf("%s: the error does not name file and way out: %s", name, said)
+			t.Errorf("%s: the error does not name the file and what to do: %s", name, said)
 		}
 		if left, err := os.ReadFile(path); err != nil || !bytes.Equal(left, []byte(content)) {
 			t.Errorf("%s: the file is not as it was: %q, %v", name, left, err)

@@ -122,7 +122,8 @@ func TestTokensForgotten(t *testing.T) {
 	talk(t, "after", nodes...)
 }
 
-// TestWrongCredentials are refused, with the way out and without the password.
+// TestWrongCredentials checks that they are refused, with what to do and
+// without the password.
 func TestWrongCredentials(t *testing.T) {
 	server, root := guarded(t)
 	for name, c := range map[string]struct {

@@ -51,17 +51,17 @@ func (s *seat) serving(t testing.TB) (member int) {
 type trouble struct {
 	members [3]func() string // where each is at the moment
 	lose    func(member int)
-	mend    func(member int)
+	repair  func(member int)
 }
 
 // onServers has what befalls one server befall a member.
-func onServers(lose, mend func(*servers.Server, testing.TB)) func(testing.TB) *trouble {
+func onServers(lose, repair func(*servers.Server, testing.TB)) func(testing.TB) *trouble {
 	return func(t testing.TB) *trouble {
 		all := startCluster(t).Members()
 		return &trouble{
 			members: [3]func() string{all[0].Addr, all[1].Addr, all[2].Addr},
 			lose:    func(member int) { lose(all[member], t) },
-			mend:    func(member int) { mend(all[member], t) },
+			repair:  func(member int) { repair(all[member], t) },
 		}
 	}
 }
@@ -72,7 +72,7 @@ func onMesh(t testing.TB) *trouble {
 	return &trouble{
 		members: [3]func() string{q.members[0].Addr, q.members[1].Addr, q.members[2].Addr},
 		lose:    q.mesh.part,
-		mend:    func(int) { q.mesh.part(-1) },
+		repair:  func(int) { q.mesh.part(-1) },
 	}
 }
 
@@ -86,7 +86,7 @@ func cutOff(t testing.TB) *trouble {
 	return &trouble{
 		members: [3]func() string{all[0].Addr, all[1].Addr, all[2].Addr},
 		lose:    func(member int) { c.Part(t, member) },
-		mend:    func(member int) { c.Heal(t, member) },
+		repair:  func(member int) { c.Heal(t, member) },
 	}
 }
 
@@ -129,7 +129,7 @@ func TestMemberThatServesTheWatch(t *testing.T) {
 					return errors.New("there is no link to another")
 				})
 				talk(t, name, nodes...)
-				c.mend(member)
+				c.repair(member)
 				talk(t, "after "+name, nodes...)
 			}
 			stop()

@@ -110,7 +110,7 @@ func (n *node) heard(words ...string) error {
 	return nil
 }
 
-// sees tells whether n lists exactly those names.
+// sees reports whether n lists exactly those names.
 func (n *node) sees(names ...string) error {
 	var have []string
 	for _, m := range n.Members() {
@@ -129,7 +129,7 @@ func (n *node) status(want backend.Status) error {
 	return nil
 }
 
-// detached tells whether n is, and says why with those texts.
+// detached reports whether n is, and says why with those texts.
 func (n *node) detached(texts ...string) error {
 	v := n.View()
 	lacks := func(text string) bool { return !strings.Contains(v.Err.Error(), text) }
@@ -139,7 +139,7 @@ func (n *node) detached(texts ...string) error {
 	return nil
 }
 
-// agree tells whether nodes are attached and see each other, and nobody else.
+// agree reports whether nodes are attached and see each other, and nobody else.
 func agree(nodes ...*node) error {
 	var names []string
 	for _, n := range nodes {

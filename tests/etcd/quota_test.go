@@ -15,7 +15,7 @@ import (
 )
 
 // TestQuota fills the server up. Who is a member stays one, even across a loss
-// of the link; what is lost is counted, and told with the way out.
+// of the link; what is lost is counted, and logged with what to do.
 func TestQuota(t *testing.T) {
 	server := start(t, "--quota-backend-bytes", "4194304")
 	client := admin(t, server.Addr())

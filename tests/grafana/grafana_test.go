@@ -121,7 +121,7 @@ func TestGrafanaSharesSilencesAndNotifications(t *testing.T) {
 	theirs := theirStore.write(t, "theirs")
 	t.Logf("a peer's update took %v", m.within(2*time.Second, func() error { return ourStore.holds(t.Context(), theirs, "theirs") }))
 	id := ourStore.write(t, "ours")
-	t.Logf("an update of ours took %v", m.within(2*time.Second, func() error { return theirStore.holds(t.Context(), id, "ours") }))
+	t.Logf("an own update took %v", m.within(2*time.Second, func() error { return theirStore.holds(t.Context(), id, "ours") }))
 	if err := ourStore.silences.Expire(t.Context(), theirs); err != nil {
 		t.Fatal(err)
 	}
@@ -546,7 +546,7 @@ func (s *table) merged() int {
 	return s.merges
 }
 
-// TestGrafanaMigration replaces peers of Grafana by nodes of ours, one by one and
+// TestGrafanaMigration replaces peers of Grafana by own nodes, one by one and
 // back again, while all write.
 func TestGrafanaMigration(t *testing.T) {
 	m := newMesh(t, "grafana")

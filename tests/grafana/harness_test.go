@@ -201,13 +201,13 @@ func (m *mesh) peer(name string, edits ...func(*grafanapeer.Options)) *seat {
 	return s
 }
 
-// node opens a node of ours, with Grafana's periods made short.
+// node opens an own node, with Grafana's periods made short.
 func (m *mesh) node(name string, edits ...func(*backend.Config)) *seat {
 	m.Helper()
 	return m.nodeAt(quick, name, edits...)
 }
 
-// nodeAt opens a node of ours with periods of its own.
+// nodeAt opens an own node with other periods.
 func (m *mesh) nodeAt(t redis.GrafanaTiming, name string, edits ...func(*backend.Config)) *seat {
 	m.Helper()
 	link, err := netfault.Listen(func() string { return m.addr })

@@ -29,7 +29,7 @@ type State interface {
 	// MarshalBinary returns the whole state.
 	MarshalBinary() ([]byte, error)
 
-	// Merge takes in an update, or another peer's whole state.
+	// Merge merges an update, or another peer's whole state.
 	Merge(b []byte) error
 }
 

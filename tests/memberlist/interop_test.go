@@ -85,7 +85,7 @@ func (s *store) notify(t *testing.T, group string) {
 
 var receiver = &nflogpb.Receiver{GroupName: "group", Integration: "webhook", Idx: 0}
 
-// holds tells whether the silence and the entry of the log are there; empty ones
+// holds reports whether the silence and the entry of the log are there; empty ones
 // are not looked for.
 func (s *store) holds(id, group string) error {
 	if id != "" {
@@ -198,7 +198,7 @@ func eventually(t *testing.T, what string, f func() error) {
 	}
 }
 
-// sameView tells whether both kinds list the same nodes in the same order, and
+// sameView reports whether both kinds list the same nodes in the same order, and
 // each has the position that the list gives it.
 func sameView(all []*ours, others []*theirs) error {
 	size := len(all) + len(others)
@@ -266,7 +266,7 @@ func mesh(t *testing.T, params map[string]string, tls *amcluster.TLSTransportCon
 		s.notify(t, group)
 		everywhere("a notification of node "+fmt.Sprint(i), "", group)
 	}
-	// Without a word on the wire, by push/pull.
+	// By push/pull, without a broadcast.
 	a.silences.SetBroadcast(func([]byte) {})
 	second.silences.SetBroadcast(func([]byte) {})
 	everywhere("a silence of ours by push/pull", a.silence(t, "quiet", 0), "")

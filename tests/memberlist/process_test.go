@@ -139,7 +139,7 @@ func TestRealAlertmanager(t *testing.T) {
 			return nil
 		}
 	}
-	eventually(t, "it is a member of ours", members(2))
+	eventually(t, "it is a member of our cluster", members(2))
 	eventually(t, "we are a member of its", func() error {
 		var status struct {
 			Cluster struct {
@@ -178,7 +178,7 @@ func TestRealAlertmanager(t *testing.T) {
 func TestRealAlertmanagerCrashes(t *testing.T) {
 	o := open(t, "a", map[string]string{"label": ""}) // a binary of 2022 knows no label
 	p := run(t, o.addr)
-	eventually(t, "it is a member of ours", func() error {
+	eventually(t, "it is a member of our cluster", func() error {
 		if n := len(o.Members()); n != 2 {
 			return fmt.Errorf("%d members", n)
 		}

@@ -130,7 +130,7 @@ func (c *fronted) holder(t *testing.T, name string) *servers.Server {
 	return nil
 }
 
-// once tells whether the servers have one subscription of each node, all
+// once reports whether the servers have one subscription of each node, all
 // together.
 func (c *fronted) once(nodes ...*node) error {
 	var got, want []string
@@ -157,7 +157,7 @@ func patient(c *backend.Config) { c.Timing.Grace = time.Minute }
 // node goes on at another one, keeps its view, and misses nothing.
 func TestServerOfACluster(t *testing.T) {
 	for what, loss := range map[string]struct {
-		lose, mend func(*servers.Server, testing.TB)
+		lose, repair func(*servers.Server, testing.TB)
 	}{
 		"killed": {(*servers.Server).Kill, (*servers.Server).Start},
 		"paused": {(*servers.Server).Pause, (*servers.Server).Resume},
@@ -180,7 +180,7 @@ func TestServerOfACluster(t *testing.T) {
 				}
 			}
 			testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes...), hold(3, nodes...)) })
-			loss.mend(s, t)
+			loss.repair(s, t)
 			for _, n := range nodes {
 				n.write(t, n.name+" afterwards")
 			}

@@ -57,7 +57,7 @@ func (r *recorder) told() []error {
 	return append([]error(nil), r.links...)
 }
 
-// up tells whether the driver said last that it is attached.
+// up reports whether the driver said last that it is attached.
 func (r *recorder) up(want bool) error {
 	links := r.told()
 	if len(links) == 0 || (links[len(links)-1] == nil) != want {
@@ -66,7 +66,7 @@ func (r *recorder) up(want bool) error {
 	return nil
 }
 
-// gaveUp tells whether the driver has given up, and said text.
+// gaveUp reports whether the driver has given up, and said text.
 func (r *recorder) gaveUp(text string) error {
 	for _, err := range r.told() {
 		if errors.Is(err, driver.ErrUnavailable) && strings.Contains(err.Error(), text) {

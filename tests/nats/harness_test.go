@@ -213,7 +213,7 @@ func (n *node) close(t testing.TB) {
 	}
 }
 
-// agree tells whether nodes are attached and list exactly themselves.
+// agree reports whether nodes are attached and list exactly themselves.
 func agree(nodes ...*node) error {
 	var want []string
 	for _, n := range nodes {
@@ -233,7 +233,7 @@ func agree(nodes ...*node) error {
 	return nil
 }
 
-// hold tells whether each of nodes has count entries.
+// hold reports whether each of nodes has count entries.
 func hold(count int, nodes ...*node) error {
 	for _, n := range nodes {
 		if err := n.holds(count); err != nil {
@@ -243,7 +243,7 @@ func hold(count int, nodes ...*node) error {
 	return nil
 }
 
-// detachedSaying tells whether n is detached for a reason that holds text.
+// detachedSaying reports whether n is detached for a reason that holds text.
 func detachedSaying(n *node, text string) error {
 	if v := n.View(); v.Status != backend.Detached || v.Err == nil || !strings.Contains(v.Err.Error(), text) {
 		return fmt.Errorf("%s is %v: %v; want it detached, saying %q", n.name, v.Status, v.Err, text)

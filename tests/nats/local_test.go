@@ -44,7 +44,7 @@ func startLocalAt(t testing.TB, port int, conf string, files ...string) *local {
 	return l
 }
 
-// greets tells whether a NATS server says who it is.
+// greets reports whether a NATS server says who it is.
 func greets(ctx context.Context, addr string) error {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)

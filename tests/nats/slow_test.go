@@ -17,7 +17,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// held is a Handler that takes in no frame while it is held.
+// held is a Handler that handles no frame while it is held.
 type held struct {
 	driver.Handler
 	hold *atomic.Pointer[chan struct{}]

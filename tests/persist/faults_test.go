@@ -176,8 +176,8 @@ func refused(t *testing.T, dsn string, refuse func(*testing.T, string) string) {
 	equal.end(t)
 }
 
-// TestNotADatabase starts on a file that is none: it stays as it is, and the way
-// out that the log names is one.
+// TestNotADatabase starts on a file that is none: it stays as it is, and what
+// the log says to do helps.
 func TestNotADatabase(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole.db")
 	n := open(t, "sqlite:"+whole, nil)
@@ -202,7 +202,7 @@ func TestNotADatabase(t *testing.T) {
 			n.keep(t, "words", w)
 			expect(t, w, "a")
 			if log := n.text(); !strings.Contains(log, path) || !strings.Contains(log, "move it") {
-				t.Errorf("the log does not name file and way out: %s", log)
+				t.Errorf("the log does not name the file and what to do: %s", log)
 			}
 			if left, err := os.ReadFile(path); err != nil || !bytes.Equal(left, content) {
 				t.Errorf("the file is not as it was: %d of %d bytes, %v", len(left), len(content), err)

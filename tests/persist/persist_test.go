@@ -122,7 +122,7 @@ func (n *node) end(t *testing.T) {
 	}
 }
 
-// has tells whether the metric has a series.
+// has reports whether the metric has a series.
 func (n *node) has(t *testing.T, name string) bool {
 	t.Helper()
 	found, err := testutil.GatherAndCount(n.registry, name)

@@ -30,7 +30,7 @@ func TestLargeStates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dsn := start(t)(t)
-			const size = 20 << 20 // above what MariaDB takes in one statement by default
+			const size = 20 << 20 // above what MariaDB accepts as one statement by default
 			first, second := large(size), large(size/4)
 			n := open(t, dsn, func(o *persist.Options) { o.Timeout = unhurried })
 			n.keep(t, "words", wordsOf(first, "small"))

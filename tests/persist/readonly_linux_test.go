@@ -73,7 +73,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 			expect(t, w, "first", "new")
 			expect(t, more, "last")
 			if log := n.text(); !strings.Contains(log, dir) || !strings.Contains(log, "let this node write") || n.count(t, "clusterchannel_persist_failures_total") == 0 {
-				t.Errorf("that nothing is saved, and the way out, is not told: %s", log)
+				t.Errorf("the log does not say that nothing is saved, and what to do: %s", log)
 			}
 			write(true)
 			eventually(t, "it is saved where it may be", func() bool { return strings.Contains(n.text(), "saved again") })

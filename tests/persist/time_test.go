@@ -70,7 +70,7 @@ func TestAwayForLong(t *testing.T) {
 }
 
 // TestLostByAKill reads what a node that is killed would leave: all but what it
-// took in during the last interval.
+// received during the last interval.
 func TestLostByAKill(t *testing.T) {
 	dsn := sqliteFile(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -174,7 +174,7 @@ func start(t *testing.T, bus *memory.Bus, name string, o scheduler.Options, chan
 	return n
 }
 
-// lose has the node vanish without a word.
+// lose makes the node vanish without a goodbye.
 func lose(t *testing.T, bus *memory.Bus, n *node, others []*node) {
 	t.Helper()
 	for _, o := range others {
