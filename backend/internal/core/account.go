@@ -14,9 +14,10 @@ func (c *Core) holesOf(st *state) (holes []Numbers) {
 	return holes
 }
 
-// misses reports whether updates are missing that explain a difference.
+// misses reports whether updates are missing that explain a difference: those that
+// are searched for, and so come.
 func (c *Core) misses(st *state) bool {
-	return slices.ContainsFunc(st.streams, func(s *stream) bool { return len(s.missing) > 0 })
+	return slices.ContainsFunc(st.streams, func(s *stream) bool { return len(s.missing) > 0 && s.peer.wasMember() })
 }
 
 // account takes in the numbers that a merged answer holds.

@@ -327,7 +327,8 @@ func (c *check) resumed(p *process, since time.Duration) {
 // attached again, what every other one had when it went on.
 func (c *check) caughtUp(p *process) {
 	k := c.of(p)
-	if c.w.now-k.woke > catchUpLimit || !c.honest {
+	limit := time.Duration(float64(catchUpLimit) / (1 + c.w.scenario.Timing.Drift)) // by the node's own clock
+	if c.w.now-k.woke >= limit || !c.honest {
 		return
 	}
 	for _, key := range p.keys {

@@ -2,24 +2,42 @@ package sim
 
 import "github.com/clusterchannel/clusterchannel/backend/internal/core"
 
+// transition is that an event led to an effect.
+type transition struct{ cause, verb, effect, outcome string }
+
+func (t transition) String() string { return t.cause + ": " + t.verb + t.effect + t.outcome }
+
 // cover counts that an event led to an effect.
 func (w *World) cover(cause string, e core.Effect) {
 	if cause == "" {
 		return
 	}
-	effect := kindOf(e)
+	t := transition{cause: cause}
 	switch e := e.(type) {
 	case core.Note:
-		effect = "note " + notes[e.Kind]
+		t.verb, t.effect = "note ", notes[e.Kind]
 	case core.Send:
-		effect = "send " + effect
+		t.verb, t.effect = "send ", kindOf(e.Message)
 		if a, ok := e.Message.(*core.Answer); ok {
 			for _, it := range a.Items {
-				w.covered[cause+": "+effect+" "+outcomes[it.Outcome]]++
+				w.covered[transition{cause, t.verb, t.effect, " " + outcomes[it.Outcome]}]++
 			}
 		}
+	default:
+		t.effect = kindOf(e)
 	}
-	w.covered[cause+": "+effect]++
+	w.covered[t]++
 }
 
-func (w *World) coverVerdict(v core.Verdict) { w.covered["Update: "+verdicts[v]]++ }
+func (w *World) coverVerdict(v core.Verdict) {
+	w.covered[transition{cause: "Update", effect: verdicts[v]}]++
+}
+
+// transitions returns how often each was taken, by what it is called.
+func (w *World) transitions() map[string]int {
+	all := make(map[string]int, len(w.covered))
+	for t, n := range w.covered {
+		all[t.String()] = n
+	}
+	return all
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ func TestSchedules(t *testing.T) {
 	if *playFor > 0 {
 		p.end = time.Now().Add(*playFor)
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // many small worlds, none of which is kept
 	began := time.Now()
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {

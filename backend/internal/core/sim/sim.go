@@ -40,7 +40,7 @@ type World struct {
 	tally    *tally
 	check    *check
 	trace    *strings.Builder // nil: not wanted
-	covered  map[string]int   // transitions
+	covered  map[transition]int
 	figures  []Figure
 	failure  *Failure
 	invented bool // a stranger spoke of members that are not
@@ -95,7 +95,7 @@ func Run(s *Scenario, look Look) *Result {
 	}
 	w.check.pure = look.Pure
 	w.play()
-	r := &Result{Failure: w.failure, Figures: w.figures, Covered: w.covered, Ran: w.now, Rested: w.check.rested, Nodes: len(w.procs)}
+	r := &Result{Failure: w.failure, Figures: w.figures, Covered: w.transitions(), Ran: w.now, Rested: w.check.rested, Nodes: len(w.procs)}
 	if look.Trace {
 		r.Trace = w.trace.String()
 	}
@@ -108,7 +108,7 @@ func newWorld(s *Scenario) *World {
 		rand:     rand.New(rand.NewPCG(s.Seed, 0)),
 		live:     map[string]*process{},
 		byID:     map[string]*process{},
-		covered:  map[string]int{},
+		covered:  map[transition]int{},
 	}
 	w.net = newNetwork(w)
 	w.tally = newTally(w)
