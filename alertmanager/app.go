@@ -245,8 +245,9 @@ func (a *App) Reload() error {
 	return err
 }
 
-// Handler returns the HTTP interface: API v2, /metrics, /-/ready, /-/healthy
-// and /-/reload.
+// Handler returns the HTTP interface: a page at /, API v2, /metrics, /-/ready,
+// /-/healthy and /-/reload. The page links to /status, for a page about the
+// cluster: see Handle.
 func (a *App) Handler() http.Handler { return tracing.Middleware(a.handler) }
 
 // Handle adds h to Handler, at path below the route prefix. The path must be

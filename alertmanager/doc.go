@@ -5,5 +5,6 @@
 // Every instance must receive every alert. The notification log and the
 // silences are replicated, and an instance's position decides how long it waits
 // before it sends: an alert is delivered once when all is well, and at least
-// once when it is not. The user interface is left out; amtool and the API work.
+// once when it is not. The page at / is this package's own; its addresses, the API
+// and amtool are Alertmanager's.
 package alertmanager

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/route"
 
+	"github.com/clusterchannel/clusterchannel/alertmanager/internal/ui"
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
@@ -23,6 +24,7 @@ func (a *App) routes() *http.ServeMux {
 	r.Get("/metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}).ServeHTTP)
 	r.Post("/-/reload", a.serveReload)
 	for _, method := range []func(string, http.HandlerFunc){r.Get, r.Head} {
+		method("/", ui.Serve)
 		method("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "OK") })
 		method("/-/ready", a.serveReady)
 	}

@@ -1,7 +1,10 @@
 package alertmanager_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -32,6 +35,7 @@ func TestPaths(t *testing.T) {
 			for path, want := range map[string]string{
 				"/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile", "/debug/pprof/cmdline": "test",
 				"/debug/pprof/symbol": "num_symbols", "/-/healthy": "OK", "/-/ready": "OK", "/api/v2/receivers": "sink",
+				"/":        "<title>Alertmanager</title>",
 				"/metrics": `alertmanager_http_response_size_bytes_bucket{handler="/-/healthy"`,
 			} {
 				n.get(t, below+"/-/healthy")
@@ -40,6 +44,44 @@ func TestPaths(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The page runs its own script and style, and nothing else.
+func TestPolicyOfPage(t *testing.T) {
+	t.Parallel()
+	n := start(t, "a", nil, backend.Timing{}, alertmanager.Options{ConfigFile: configFile(t, config("http://127.0.0.1:1/")), RoutePrefix: "/am"})
+	resp, err := http.Get(n.url + "/#/alerts") // which redirects
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	html, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := resp.Request.URL.Path; at != "/am/" || resp.StatusCode != http.StatusOK {
+		t.Errorf("the page is at %s: %s", at, resp.Status)
+	}
+	policy := resp.Header.Get("Content-Security-Policy")
+	for _, element := range []string{"script", "style"} {
+		_, after, _ := strings.Cut(string(html), "<"+element+">")
+		own, rest, found := strings.Cut(after, "</"+element+">")
+		if !found || strings.Contains(rest, "<"+element) {
+			t.Fatalf("the page has more or less than one %s", element)
+		}
+		sum := sha256.Sum256([]byte(own))
+		if want := element + "-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(policy, want) {
+			t.Errorf("the policy lacks %s: %s", want, policy)
+		}
+	}
+	for _, want := range []string{"default-src 'none'", "connect-src 'self'", "form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'", "trusted-types 'none'"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("the policy lacks %s: %s", want, policy)
+		}
+	}
+	if strings.Contains(policy, "unsafe") || strings.Contains(policy, "http") || strings.Contains(policy, "*") {
+		t.Errorf("the policy is not strict: %s", policy)
 	}
 }
 
