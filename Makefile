@@ -8,7 +8,7 @@ PACKAGES  ?= work
 # The modules, as go.work lists them.
 MODULES   ?= $(shell sed -n 's/^\t\(\.[^ ]*\)$$/\1/p' go.work)
 
-.PHONY: build servers test processes race lint format modules static fuzz bench demo simulate sizes mutants release ci
+.PHONY: build servers test processes race lint format modules static fuzz bench demo simulate sizes mutants compat release ci
 
 build:
 	$(GO) build work
@@ -83,6 +83,10 @@ mutants:
 
 demo:
 	$(GO) run ./cmd/clusterchannel demo
+
+# A cluster of nodes of this tree and of the commit BASE.
+compat:
+	.ci/compat "$(BASE)"
 
 # The commit and the tags of VERSION; with DRY=1 they are shown and tried, and nothing
 # is kept.
