@@ -14,8 +14,8 @@ build:
 	$(GO) build work
 
 # What the tests need beyond Go: a real Alertmanager, and the backends' servers,
-# as programs and, where a container engine answers, as images. Some tests run
-# processes beside containers, also where the images were pulled.
+# as programs and, if a container engine answers, as images. Some tests run
+# processes beside containers, even if the images were pulled.
 servers:
 	.ci/install
 	conformance/images/build
@@ -25,8 +25,8 @@ servers:
 test: servers
 	$(GO) test $(TESTFLAGS) -timeout 20m $(PACKAGES)
 
-# The suite once more on local processes in place of containers, without the slow
-# fault checks; one package at a time, as servers of three are many on a small machine.
+# The suite once more on local processes instead of containers, without the slow
+# fault checks; one package at a time, since the servers of three are too many for a small machine.
 # Without go.work each client library is of the oldest version that its driver allows.
 processes:
 	conformance/images/build --binaries
@@ -41,7 +41,7 @@ lint: format modules static
 format:
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 
-# Each module by itself, in the versions that it requires, as those who use it see it.
+# Each module by itself, in the versions that it requires, as its users see it.
 modules:
 	@set -e; for module in $(MODULES); do \
 		echo "module $$module"; \
