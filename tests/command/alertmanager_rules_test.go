@@ -167,8 +167,8 @@ func TestRulesOnEveryInstance(t *testing.T) {
 	delivered(t, nodes[1], hook, "First", "Second")
 }
 
-// TestRulesOnSomeInstances adds one, in front of the others, that evaluates
-// nothing: it shows no alert, and keeps none from being sent once.
+// TestRulesOnSomeInstances adds an instance, in front of the others, that
+// evaluates nothing: it shows no alert, and each alert is still sent once.
 func TestRulesOnSomeInstances(t *testing.T) {
 	t.Parallel()
 	query, load := measured(t)
@@ -220,8 +220,8 @@ func TestRulesOnOneInstance(t *testing.T) {
 	}
 }
 
-// onOneInstance has each group evaluated by one instance, whose alerts all have,
-// and by another when that one is killed.
+// onOneInstance checks that one instance evaluates each group, that all have
+// its alerts, and that another one takes over when it is killed.
 func onOneInstance(t *testing.T, args ...string) {
 	query, load := measured(t)
 	hook := newSink(t)
@@ -287,7 +287,7 @@ func TestPendingTimeSurvivesAKill(t *testing.T) {
 	hook := newSink(t)
 	long := file(t, "long.yml", "groups:\n- name: long\n  interval: 500ms\n  rules: [{alert: Long, expr: load == 1, for: 8s}]\n")
 	nodes, urls := evaluators(t, hook, query, "--rules.single-evaluation", "--rules.file="+long)
-	settled := time.NewTimer(3 * time.Second) // each has had its say
+	settled := time.NewTimer(3 * time.Second) // each has been heard
 	defer settled.Stop()
 	<-settled.C
 	load.Store(1)

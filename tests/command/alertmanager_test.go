@@ -65,7 +65,7 @@ func TestByGrafanasFile(t *testing.T) {
 	}
 }
 
-// freeAddress returns where nobody listens just now.
+// freeAddress returns an address on which nobody listens now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -48,12 +48,12 @@ func compose(t *testing.T) composeFile {
 	return file
 }
 
-// confined reports whether a service is what container.Spec calls so.
+// confined reports whether a service is confined, as container.Spec means it.
 func (s composeService) confined() bool {
 	return s.ReadOnly && slices.Equal(s.CapDrop, []string{"ALL"}) && slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"})
 }
 
-// mounts returns the files that a service has, by their paths in it.
+// mounts returns the files of a service, by their paths in it.
 func (s composeService) mounts(t *testing.T, profile string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -71,7 +71,7 @@ func (s composeService) mounts(t *testing.T, profile string) map[string]string {
 	return files
 }
 
-// TestComposeOfItself has Compose read its file, where there is one.
+// TestComposeOfItself lets Compose read its file, if it is installed.
 func TestComposeOfItself(t *testing.T) {
 	command := []string{"docker", "compose"}
 	if exec.Command("docker", "compose", "version").Run() != nil {

@@ -199,8 +199,8 @@ func TestConfigCheckRefuses(t *testing.T) {
 	}
 }
 
-// TestConfigCheckKnowsEveryBackend holds each backend of the command to a check
-// that opens nothing, and the command to knowing its parameters.
+// TestConfigCheckKnowsEveryBackend checks that the check of each backend opens
+// nothing, and that the command knows its parameters.
 func TestConfigCheckKnowsEveryBackend(t *testing.T) {
 	t.Parallel()
 	for _, name := range backend.Registered() {

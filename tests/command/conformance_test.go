@@ -150,8 +150,8 @@ func TestConformanceIsInterrupted(t *testing.T) {
 	holds(t, "the table", p.stdout.String(), " passed ", "the run was ended")
 }
 
-// TestConformanceOfAServer runs the checks that take a server away, cut it off
-// or look into it: all must be run that need not stop it.
+// TestConformanceOfAServer runs the checks that stop a server, cut it off or
+// look into it: all that do not stop it must run.
 func TestConformanceOfAServer(t *testing.T) {
 	t.Parallel()
 	s := servers.Start(t, servers.Redis(), servers.Options{})

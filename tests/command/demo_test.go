@@ -27,8 +27,8 @@ type demoOutcome struct {
 	}
 }
 
-// demonstrate runs the demonstration and holds its outcome to what it promises
-// on every backend.
+// demonstrate runs the demonstration and checks what its outcome must be on
+// every backend.
 func demonstrate(t *testing.T, name string, args ...string) {
 	t.Helper()
 	p := run(t, append([]string{"demo", "--json"}, args...)...)
@@ -91,7 +91,8 @@ func TestDemoOnServers(t *testing.T) {
 	}
 }
 
-// TestDemoServes has it show the user's own alerts to a person, and stay.
+// TestDemoServes runs it with the user's own alerts and text output, and
+// expects it to stay.
 func TestDemoServes(t *testing.T) {
 	t.Parallel()
 	alerts := file(t, "own.json", `[{"labels":{"alertname":"DiskFull","host":"db-1"}},{"labels":{"alertname":"DiskFull","host":"db-2"}}]`)
@@ -134,7 +135,7 @@ func TestDemoServes(t *testing.T) {
 	}
 }
 
-// TestDemoFails has each node tell the others an address at which it is not.
+// TestDemoFails makes each node tell the others a wrong address.
 func TestDemoFails(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

@@ -58,7 +58,7 @@ func (p *place) address(last byte) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// fresh is an address that nobody has had.
+// fresh is an address that no node has had.
 func (p *place) fresh() netip.Addr {
 	p.last++
 	return p.address(p.last)
@@ -104,9 +104,9 @@ func (p *place) start(t *testing.T, n node) *host {
 
 func (h *host) ready() error { _, err := h.get("/-/ready"); return err }
 
-// deliversOnce sees that nodes, in the order of their names, are one cluster which
-// has the same silences, and sends an alert that all get once; and that each stores
-// its state when it ends.
+// deliversOnce checks that nodes, in the order of their names, are one cluster
+// with the same silences, which sends an alert that all receive only once; and
+// that each stores its state when it ends.
 func (p *place) deliversOnce(t *testing.T, nodes ...*host) {
 	t.Helper()
 	f := hosts{mesh: p.mesh, nodes: nodes, acked: map[string]bool{}}

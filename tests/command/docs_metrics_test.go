@@ -25,7 +25,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/scheduler"
 )
 
-// refuser is a state that takes nothing.
+// refuser is a state that accepts nothing.
 type refuser struct{}
 
 func (refuser) MarshalBinary() ([]byte, error) { return []byte("junk"), nil }
@@ -123,8 +123,8 @@ func closes(t *testing.T, closeIt func(context.Context) error) {
 	}
 }
 
-// description is the text of a prometheus.Desc, which has no other way to tell
-// its name and labels.
+// description is the text of a prometheus.Desc, which shows its name and labels
+// in no other way.
 var description = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: .*, constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 
 // labelsOf returns the labels of all that is registered, whether it has series

@@ -11,8 +11,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
-// TestParametersOfTheDocuments holds docs/parameters.md to what each backend says
-// of itself.
+// TestParametersOfTheDocuments compares docs/parameters.md with the backends'
+// descriptions.
 func TestParametersOfTheDocuments(t *testing.T) {
 	_, got, ok := strings.Cut(document(t, "parameters.md"), "\n## ")
 	if !ok {

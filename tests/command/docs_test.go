@@ -51,7 +51,7 @@ func TestCommandsOfTheDocuments(t *testing.T) {
 	}
 }
 
-// reader does what a document says, in a directory of its own.
+// reader does what a document says, in its own directory.
 type reader struct {
 	t        *testing.T
 	dir      string
@@ -145,7 +145,7 @@ func (r *reader) follow(block string) {
 	}
 }
 
-// located puts in what the test has: addresses, the API, and files.
+// located inserts what the test has: addresses, the API, and files.
 func (r *reader) located(arg string) string {
 	arg = r.here.Replace(strings.ReplaceAll(arg, "http://localhost:9093", r.api))
 	name := arg[strings.LastIndexByte(arg, '=')+1:]
@@ -175,7 +175,7 @@ func (r *reader) node(args []string) {
 	r.nodes = append(r.nodes, p)
 }
 
-// shipped looks whether what a command names is in the repository.
+// shipped checks whether the files that a command names are in the repository.
 func shipped(t *testing.T, args []string) {
 	t.Helper()
 	line := strings.Join(args, " ")

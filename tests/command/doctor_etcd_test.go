@@ -46,8 +46,8 @@ func TestDoctorEtcdUncompacted(t *testing.T) {
 	d.has(t, "delivery", "ok")
 }
 
-// TestDoctorEtcdTLS has servers whose certificates are sound, expired, and of an
-// authority that is not known.
+// TestDoctorEtcdTLS examines servers whose certificates are sound, expired, and
+// of an unknown authority.
 func TestDoctorEtcdTLS(t *testing.T) {
 	t.Parallel()
 	ca := testca.New(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testca"
 )
 
-// TestDoctorNATSTLS has servers whose greeting comes before the handshake, and whose
-// certificates are sound, expired, and of an authority that is not known.
+// TestDoctorNATSTLS examines servers whose greeting comes before the handshake,
+// and whose certificates are sound, expired, and of an unknown authority.
 func TestDoctorNATSTLS(t *testing.T) {
 	t.Parallel()
 	ca := testca.New(t)

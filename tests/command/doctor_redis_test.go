@@ -37,7 +37,7 @@ func localRedis(t *testing.T, program string, args ...string) *local.Server {
 	})
 }
 
-// sentinelOf runs a Sentinel that knows a master as main, and takes it for alive
+// sentinelOf runs a Sentinel that knows a master as main, and holds it alive
 // whatever happens.
 func sentinelOf(t *testing.T, master string) string {
 	t.Helper()
@@ -50,8 +50,8 @@ func sentinelOf(t *testing.T, master string) string {
 	return localRedis(t, "redis-sentinel", conf).Addr()
 }
 
-// TestDoctorSentinel has Sentinels that agree, and others that do not, or whose
-// master is gone.
+// TestDoctorSentinel asks Sentinels that agree, and others that do not, or
+// whose master is gone.
 func TestDoctorSentinel(t *testing.T) {
 	t.Parallel()
 	master := localRedis(t, "redis-server", "--requirepass", secret)
@@ -97,8 +97,8 @@ func TestDoctorSentinel(t *testing.T) {
 	sick{"master is down", args(elsewhere, "main", watch), "tcp", []string{lone.Addr(), "nothing listens"}}.test(t)
 }
 
-// TestDoctorReplica is given the address of a replica, which takes frames that its
-// master does not hear.
+// TestDoctorReplica is given the address of a replica, which accepts frames
+// that its master does not hear.
 func TestDoctorReplica(t *testing.T) {
 	t.Parallel()
 	host, port, err := net.SplitHostPort(localRedis(t, "redis-server").Addr())
@@ -111,8 +111,8 @@ func TestDoctorReplica(t *testing.T) {
 	}
 }
 
-// TestDoctorUndelivered meets a proxy that sends subscriptions to one server and
-// all else to another: each frame is taken, and none is delivered.
+// TestDoctorUndelivered meets a proxy that sends subscriptions to one server
+// and all else to another: each frame is accepted, and none is delivered.
 func TestDoctorUndelivered(t *testing.T) {
 	t.Parallel()
 	addr := split(t, servers.Start(t, servers.Redis(), servers.Options{}).Addr(), servers.Start(t, servers.Redis(), servers.Options{}).Addr())

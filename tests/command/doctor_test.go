@@ -40,8 +40,8 @@ type diagnosis struct {
 	Steps []finding
 }
 
-// doctor runs the command and reads its report. That no secret is in it, nor in
-// the text for people, is always looked at.
+// doctor runs the command and reads its report. It always checks that no secret
+// is in it, nor in the text for people.
 func doctor(t *testing.T, args ...string) diagnosis {
 	t.Helper()
 	text := run(t, append([]string{"doctor"}, args...)...)
@@ -84,7 +84,7 @@ func (d diagnosis) String() string {
 	return string(b)
 }
 
-// sick is a configuration with something wrong, and what is to be said of it.
+// sick is a configuration with something wrong, and what the report must say.
 type sick struct {
 	what  string
 	args  []string
@@ -107,7 +107,7 @@ func (s sick) test(t *testing.T) {
 	})
 }
 
-// seat opens a real member, and fails at the end of the test where it was
+// seat opens a real member, and fails at the end of the test if it was
 // disturbed: by a member that came, or by a frame that it could not use.
 func seat(t *testing.T, config backend.Config) backend.ClusterChannel {
 	t.Helper()

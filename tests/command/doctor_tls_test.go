@@ -51,9 +51,10 @@ func TestDoctorTLS(t *testing.T) {
 	}
 }
 
-// certificates shows the doctor a server with a sound certificate, one whose has
-// expired, and the sound one to a node that does not trust its authority. serve
-// starts a server whose certificate ends then, and returns its URL.
+// certificates shows the doctor a server with a sound certificate, one with an
+// expired certificate, and the sound one to a node that does not trust its
+// authority. serve starts a server whose certificate ends then, and returns its
+// URL.
 func certificates(t *testing.T, trust string, serve func(until time.Time) string) {
 	t.Helper()
 	sound := serve(time.Now().Add(365 * 24 * time.Hour))
@@ -68,8 +69,8 @@ func certificates(t *testing.T, trust string, serve func(until time.Time) string
 	}
 }
 
-// TestDoctorOldTLS has a server that speaks TLS 1.1 at most, with a node that is
-// told to take that, and one that is not.
+// TestDoctorOldTLS examines a server that speaks TLS 1.1 at most, with a node
+// that may use that, and one that may not.
 func TestDoctorOldTLS(t *testing.T) {
 	t.Parallel()
 	ca := testca.New(t)
@@ -84,7 +85,7 @@ func TestDoctorOldTLS(t *testing.T) {
 	sick{"too old", []string{old}, "tls", []string{"no version of TLS in common", "tls_min_version"}}.test(t)
 }
 
-// TestDoctorCipherSuite has a node with the only suites that it may use.
+// TestDoctorCipherSuite gives a node the only suites that it may use.
 func TestDoctorCipherSuite(t *testing.T) {
 	t.Parallel()
 	ca := testca.New(t)
@@ -96,8 +97,8 @@ func TestDoctorCipherSuite(t *testing.T) {
 	sick{"no suite in common", []string{old + "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}, "tls", []string{"cipher suites"}}.test(t)
 }
 
-// TestDoctorGossipTLS has a peer with TLS whose certificate has expired, and a
-// node without TLS.
+// TestDoctorGossipTLS examines a peer with an expired certificate, and a node
+// without TLS.
 func TestDoctorGossipTLS(t *testing.T) {
 	t.Parallel()
 	ca := testca.New(t)
@@ -130,8 +131,8 @@ tls_client_config: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}
 	sick{"TLS on one side only", args(sound), "gossip", []string{"TLS"}}.test(t)
 }
 
-// TestDoctorOwnCertificateTLS: what this node shows is looked at, whatever the
-// other side says.
+// TestDoctorOwnCertificateTLS: this node's own certificate is checked, whatever
+// the other side says.
 func TestDoctorOwnCertificateTLS(t *testing.T) {
 	t.Parallel()
 	ca, at := testca.New(t), silent(t)
@@ -159,8 +160,8 @@ func TestDoctorOwnCertificateTLS(t *testing.T) {
 	}
 }
 
-// TestDoctorOwnCertificateUnparsedTLS has Go leave it to the command to parse the
-// pair.
+// TestDoctorOwnCertificateUnparsedTLS makes Go leave the parsing of the pair to
+// the command.
 func TestDoctorOwnCertificateUnparsedTLS(t *testing.T) {
 	t.Parallel()
 	cert, key := testca.New(t).Issue(t)

@@ -60,7 +60,7 @@ func TestCommandLinesOfOthers(t *testing.T) {
 	}
 }
 
-// Every flag of Alertmanager is there, in every form that it takes.
+// Every flag of Alertmanager is accepted, in every form.
 func TestFormsOfFlags(t *testing.T) {
 	t.Parallel()
 	args := file(t, "args", "# as a file, a line each\n--silences.max-silences=5\n\n--silences.max-silence-size-bytes=100000\n")
@@ -145,8 +145,8 @@ func TestNodeAloneSettles(t *testing.T) {
 	}
 }
 
-// Each form of each flag is judged as Alertmanager judges it, but for those listed
-// in docs/migrating.md.
+// Each form of each flag is judged as Alertmanager judges it, except those
+// listed in docs/migrating.md.
 func TestVerdictsOfAlertmanager(t *testing.T) {
 	t.Parallel()
 	original := local.Need(t, "alertmanager") // of the version in cmd/go.mod
@@ -192,7 +192,7 @@ func TestVerdictsOfAlertmanager(t *testing.T) {
 	}
 }
 
-// verdict is what a program makes of its arguments. It has ended then.
+// verdict is how a program that has ended judged its arguments.
 func verdict(t *testing.T, p *process) (v string) {
 	t.Helper()
 	defer func() {

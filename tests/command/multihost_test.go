@@ -187,9 +187,8 @@ func (h *host) position() (string, error) {
 	return string(found[1]), nil
 }
 
-// check tells what is not as it should be of the nodes in on, when they are to
-// be a cluster of their own: one view, positions that are a permutation, equal
-// silences.
+// check returns what is wrong if the nodes in on should be one cluster: one
+// view, positions that are a permutation, equal silences.
 func (f *hosts) check(on ...int) error {
 	var want []string
 	for _, i := range on {
@@ -233,8 +232,8 @@ func (f *hosts) check(on ...int) error {
 	return nil
 }
 
-// whole waits until all nodes are one cluster again, and sees that it has every
-// silence that was acknowledged.
+// whole waits until all nodes are one cluster again, and checks that it has
+// every silence that was acknowledged.
 func (f *hosts) whole(t *testing.T, when string) {
 	t.Helper()
 	all := make([]int, len(f.nodes))
@@ -253,7 +252,7 @@ func (f *hosts) whole(t *testing.T, when string) {
 	}
 }
 
-// part waits until some nodes are a cluster of their own.
+// part waits until some nodes are their own cluster.
 func (f *hosts) part(t *testing.T, when string, on ...int) {
 	t.Helper()
 	began := time.Now()
@@ -312,7 +311,7 @@ func TestHosts(t *testing.T) {
 	f.whole(t, "written again")
 }
 
-// occupy has a stranger take the lowest address of the mesh that is free.
+// occupy makes a stranger use the lowest free address of the mesh.
 func (f *hosts) occupy(t *testing.T) {
 	t.Helper()
 	container.Start(t, container.Spec{
@@ -323,7 +322,7 @@ func (f *hosts) occupy(t *testing.T) {
 	})
 }
 
-// readdress takes stopped nodes out of the mesh and puts them back in another
+// readdress removes stopped nodes from the mesh and adds them again in another
 // order, each at the address of its neighbour. It returns where they were.
 func (f *hosts) readdress(t *testing.T) map[string]netip.Addr {
 	t.Helper()

@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// pod is what the manifests for Kubernetes say of each.
+// pod is what the manifests for Kubernetes say about each pod.
 type pod struct {
 	args    []string
 	service string // of which all are an alias
@@ -71,7 +71,8 @@ func newRollout(t *testing.T, names ...string) *rollout {
 	return r
 }
 
-// run starts a pod at an address that nobody has had, with the state of one before.
+// run starts a pod at an address that no pod has had, with the state of an
+// earlier one.
 func (r *rollout) run(t *testing.T, name string, state map[string]string) *host {
 	t.Helper()
 	addr := r.fresh()
@@ -97,7 +98,8 @@ func (r *rollout) admit(nodes ...*host) {
 	r.stream.post(r.nodes)
 }
 
-// end has pods end, all at once, to which nothing more is posted, as after preStop.
+// end stops pods, all at once, to which nothing more is posted, as after
+// preStop.
 func (r *rollout) end(t *testing.T, nodes ...*host) {
 	t.Helper()
 	r.nodes = slices.DeleteFunc(r.nodes, func(h *host) bool { return slices.Contains(nodes, h) })
@@ -160,8 +162,8 @@ func TestRolloutOfStatefulSet(t *testing.T) {
 	r.deliversAllOnce(t)
 }
 
-// deliversAllOnce ends the stream, and sees that each alert of it was sent, and
-// sent once.
+// deliversAllOnce ends the stream, and checks that each of its alerts was sent,
+// and sent only once.
 func (r *rollout) deliversAllOnce(t *testing.T) {
 	t.Helper()
 	r.stream.flows(t)
@@ -257,7 +259,7 @@ func (s *stream) step(all bool) {
 	s.last = err
 }
 
-// post has the stream go to these pods alone from now on.
+// post makes the stream go to these pods alone from now on.
 func (s *stream) post(nodes []*host) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 
 const terminate = syscall.SIGTERM
 
-// unit is the command line of the systemd unit, but for its program and with the
-// directory for the state that containers have.
+// unit is the command line of the systemd unit, without its program and with
+// the containers' directory for the state.
 func unit(t *testing.T) []string {
 	t.Helper()
 	found := regexp.MustCompile(`(?m)^ExecStart=\S+/clusterchannel (.*)$`).FindStringSubmatch(deployed(t, "setups/clusterchannel.service"))

@@ -43,7 +43,8 @@ func theirs(t *testing.T, args ...string) (*process, string) {
 	return p, "http://" + addr
 }
 
-// TestStorageMovesBothWays hands a directory from Alertmanager to ours and back.
+// TestStorageMovesBothWays moves a directory from Alertmanager to this program
+// and back.
 func TestStorageMovesBothWays(t *testing.T) {
 	t.Parallel()
 	hook := newSink(t)

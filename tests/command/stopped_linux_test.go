@@ -11,9 +11,9 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
 )
 
-// TestStoppedProcess stops a node for so long that the other drops it, as a host
-// does that is moved or has no processor to give. What it did not hear meanwhile is
-// not held against its link.
+// TestStoppedProcess stops a node for so long that the other drops it, as
+// happens on a host that is moved or overloaded. Its silence meanwhile must not
+// count against its link.
 func TestStoppedProcess(t *testing.T) {
 	t.Parallel()
 	for how, args := range map[string]func() []string{

@@ -69,7 +69,7 @@ func (s *sink) note(by string, alerts []sent) {
 	}
 }
 
-// story tells when and by whom an alert was sent.
+// story lists when and by whom an alert was sent.
 func (s *sink) story(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,7 +219,7 @@ func (s *storing) expectSaved(t *testing.T) {
 	}
 }
 
-// allStopAndStart leaves the saving to the stop where that is graceful.
+// allStopAndStart leaves saving to the stop if that is graceful.
 func allStopAndStart(t *testing.T, dsn func(string) string, end syscall.Signal) {
 	hook := newSink(t)
 	graceful, interval := end == syscall.SIGTERM, 100*time.Millisecond
@@ -245,8 +245,8 @@ func allStopAndStart(t *testing.T, dsn func(string) string, end syscall.Signal) 
 	s.expectSent(t, hook, "first", "second")
 }
 
-// TestKilledNodeComesBack kills a node before it has saved anything: what it had
-// comes back from those that survive.
+// TestKilledNodeComesBack kills a node before it has saved anything: it gets
+// its state back from the survivors.
 func TestKilledNodeComesBack(t *testing.T) {
 	t.Parallel()
 	hook := newSink(t)
@@ -295,8 +295,8 @@ func TestKilledNodeComesBack(t *testing.T) {
 	s.expectSent(t, hook, "first", "second")
 }
 
-// TestStartsOnUnusableDatabase has alerts flow, and what a peer knows be taken,
-// while nothing can be kept.
+// TestStartsOnUnusableDatabase checks that alerts flow, and that a node gets
+// another one's state, while nothing can be saved.
 func TestStartsOnUnusableDatabase(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

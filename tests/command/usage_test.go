@@ -79,7 +79,7 @@ func TestBadInvocations(t *testing.T) {
 			if out := p.stdout.String() + p.stderr.String(); strings.Contains(out, "panic:") || strings.Contains(out, "goroutine ") {
 				t.Error("it shows a stack trace")
 			}
-			// What the user reads last; above it may stand logs or the usage.
+			// What the user reads last; logs or the usage may stand above it.
 			message := p.stderr.String()
 			if i := strings.LastIndex(message, "clusterchannel: "); i >= 0 {
 				message = message[i:]

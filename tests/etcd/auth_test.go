@@ -56,9 +56,9 @@ func as(user, password, addr string) map[string]string {
 	return p
 }
 
-// TestTokenExpires has tokens expire after a second: without use, as those that
-// the server keeps, or whatever their use, as those that are signed. No link is
-// lost for that.
+// TestTokenExpires makes tokens expire after a second: when unused, if the
+// server keeps them, or in any case, if they are signed. No link is lost
+// because of that.
 func TestTokenExpires(t *testing.T) {
 	for name, args := range map[string][]string{
 		"kept":   {"--auth-token-ttl", "1"},

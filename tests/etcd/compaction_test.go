@@ -12,8 +12,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// TestCompactionWhileAway compacts what a node had missed: one that left, one
-// that came, and what was said.
+// TestCompactionWhileAway compacts what a node has missed: one that left, one
+// that came, and updates.
 func TestCompactionWhileAway(t *testing.T) {
 	server := start(t)
 	client := admin(t, server.Addr())

@@ -40,7 +40,7 @@ func foreign(t testing.TB, s conformance.Server, cluster string) func() error {
 	}
 }
 
-// residue lists the cluster's keys, and all leases: they do not tell whose they
+// residue lists the cluster's keys, and all leases: they do not show whose they
 // are, and the check runs alone.
 func residue(t testing.TB, s conformance.Server, cluster string) []string {
 	client := admin(t, s.Addr())
@@ -55,10 +55,10 @@ func TestConformance(t *testing.T) {
 	run(t, 0, func(t testing.TB) conformance.Server { return start(t) })
 }
 
-// TestConformanceOnThreeServers has each node at the next member of a cluster,
+// TestConformanceOnThreeServers puts each node at the next member of a cluster,
 // and the strangers too.
 func TestConformanceOnThreeServers(t *testing.T) {
-	// What a check sends is written by all members, on one disk.
+	// All members write what a check sends, on one disk.
 	run(t, 2, func(t testing.TB) conformance.Server { return startCluster(t) })
 }
 

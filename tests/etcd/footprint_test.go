@@ -11,8 +11,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// TestFootprint measures what idle nodes cost the server, and holds it to what
-// the package comment says: nothing in raft but two writes for each exchange of
+// TestFootprint measures what idle nodes cost the server, and compares it with
+// the package comment: nothing in raft but two writes for each exchange of
 // states, and some bytes a second on the wire.
 func TestFootprint(t *testing.T) {
 	server := start(t)

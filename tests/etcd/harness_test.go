@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const prefix = "/clusterchannel/"
 
-// admin returns a client of the tests' own.
+// admin returns a client for the tests.
 func admin(t testing.TB, addr string, edits ...func(*clientv3.Config)) *clientv3.Client {
 	t.Helper()
 	c := clientv3.Config{Endpoints: []string{addr}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()}

@@ -29,8 +29,8 @@ func seatKey(t testing.TB, c *clientv3.Client, n *node) (key string, lease clien
 	return key, clientv3.LeaseID(r.Kvs[0].Lease)
 }
 
-// TestSeatTakenAway has an operator take a node's key, or its lease, or all that
-// the cluster has stored. The node puts it there again, and tells.
+// TestSeatTakenAway makes an operator delete a node's key, or its lease, or all
+// that the cluster has stored. The node writes it again, and reports it.
 func TestSeatTakenAway(t *testing.T) {
 	for name, c := range map[string]struct {
 		take  func(t testing.TB, c *clientv3.Client, key string, lease clientv3.LeaseID) error
@@ -114,7 +114,7 @@ func TestLeaseExpires(t *testing.T) {
 	}
 }
 
-// TestKilledNodeLeavesNothing looks at the store once the lease has expired.
+// TestKilledNodeLeavesNothing reads the store once the lease has expired.
 func TestKilledNodeLeavesNothing(t *testing.T) {
 	server := start(t)
 	client := admin(t, server.Addr())

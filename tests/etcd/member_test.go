@@ -10,8 +10,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// seat is a node that knows all three members of an etcd cluster, each by a
-// proxy of its own, so that one can tell which of them it uses.
+// seat is a node that knows all three members of an etcd cluster, each behind
+// its own proxy, which shows which of them the node uses.
 type seat struct {
 	*node
 	proxies [3]*netfault.Proxy
@@ -54,7 +54,7 @@ type trouble struct {
 	repair  func(member int)
 }
 
-// onServers has what befalls one server befall a member.
+// onServers makes trouble for a member by faults of one server.
 func onServers(lose, repair func(*servers.Server, testing.TB)) func(testing.TB) *trouble {
 	return func(t testing.TB) *trouble {
 		all := startCluster(t).Members()
@@ -66,7 +66,7 @@ func onServers(lose, repair func(*servers.Server, testing.TB)) func(testing.TB) 
 	}
 }
 
-// onMesh parts a member from the others, which its clients still reach.
+// onMesh separates a member from the others; its clients still reach it.
 func onMesh(t testing.TB) *trouble {
 	q := newQuorum(t)
 	return &trouble{
@@ -76,7 +76,7 @@ func onMesh(t testing.TB) *trouble {
 	}
 }
 
-// cutOff takes a member's network to the others away, where it has one.
+// cutOff takes away a member's network to the others, if it has one.
 func cutOff(t testing.TB) *trouble {
 	c := startCluster(t)
 	if !c.Parts() {
@@ -90,7 +90,7 @@ func cutOff(t testing.TB) *trouble {
 	}
 }
 
-// TestMemberThatServesTheWatch takes the etcd member away that a node uses, and
+// TestMemberThatServesTheWatch removes the etcd member that a node uses, and
 // expects no view to change, and nothing to be lost.
 func TestMemberThatServesTheWatch(t *testing.T) {
 	for name, begin := range map[string]func(testing.TB) *trouble{
@@ -161,7 +161,7 @@ func TestNoLeader(t *testing.T) {
 	stop()
 }
 
-// TestEndpointsThatDoNotAnswer has a node pass over them.
+// TestEndpointsThatDoNotAnswer checks that a node skips them.
 func TestEndpointsThatDoNotAnswer(t *testing.T) {
 	server := start(t)
 	silent := proxy(t, server.Addr)

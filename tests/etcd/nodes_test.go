@@ -156,7 +156,7 @@ func agree(nodes ...*node) error {
 	return nil
 }
 
-// talk has each node say a word that all must hear.
+// talk makes each node say a word that all must hear.
 func talk(t testing.TB, word string, nodes ...*node) {
 	t.Helper()
 	for i, n := range nodes {
@@ -217,7 +217,7 @@ func endpoints(addrs ...string) map[string]string {
 	return map[string]string{"endpoints": strings.Join(addrs, ",")}
 }
 
-// steadily fails t where look fails once before stop is called.
+// steadily fails t if look fails once before stop is called.
 func steadily(t testing.TB, look func() error) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup

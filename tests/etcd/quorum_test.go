@@ -19,8 +19,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// quorum is an etcd cluster of three processes. Between them stands a mesh, so
-// that one can be parted from the others.
+// quorum is an etcd cluster of three processes. A mesh stands between them, so
+// that one can be separated from the others.
 type quorum struct {
 	members [3]*process.Server
 	mesh    *mesh
@@ -70,8 +70,8 @@ func (q *quorum) addrs() (addrs []string) {
 	return addrs
 }
 
-// mesh carries what the members say to each other. Each request of a member
-// tells whose it is.
+// mesh carries the traffic between members. Each request says which member it
+// is from.
 type mesh struct {
 	listeners [3]net.Listener // what each member gives as its own address
 	targets   [3]string       // where it listens
@@ -109,7 +109,7 @@ func newMesh(t testing.TB) *mesh {
 	return m
 }
 
-// learn asks how the members call themselves.
+// learn asks the members for their names.
 func (m *mesh) learn(t testing.TB, c *clientv3.Client) {
 	t.Helper()
 	testkit.Eventually(t, 30*time.Second, func() error {
@@ -167,7 +167,7 @@ func (m *mesh) accept(to int) {
 
 var serverFrom = regexp.MustCompile(`(?i)\r\nX-Server-From: ([0-9a-f]+)\r\n`)
 
-// serve reads whose connection it is, and carries it where that is allowed.
+// serve finds out whose connection it is, and carries it if that is allowed.
 func (m *mesh) serve(conn net.Conn, to int) {
 	defer conn.Close() //nolint:errcheck // it is over
 	head := make([]byte, 0, 4096)

@@ -14,8 +14,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// TestQuota fills the server up. Who is a member stays one, even across a loss
-// of the link; what is lost is counted, and logged with what to do.
+// TestQuota fills the server. Members stay members, even across a loss of the
+// link; what is lost is counted, and logged with what to do.
 func TestQuota(t *testing.T) {
 	server := start(t, "--quota-backend-bytes", "4194304")
 	client := admin(t, server.Addr())
@@ -90,7 +90,7 @@ func makeRoom(t testing.TB, c *clientv3.Client, addr string) {
 	}
 }
 
-// TestRequestLimit has a server that takes less than max_frame says.
+// TestRequestLimit uses a server whose limit is below max_frame.
 func TestRequestLimit(t *testing.T) {
 	server := start(t, "--max-request-bytes", "65536")
 	big := strings.Repeat("x", 100<<10)

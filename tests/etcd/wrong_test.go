@@ -17,8 +17,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// TestServerOfAnotherKind has something else listen on the port. What cannot be
-// told from an etcd that starts is no error of configuration.
+// TestServerOfAnotherKind lets something else listen on the port. If it looks
+// like an etcd that is starting, that is no error of configuration.
 func TestServerOfAnotherKind(t *testing.T) {
 	for name, c := range map[string]struct {
 		addr   func(t testing.TB) string

@@ -1,5 +1,5 @@
-// Package grafana_test holds the Redis driver with wire: grafana against peers as
-// Grafana has them.
+// Package grafana_test runs the Redis driver with wire: grafana together with
+// peers like Grafana's.
 package grafana_test
 
 import (
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // that they cannot be much shorter.
 var quick = redis.GrafanaTiming{Heartbeat: 500 * time.Millisecond, Expiry: 4 * time.Second, TTL: time.Minute, FullState: time.Minute, Beat: 250 * time.Millisecond}
 
-// mesh is a Redis, and who meets there.
+// mesh is a Redis, and the seats that meet there.
 type mesh struct {
 	testing.TB
 	addr   string

@@ -1,7 +1,7 @@
 // Package grafanapeer is a model of the peers by which Grafana's alerting shares
 // its state over Redis: the same keys, channels, payloads, queues and periods. It
-// shares no code with this project's own driver, so that tests and benchmarks can
-// hold one against the other.
+// shares no code with this project's own driver, so that tests and benchmarks
+// can compare the two.
 //
 // Heartbeats are keys with a unix time in them; members are found by a scan of
 // the keys. Each state has a channel of its own, besides the channels full_state
@@ -33,11 +33,11 @@ type State interface {
 	Merge(b []byte) error
 }
 
-// Options are what a peer is started with. Zero periods and sizes are Grafana's.
+// Options are how a peer is started. Zero periods and sizes are Grafana's.
 type Options struct {
 	Client redis.UniversalClient // required; it stays the caller's
 	Name   string                // ha_redis_peer_name
-	Prefix string                // ha_redis_prefix; a colon is put after one that does not end in it
+	Prefix string                // ha_redis_prefix; a colon is added if it does not end in one
 	Logger *slog.Logger          // nil: slog.Default()
 
 	Heartbeat      time.Duration // between writes of the own key; 5s

@@ -55,8 +55,8 @@ func (c *Channel) send() {
 	}
 }
 
-// receive subscribes to a channel, and hands over what arrives. Between messages
-// it does not wait: it looks, and sleeps where there was none.
+// receive subscribes to a channel, and hands over what arrives. Between
+// messages it does not wait: it polls, and sleeps if there is none.
 func (p *Peer) receive(channel string, handle func(string)) {
 	sub := p.o.Client.Subscribe(p.ctx, p.prefixed(channel))
 	messages := sub.Channel()

@@ -25,8 +25,8 @@ func readAsAlertmanager(path string) error {
 	return errors.Join(server, client)
 }
 
-// TestTLSFilesAreAlertmanagers wants the driver to take what Alertmanager takes
-// as --cluster.tls-config, and to refuse what it refuses.
+// TestTLSFilesAreAlertmanagers checks that the driver accepts and refuses the
+// same files for --cluster.tls-config as Alertmanager.
 func TestTLSFilesAreAlertmanagers(t *testing.T) {
 	dir := t.TempDir()
 	whole, err := os.ReadFile(testca.GossipFile(t, dir))

@@ -70,7 +70,7 @@ func newPair(t testing.TB, kind nkeys.PrefixByte) pair {
 	return pair{kp, public, string(seed)}
 }
 
-// claim has signer say of subject that it is what kind says.
+// claim returns signer's statement that subject is of that kind.
 func claim(t testing.TB, signer, subject pair, kind map[string]any) string {
 	t.Helper()
 	kind["version"] = 2

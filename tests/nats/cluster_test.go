@@ -82,8 +82,8 @@ func (c *trio) meshed(t *testing.T) {
 	}
 }
 
-// fronted is a cluster of three servers, each behind a proxy, for it may be at
-// another address when it is back.
+// fronted is a cluster of three servers, each behind a proxy, since it may be
+// at another address when it is back.
 type fronted struct {
 	servers []*servers.Server
 	addrs   []string     // of the proxies
@@ -189,13 +189,13 @@ func TestServerOfACluster(t *testing.T) {
 	}
 }
 
-// parted is a cluster of which the third server can be taken from the others.
+// parted is a cluster whose third server can be separated from the others.
 type parted struct {
 	addrs      []string
 	part, heal func()
 }
 
-// byProxies parts processes by what is between them.
+// byProxies separates processes by the proxies between them.
 func byProxies(t *testing.T) parted {
 	c := startTrio(t)
 	set := func(mode netfault.Mode) func() {
@@ -210,7 +210,7 @@ func byProxies(t *testing.T) parted {
 	return parted{[]string{c.servers[0].Addr(), c.servers[1].Addr(), c.servers[2].Addr()}, set(netfault.Swallow), set(netfault.Pass)}
 }
 
-// byNetwork parts containers by taking their network away.
+// byNetwork separates containers by taking their network away.
 func byNetwork(t *testing.T) parted {
 	c := servers.StartCluster(t, servers.NATS(), 3, configured(base+"ping_interval: 1s\n"))
 	if !c.Parts() {
@@ -219,8 +219,8 @@ func byNetwork(t *testing.T) parted {
 	return parted{c.Addrs(), func() { c.Part(t, 2) }, func() { c.Heal(t, 2) }}
 }
 
-// TestPartitionedServers: a server that its cluster has lost serves its own
-// clients on. The views part, and are one again when it is back.
+// TestPartitionedServers: a server that its cluster has lost goes on serving
+// its own clients. The views differ, and agree again when it is back.
 func TestPartitionedServers(t *testing.T) {
 	for how, start := range map[string]func(*testing.T) parted{"by proxies": byProxies, "by network": byNetwork} {
 		t.Run(how, func(t *testing.T) {

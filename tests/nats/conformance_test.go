@@ -40,7 +40,7 @@ func inject(t testing.TB, s conformance.Server, cluster string, frame []byte) {
 	}
 }
 
-// foreign has a stranger hear subjects near that of cluster.
+// foreign makes a stranger subscribe to subjects near that of cluster.
 func foreign(t testing.TB, s conformance.Server, cluster string) func() error {
 	near := []string{"clusterchannel", subject(cluster) + ".x", subject(cluster + "x"), "other." + cluster, cluster}
 	nc := stranger(t, s)
@@ -80,8 +80,8 @@ func TestConformance(t *testing.T) {
 	run(t, 0, func(t testing.TB) conformance.Server { return start(t, base) })
 }
 
-// TestConformanceOnThreeServers has each node at the next server of a cluster. A
-// frame is handled by three servers here, so that fewer checks run at a time.
+// TestConformanceOnThreeServers puts each node at the next server of a cluster.
+// Three servers handle each frame here, so fewer checks run at a time.
 func TestConformanceOnThreeServers(t *testing.T) {
 	run(t, 2, func(t testing.TB) conformance.Server { return startCluster(t) })
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// recorder is a Handler that keeps what it is told.
+// recorder is a Handler that records its calls.
 type recorder struct {
 	driver.Handler // the methods that a bus does not call
 
@@ -165,7 +165,7 @@ func TestBroadcastWhileDisconnected(t *testing.T) {
 	})
 }
 
-// TestBroadcastEndsWithItsContext: a server that takes nothing holds nobody up.
+// TestBroadcastEndsWithItsContext: a server that reads nothing delays nobody.
 func TestBroadcastEndsWithItsContext(t *testing.T) {
 	_, p, d, r := openBehindProxy(t)
 	p.Set(netfault.Stall)
@@ -193,8 +193,8 @@ func TestBroadcastEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestCancelledBroadcastKeepsTheLink: a node that leaves in the midst of a large
-// frame can say goodbye.
+// TestCancelledBroadcastKeepsTheLink: a node that leaves in the middle of a
+// large frame can say goodbye.
 func TestCancelledBroadcastKeepsTheLink(t *testing.T) {
 	_, p, d, r := openBehindProxy(t)
 	p.Delay(20 * time.Millisecond) // for each 32 KiB

@@ -72,7 +72,7 @@ func subject(cluster string) string {
 	return "clusterchannel." + strings.ReplaceAll(url.QueryEscape(cluster), ".", "%2E")
 }
 
-// connection is what a server says of a client.
+// connection is what a server reports about a client.
 type connection struct {
 	Name          string   `json:"name"`
 	Subscriptions []string `json:"subscriptions_list"`

@@ -69,7 +69,7 @@ func (l *local) write(t testing.TB, name, content string) {
 	}
 }
 
-// reload has the server read a new configuration.
+// reload makes the server read a new configuration.
 func (l *local) reload(t testing.TB, conf string) {
 	t.Helper()
 	l.write(t, "nats.conf", conf)

@@ -11,8 +11,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// TestMaxPayloadIsLearnt: what the server does not take is refused by the
-// driver, and never sent.
+// TestMaxPayloadIsLearnt: the driver refuses what the server would not accept,
+// and never sends it.
 func TestMaxPayloadIsLearnt(t *testing.T) {
 	for _, c := range []struct {
 		conf string
@@ -51,7 +51,7 @@ func TestSmallMaxPayload(t *testing.T) {
 	}
 }
 
-// TestTooSmallMaxPayload is told clearly.
+// TestTooSmallMaxPayload: the error says so.
 func TestTooSmallMaxPayload(t *testing.T) {
 	s := start(t, base+"max_payload: 511")
 	n := open(t, "a", map[string]string{"servers": s.Addr()})

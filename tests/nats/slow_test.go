@@ -39,8 +39,8 @@ func (d *heldBack) Serve(ctx context.Context, h driver.Handler) error {
 	return d.Driver.Serve(ctx, &held{h, d.hold})
 }
 
-// TestSlowConsumer: a node that does not keep up loses frames, which is counted
-// and logged, and has them repaired at once.
+// TestSlowConsumer: a node that does not keep up loses frames, which is
+// counted, logged and repaired at once.
 func TestSlowConsumer(t *testing.T) {
 	s := start(t, base)
 	params := map[string]string{"servers": s.Addr()}

@@ -45,7 +45,8 @@ func listen(t testing.TB, text string) string {
 	return l.Addr().String()
 }
 
-// TestAnotherKindOfServer on the port is told, and no node hangs on it.
+// TestAnotherKindOfServer: another server on the port is reported, and no node
+// hangs.
 func TestAnotherKindOfServer(t *testing.T) {
 	for _, c := range []struct{ name, addr, text string }{
 		{"one that speaks first", listen(t, "SSH-2.0-OpenSSH_9.2\r\n"), "no NATS server"},

@@ -86,8 +86,8 @@ func stopsAndHangs(t *testing.T, server faulty, dsn func(addr string) string) {
 	})
 }
 
-// refusals have a database refuse what is written to it. What they return is the
-// DSN of one who is refused.
+// refusals make a database refuse what is written to it. They return the DSN of
+// a user that is refused.
 var refusals = map[string]func(t *testing.T, dsn string) string{
 	"sqlite, a disk that is full": func(t *testing.T, dsn string) string {
 		execAll(t, dsn,
@@ -137,7 +137,7 @@ func databaseOf(dsn string) string {
 	return name
 }
 
-// TestRefused holds that what is stored is loaded, and nothing stops, where
+// TestRefused checks that what is stored is loaded, and nothing stops, if
 // nothing may be saved; and that all is saved once it may.
 func TestRefused(t *testing.T) {
 	for kind, start := range databases {
@@ -169,7 +169,7 @@ func refused(t *testing.T, dsn string, refuse func(*testing.T, string) string) {
 	if err := n.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "save: ") {
 		t.Errorf("Close: %v", err)
 	}
-	equal := open(t, dsn, nil) // one who has nothing to save fails at nothing
+	equal := open(t, dsn, nil) // a node with nothing to save does not fail
 	w = wordsOf()
 	equal.keep(t, "words", w)
 	expect(t, w, "a")
@@ -246,8 +246,8 @@ func TestDatabaseAppearsLater(t *testing.T) {
 	eventually(t, "what others saved is merged", func() bool { return slices.Equal(w.list(), []string{"a", "b"}) })
 }
 
-// TestFileIsTakenAway has a node that has saved find its file gone: it makes a new
-// one, without a restart.
+// TestFileIsTakenAway removes the file of a node that has saved: the node makes
+// a new one, without a restart.
 func TestFileIsTakenAway(t *testing.T) {
 	dir := t.TempDir()
 	dsn := "sqlite:" + filepath.Join(dir, "state.db")

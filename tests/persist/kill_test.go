@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// asSaver has this binary save one word after the other, and print each that is
-// saved.
+// asSaver makes this binary save one word after the other, and print each that
+// is saved.
 const asSaver = "CLUSTERCHANNEL_TEST_SAVER"
 
 func TestKillDuringSave(t *testing.T) {

@@ -252,7 +252,7 @@ func lastWriterLosesNothing(t *testing.T, dsn string) {
 	}
 }
 
-// hurried is a state that has something happen once, after it was loaded and before
+// hurried is a state that runs something once, after it was loaded and before
 // it is saved.
 type hurried struct {
 	*words

@@ -54,7 +54,8 @@ func TestLargeStates(t *testing.T) {
 	}
 }
 
-// Pieces that are lost are said so; the row is kept aside, and the state saved anew.
+// Lost pieces are reported; the row is kept aside, and the state is saved
+// again.
 func TestLostPiece(t *testing.T) {
 	dsn := sqliteFile(t)
 	word := large(2 << 20)

@@ -11,8 +11,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/persist"
 )
 
-// lockable makes a directory, and what turns writing to it and to its files off
-// and on: for root no permission does.
+// lockable makes a directory, and a function that turns writing to it and to
+// its files off and on: permissions do not stop root.
 func lockable(t *testing.T) (dir string, write func(allowed bool)) {
 	t.Helper()
 	dir = t.TempDir()
@@ -41,8 +41,8 @@ func lockable(t *testing.T) (dir string, write func(allowed bool)) {
 	}
 }
 
-// TestReadOnlyDirectory has a node find a database where it may not write, as one
-// who closed it left it, or one who was killed.
+// TestReadOnlyDirectory starts a node on a database to which it may not write,
+// left by a node that closed it, or by one that was killed.
 func TestReadOnlyDirectory(t *testing.T) {
 	for name, killed := range map[string]bool{"closed": false, "killed": true} {
 		t.Run(name, func(t *testing.T) {

@@ -42,8 +42,8 @@ func nodesMigrateAtOnce(t *testing.T, dsn string) {
 	}
 }
 
-// olderSchema brings up what a node leaves that is killed in the midst of a
-// migration, and what is of version 0; what is stored is kept.
+// olderSchema migrates what a node leaves that is killed during a migration,
+// and a schema of version 0; what is stored is kept.
 func olderSchema(t *testing.T, dsn string) {
 	for i, statements := range [][]string{
 		{`DELETE FROM clusterchannel_schema`},
@@ -102,7 +102,7 @@ func backupIsPutBack(t *testing.T, dsn string) {
 	expect(t, w, "a", "of the backup")
 }
 
-// anyName has names that a column may not take.
+// anyName uses names that a column may not accept.
 func anyName(t *testing.T, dsn string) {
 	for _, name := range []string{"\U0001F514 alerts", "\xff\xfe", "a\x00b", "\u65e5\u672c", strings.Repeat("\U0001F514", 300), "o'clock"} {
 		in := func(o *persist.Options) { o.Cluster, o.Node = strings.ToValidUTF8(name, "?"), name }

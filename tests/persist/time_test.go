@@ -18,8 +18,8 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
-// TestAwayForLong holds how often a database is tried that is away for a day, and
-// how soon all is saved when it is back.
+// TestAwayForLong checks how often a node tries a database that is away for a
+// day, and how soon all is saved when it is back.
 func TestAwayForLong(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "away")
 	synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// withUser starts a server that knows a user "node" who may do what rights say.
+// withUser starts a server with a user "node" that has these rights.
 func withUser(t *testing.T, rights string) *servers.Server {
 	t.Helper()
 	s := servers.Start(t, servers.Redis(), servers.Options{})
@@ -78,8 +78,7 @@ func TestRefusedByACL(t *testing.T) {
 	refused(t, map[string]string{"address": opened.Addr(), "db": "99"}, "db", "no such database")
 }
 
-// TestRightsChange takes rights away from nodes that are attached, and gives
-// them back.
+// TestRightsChange removes rights of attached nodes, and restores them.
 func TestRightsChange(t *testing.T) {
 	s := withUser(t, least)
 	nodes := trio(t, asUser(s))
@@ -123,7 +122,7 @@ func TestRightTakenQuietly(t *testing.T) {
 	hold(t, 5*time.Second, 1, nodes...)
 }
 
-// TestCredentials has a service supply passwords that change.
+// TestCredentials lets a service supply passwords that change.
 func TestCredentials(t *testing.T) {
 	s := withUser(t, least)
 	var password atomic.Value

@@ -129,9 +129,10 @@ func TestGrafanasWireWithSentinels(t *testing.T) {
 	})
 }
 
-// TestGrafanasWireOnAServerThatRefusesWrites has one run full, and one that cannot
-// save. Heartbeats cannot be written then: peers of Grafana come to miss the
-// nodes, which go on among themselves, and list them again after it.
+// TestGrafanasWireOnAServerThatRefusesWrites uses a server that is full, and
+// one that cannot save. Heartbeats cannot be written then: peers of Grafana
+// come to miss the nodes, which go on among themselves, and list them again
+// after it.
 func TestGrafanasWireOnAServerThatRefusesWrites(t *testing.T) {
 	for refusal, args := range map[string][]string{
 		"OOM":     {"--maxmemory-policy", "noeviction"},

@@ -81,7 +81,7 @@ type member struct {
 	done  chan struct{}
 }
 
-// timing is the default but for what would only make tests long.
+// timing is the default, except for periods that would only make tests long.
 var timing = backend.Timing{Settle: 2 * time.Second, Sync: 30 * time.Second}
 
 func configure(t testing.TB, name string, params map[string]string, logs *testkit.Log) backend.Config {
@@ -126,7 +126,7 @@ func open(t testing.TB, name string, params map[string]string, edits ...func(*ba
 	return m
 }
 
-// watch takes down why the link was lost.
+// watch records why the link was lost.
 func (m *member) watch(ctx context.Context) {
 	defer close(m.done)
 	for v := range m.Watch(ctx) {
@@ -147,7 +147,7 @@ func (m *member) losses() []string {
 	return found
 }
 
-// trio opens three nodes that agree, and forgets how they came to that.
+// trio opens three nodes, and returns when they agree.
 func trio(t testing.TB, params map[string]string, edits ...func(*backend.Config)) []*member {
 	t.Helper()
 	nodes := []*member{open(t, "a", params, edits...), open(t, "b", params, edits...), open(t, "c", params, edits...)}
@@ -222,8 +222,8 @@ func do(t testing.TB, c *goredis.Client, args ...any) any {
 	return v
 }
 
-// refused opens a channel that must fail as bad configuration, at once, with an
-// error that says each of texts.
+// refused opens a channel that must fail at once as bad configuration, with an
+// error that contains each of texts.
 func refused(t testing.TB, params map[string]string, texts ...string) {
 	t.Helper()
 	start := time.Now()
@@ -234,7 +234,7 @@ func refused(t testing.TB, params map[string]string, texts ...string) {
 }
 
 // refusedBy opens a channel that must fail with an error that wraps want and
-// says each of texts, but no secret.
+// contains each of texts, but no secret.
 func refusedBy(t testing.TB, want error, params map[string]string, edit func(*backend.Config), texts ...string) {
 	t.Helper()
 	logs := &testkit.Log{}

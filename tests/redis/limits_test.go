@@ -16,7 +16,7 @@ import (
 
 func address(s *servers.Server) map[string]string { return map[string]string{"address": s.Addr()} }
 
-// addLarge has n write entries of 1 MiB.
+// addLarge makes n write entries of 1 MiB.
 func addLarge(n *member, entries int) {
 	random := rand.NewChaCha8([32]byte{'5', '0'})
 	for range entries {
@@ -26,8 +26,8 @@ func addLarge(n *member, entries int) {
 	}
 }
 
-// TestLargeState moves a state of 50 MiB by way of a server with its default
-// limits, to a node that joins, and to one whose link takes 10 MiB a second.
+// TestLargeState moves a state of 50 MiB through a server with its default
+// limits, to a node that joins, and to one whose link carries 10 MiB a second.
 func TestLargeState(t *testing.T) {
 	if testing.Short() {
 		t.Skip("moves 200 MiB")
@@ -111,7 +111,7 @@ func TestKicked(t *testing.T) {
 	t.Logf("c: %q", nodes[2].losses())
 }
 
-// TestMemoryLimit lets a server run full: it refuses writes, and still carries
+// TestMemoryLimit fills a server's memory: it refuses writes, and still carries
 // frames.
 func TestMemoryLimit(t *testing.T) {
 	s := servers.Start(t, servers.Redis(), servers.Options{Args: []string{"--maxmemory-policy", "noeviction"}})
@@ -133,8 +133,8 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// TestClientsEvicted has the server drop its clients since they use too much
-// memory.
+// TestClientsEvicted makes the server drop its clients because they use too
+// much memory.
 func TestClientsEvicted(t *testing.T) {
 	s := servers.Start(t, servers.Redis(), servers.Options{})
 	c := client(t, s.Addr())
@@ -148,7 +148,7 @@ func TestClientsEvicted(t *testing.T) {
 	hold(t, 10*time.Second, 1, nodes...)
 }
 
-// TestClientPause has the server answer nobody for a while, but keep all
+// TestClientPause makes the server answer nobody for a while, but keep all
 // connections.
 func TestClientPause(t *testing.T) {
 	for _, mode := range []string{"ALL", "WRITE"} {
@@ -170,7 +170,7 @@ func TestClientPause(t *testing.T) {
 	}
 }
 
-// TestCannotSave has a server refuse writes since it cannot save.
+// TestCannotSave makes a server refuse writes because it cannot save.
 func TestCannotSave(t *testing.T) {
 	s := servers.Start(t, servers.Redis(), servers.Options{Args: []string{"--appendonly", "no", "--save", "3600 1", "--dir", "/proc"}})
 	c := client(t, s.Addr())

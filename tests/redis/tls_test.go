@@ -65,7 +65,7 @@ func newSecureLab(t *testing.T) *secureLab {
 	return l
 }
 
-// set has the server use other files than those it uses.
+// set makes the server use other files.
 func (l *secureLab) set(t *testing.T, files map[string]string) {
 	t.Helper()
 	args := []any{"config", "set"}

@@ -11,7 +11,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/scheduler"
 )
 
-// With a state file, pending and firing alerts go on after a restart.
+// With a state file, pending and firing alerts continue after a restart.
 func TestAlertsGoOnAfterARestart(t *testing.T) {
 	t.Parallel()
 	a := newAsked(1)

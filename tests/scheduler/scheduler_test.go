@@ -115,7 +115,8 @@ func TestQueriedServerIsLost(t *testing.T) {
 	}
 }
 
-// TestSecretsOfTheQueryURL has the URL of a server that is away hold some.
+// TestSecretsOfTheQueryURL uses the URL of a server that is away, with secrets
+// in it.
 func TestSecretsOfTheQueryURL(t *testing.T) {
 	t.Parallel()
 	var log testkit.Log

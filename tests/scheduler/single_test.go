@@ -17,8 +17,8 @@ import (
 
 const evaluatedGroups = "clusterchannel_scheduler_groups_evaluated"
 
-// shared waits until each of n groups is evaluated by one node, for longer than
-// it takes every node to have its say.
+// shared waits until one node evaluates each of n groups, for longer than it
+// takes every node to evaluate once.
 func shared(t *testing.T, nodes []*node, n float64) {
 	t.Helper()
 	var first time.Time
@@ -46,7 +46,7 @@ func shared(t *testing.T, nodes []*node, n float64) {
 func TestOneNodeEvaluates(t *testing.T) {
 	t.Parallel()
 	prom, load := startPrometheus(t)
-	const n = 30 // so many that each node has some, but for once in 60,000 runs
+	const n = 30 // so many that each node has some, except once in 60,000 runs
 	rules := file(t, "r.yml", groups(n, "load > 1"))
 	_, nodes := startThree(t, scheduler.Options{RuleFiles: []string{rules}, QueryURL: "http://" + prom.Addr(), SingleEvaluation: true})
 	shared(t, nodes, n)
@@ -258,8 +258,8 @@ func before(group, name string) string {
 	}
 }
 
-// TestStaleOpinionIsForgotten has a node that evaluated an alert once take over
-// when it has ended and begun again since.
+// TestStaleOpinionIsForgotten makes a node take over that evaluated an alert
+// before it ended and began again.
 func TestStaleOpinionIsForgotten(t *testing.T) {
 	t.Parallel()
 	const hold = 6 * time.Second
@@ -318,7 +318,7 @@ func TestTooLargeForTheClusterIsEvaluatedByAll(t *testing.T) {
 	})
 }
 
-// heard is a state that keeps what it is told.
+// heard is a state that keeps the updates that it receives.
 type heard struct{ said chan []byte }
 
 func (heard) MarshalBinary() ([]byte, error) { return nil, nil }
@@ -370,8 +370,8 @@ func TestClockThatIsBehind(t *testing.T) {
 	}
 }
 
-// TestMemberThatCannotEvaluate has the owner's queries fail, and members without
-// rules, which own groups by their names.
+// TestMemberThatCannotEvaluate makes the owner's queries fail, and adds members
+// without rules that own groups by their names.
 func TestMemberThatCannotEvaluate(t *testing.T) {
 	t.Parallel()
 	var ill atomic.Pointer[string]

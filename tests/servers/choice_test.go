@@ -15,11 +15,11 @@ import (
 	"github.com/clusterchannel/clusterchannel/conformance/servers/process"
 )
 
-// inner is the variable that makes TestInner be a run of its own, of which the
-// environment decides. Its value is what to do.
+// inner is the variable that makes TestInner act as a separate run, which the
+// environment decides on. Its value says what to do.
 const inner = "CLUSTERCHANNEL_TEST_INNER"
 
-// TestInner is no test, but the run that others look at.
+// TestInner is no test, but the run that other tests check.
 func TestInner(t *testing.T) {
 	switch os.Getenv(inner) {
 	case "start":
@@ -88,7 +88,8 @@ func needs(t *testing.T, engine string) {
 	}
 }
 
-// TestAnnouncesOnce holds the line that says which server it was to once a run.
+// TestAnnouncesOnce checks that the line that names the server is printed once
+// per run.
 func TestAnnouncesOnce(t *testing.T) {
 	out, err := innerRun("start", "CLUSTERCHANNEL_SERVERS=auto").CombinedOutput()
 	if strings.Contains(string(out), "--- SKIP") {

@@ -54,7 +54,8 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// TestPart has a member that is parted from the others serve, and know no leader.
+// TestPart checks that a member that is separated from the others serves, and
+// has no leader.
 func TestPart(t *testing.T) {
 	for _, engine := range engines() {
 		t.Run(engine, func(t *testing.T) {
@@ -120,7 +121,8 @@ func dialEtcd(t *testing.T, s *servers.Server) *clientv3.Client {
 	return client
 }
 
-// TestClusterAddr has who dials anew come to another server, which all are ready.
+// TestClusterAddr checks that a client that dials again reaches another server,
+// and that all are ready.
 func TestClusterAddr(t *testing.T) {
 	for _, engine := range engines() {
 		t.Run(engine, func(t *testing.T) {
