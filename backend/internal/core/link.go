@@ -145,6 +145,7 @@ func (c *Core) startCatchUp(echo uint64) {
 	if echo == 0 {
 		c.markBacklog()
 	}
+	c.asked.abandon(c) // what was asked before shows nothing of what came since
 	c.compareAll("reattach")
 	c.wake()
 	c.caughtUp()
@@ -192,7 +193,7 @@ func (c *Core) catchUpOpen() (n int) {
 // come: where it is true it steps a Tick first, which makes the status Detached
 // until what came meanwhile is merged. It allocates nothing.
 func (c *Core) Late(now time.Duration) bool {
-	return c.wakeAt != Never && now-c.wakeAt > c.standstill() && !c.closed && !c.closing
+	return c.wakeAt != Never && now-c.wakeAt > c.standstill() && !c.closed
 }
 
 // standstill is how late the core must run for the process to have stood still:

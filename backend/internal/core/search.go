@@ -193,6 +193,10 @@ func (c *Core) asking(st *state, p *peer, o outcome) {
 	case answeredHere:
 		st.compare, st.stale = false, false
 	case refused: // whoever is asked, it would be refused again
+		if c.link == catchingUp && st.stale { // but to be attached takes all that can be merged
+			o = unclear
+			break
+		}
 		st.compare, st.stale = false, false
 		c.giveUpGiven(st)
 	}
@@ -247,7 +251,7 @@ func (c *Core) roundOver(st *state) {
 	if s.replies == 0 && !s.unsure && c.allLack(st) {
 		s.replies = 1 // all have said before that they lack it
 	}
-	definite := s.replies > 0 && !s.unsure
+	definite := s.replies > 0 && !s.unsure && !c.asked.owed(st)
 	if definite {
 		st.compare, st.stale = false, false
 		c.giveUpGiven(st)

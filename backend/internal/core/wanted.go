@@ -196,6 +196,14 @@ func (c *Core) syncPause() time.Duration {
 	return c.cfg.Sync - c.cfg.Sync/10 + time.Duration(c.rand.Int64N(int64(c.cfg.Sync/5)+1))
 }
 
+// owed reports whether the answer of a member that was busy may still come.
+func (a *asked) owed(st *state) bool {
+	return slices.ContainsFunc(a.late, func(pl *pull) bool {
+		k := pl.key(st.key)
+		return k != nil && k.stage == busyThere && pl.peer.present()
+	})
+}
+
 // againAt returns when a peer may be asked once more for a state that was busy
 // and whose answer may still come.
 func (a *asked) againAt(p *peer, st *state) (at time.Duration) {

@@ -313,8 +313,8 @@ func (c *check) resumed(p *process, since time.Duration) {
 	k.woke, k.slept = c.w.now, c.w.now-since
 	k.others = map[*process]map[string]set{}
 	for _, q := range c.w.running() {
-		if q == p || !p.lists(q.instance) || q.view.Status != core.Attached {
-			continue
+		if q == p || !q.link.up || q.view.Ready == core.Settling {
+			continue // it can be asked, also where it repairs itself
 		}
 		k.others[q] = map[string]set{}
 		for _, key := range q.keys {
@@ -336,7 +336,7 @@ func (c *check) caughtUp(p *process) {
 		first := true
 		for q, states := range k.others {
 			had, ok := states[key]
-			if !ok || q.phase != alive || !p.lists(q.instance) {
+			if !ok || q.phase == gone || !p.lists(q.instance) {
 				continue
 			}
 			if first {
@@ -361,7 +361,7 @@ func (c *check) look(p *process) {
 	if v.Status != core.Attached {
 		return
 	}
-	if len(k.others) > 0 && k.slept > c.w.scenario.Timing.detect(len(v.Members)) {
+	if c.knowsOthers(p) && k.slept > c.w.scenario.Timing.detect(len(v.Members)) {
 		c.w.fail("%s stood still for %v and says that it is attached all along", p.instance, k.slept)
 	}
 	k.slept = 0
@@ -375,6 +375,17 @@ func (c *check) look(p *process) {
 	if p.phase == leaving && c.w.now-p.closing > closeLimit {
 		c.w.fail("%s was told to leave %v ago", p.instance, c.w.now-p.closing)
 	}
+}
+
+// knowsOthers reports whether p lists one of those that it could miss something of
+// while it stood still.
+func (c *check) knowsOthers(p *process) bool {
+	for q := range c.of(p).others {
+		if p.lists(q.instance) {
+			return true
+		}
+	}
+	return false
 }
 
 // disagreement returns whose view is not that of all who run, or nothing.

@@ -107,8 +107,9 @@ func (c *check) idle() {
 // that cannot know that it was closed, and what backs off.
 const calmDown = 45 * time.Second
 
-// marks is how long three marks are apart at most, with native membership.
-const marks = 100 * time.Second
+// marks is how long five marks take at most, with native membership: two until a
+// void is said, two more until who does not know it is believed, and the next.
+const marks = 170 * time.Second
 
 // mixed reports whether the nodes have different states.
 func (c *check) mixed() bool {
