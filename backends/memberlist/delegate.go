@@ -25,7 +25,7 @@ const maxState = 19 << 20
 
 func (d *delegate) NodeMeta(int) []byte { return d.meta }
 
-// NotifyMsg takes a message of a peer.
+// NotifyMsg handles a message of another member.
 func (d *delegate) NotifyMsg(b []byte) {
 	if len(b) > 0 && b[0] == controlMark {
 		if len(b) > 1 && b[1] == controlAsk {
@@ -60,7 +60,7 @@ func (d *delegate) LocalState(join bool) []byte {
 	return state
 }
 
-// MergeRemoteState takes a peer's full state.
+// MergeRemoteState merges another member's full state.
 func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 	if len(b) > 0 {
 		d.gate.do(func(h driver.Handler) { h.MergeState(b) })

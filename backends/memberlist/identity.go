@@ -79,7 +79,8 @@ func decodeMeta(b []byte) (map[string]string, error) {
 	return meta, nil
 }
 
-// peer is a node that memberlist knows. It is not modified once it is made.
+// peer is another node as memberlist knows it, a member or not. It is not
+// modified once it is made.
 type peer struct {
 	driver.Member
 	node    ml.Node

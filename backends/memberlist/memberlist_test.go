@@ -101,7 +101,7 @@ func TestLeaveIsPromptAndNoFailure(t *testing.T) {
 			t.Errorf("%s: left: %v, want c", n.self.Name, n.recorder.left)
 		}
 	}
-	// A peer that left is not missed.
+	// A member that left is not missed.
 	nodes[1].stop(t)
 	agree(t, nodes[0])
 	always(t, 2*time.Second, func() error {
@@ -233,7 +233,7 @@ func TestSlowPeerDelaysNobody(t *testing.T) {
 		}
 	}
 	if d := time.Since(began); d > time.Second {
-		t.Errorf("20 broadcasts with a peer that takes nothing took %v", d)
+		t.Errorf("20 broadcasts with a member that reads nothing took %v", d)
 	}
 	testkit.Eventually(t, 5*time.Second, func() error {
 		for i := range 20 {

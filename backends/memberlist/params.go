@@ -66,8 +66,8 @@ type Params struct {
 	// TCPTimeout bounds what is sent over one TCP connection.
 	TCPTimeout time.Duration `param:"tcp_timeout" default:"10s"`
 
-	// ReconnectInterval is how often a peer is tried that does not answer, for
-	// ever. Above ten members it stretches in proportion.
+	// ReconnectInterval is how often a peer, or a failed member, that does not
+	// answer is tried, for ever. Above ten members it stretches in proportion.
 	ReconnectInterval time.Duration `param:"reconnect_interval" default:"1s"`
 
 	// EncryptionKeys are keys for AES, base64 of 16, 24 or 32 bytes. The first one

@@ -418,7 +418,7 @@ func (r *roster) missing() (left, failed []*peer, wait bool) {
 	return left, append(failed, silent...), wait
 }
 
-// ping asks all peers at once.
+// ping asks all of them at once.
 func (r *roster) ping(peers []*peer) []bool {
 	answers := make([]bool, len(peers))
 	var wg sync.WaitGroup

@@ -31,7 +31,7 @@ type tlsPackets struct {
 }
 
 const (
-	tlsQueue      = 1024 // packets that wait for one peer; what does not fit is lost, as packets may be
+	tlsQueue      = 1024 // packets that wait for one member; what does not fit is lost, as packets may be
 	tlsIdle       = time.Minute
 	tlsFirstFrame = 10 * time.Second
 )
@@ -109,8 +109,8 @@ func (p *tlsPackets) write(b []byte, addr string) error {
 	}
 }
 
-// run writes the packets for one peer, until there are none for a while or the
-// peer cannot be reached.
+// run writes the packets for one member, until there are none for a while or
+// the member cannot be reached.
 func (p *tlsPackets) run(addr string, link chan []byte) {
 	err := p.pump(addr, link)
 	p.mu.Lock()
@@ -178,7 +178,7 @@ func (p *tlsPackets) serve(conn net.Conn) {
 			if !errors.Is(err, io.EOF) {
 				p.transport.strangers.Printf("[WARN] a TLS connection was closed: %v from=%s", err, conn.RemoteAddr())
 			}
-			_ = conn.Close() // the peer makes another one
+			_ = conn.Close() // the other end makes another one
 			return
 		}
 		p.transport.deliverPacket(f.packet, net.TCPAddrFromAddrPort(from), time.Now())

@@ -217,7 +217,7 @@ func (t *transport) WriteToAddress(b []byte, a ml.Address) (time.Time, error) {
 	}
 	to, err := netip.ParseAddrPort(a.Addr)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("address of a peer: %w", err)
+		return time.Time{}, fmt.Errorf("address of a member: %w", err)
 	}
 	_, err = t.udp.WriteToUDPAddrPort(b, to)
 	return time.Now(), err
@@ -300,7 +300,7 @@ func (t *transport) Shutdown() error {
 	t.conns = nil
 	t.mu.Unlock()
 	for conn := range open {
-		_ = conn.Close() // the peer sees the end either way
+		_ = conn.Close() // the other end notices anyway
 	}
 	t.wg.Wait()
 	return err
