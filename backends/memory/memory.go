@@ -12,7 +12,8 @@
 //
 // # Delivery
 //
-// Every frame is handed to every node in order, its sender included. A node that is 1,024 frames behind loses frames.
+// Every frame is handed to every node in order, its sender included. A node that
+// is 1,024 frames behind loses frames.
 //
 // # Membership
 //

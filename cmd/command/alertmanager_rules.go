@@ -17,7 +17,7 @@ type rulesFlags struct {
 	HTTPConfig        string        `name:"http-config" placeholder:"FILE" help:"File with credentials and TLS for that API, in the format of Prometheus's http_config."`
 	Execute           bool          `name:"execute" default:"true" negatable:"" help:"Evaluate on this instance."`
 	SingleEvaluation  bool          `name:"single-evaluation" negatable:"" help:"Let one instance of the cluster evaluate each group; must be the same on all of them."`
-	EvaluationTimeout time.Duration `name:"evaluation-timeout" default:"30s" help:"Limit of a query."`
+	EvaluationTimeout time.Duration `name:"evaluation-timeout" default:"30s" help:"Timeout of a query."`
 	Interval          time.Duration `name:"interval" default:"1m" help:"Interval of groups that set none."`
 	Features          string        `name:"enable-feature" help:"Prometheus's features of PromQL, separated by commas, such as promql-experimental-functions."`
 	MinInterval       time.Duration `name:"min-interval" help:"Shortest interval of a group: shorter ones are raised to it; default: none."`

@@ -29,7 +29,7 @@ type webFlags struct {
 	RoutePrefix    string        `name:"route-prefix" help:"Prefix of every path; default: the path of web.external-url."`
 	CORSOrigin     string        `name:"cors.origin" help:"Regular expression for the whole origins whose pages may call the API; default: none."`
 	GetConcurrency int           `name:"get-concurrency" default:"0" help:"How many GET requests to answer at once; 0 for GOMAXPROCS, and 8 at least."`
-	Timeout        time.Duration `name:"timeout" default:"0s" help:"Limit of a request; 0 for none."`
+	Timeout        time.Duration `name:"timeout" default:"0s" help:"Timeout of a request; 0 for none."`
 }
 
 // serve answers HTTP, and reloads at SIGHUP, until ctx is done. It calls end to
