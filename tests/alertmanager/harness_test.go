@@ -118,6 +118,21 @@ func (n *node) fire(t *testing.T, alerts ...alert) {
 	})
 }
 
+// muted waits until the alerts with that name are, by an interval of time.
+func (n *node) muted(t *testing.T, alertname string) {
+	t.Helper()
+	testkit.Eventually(t, browser.Patience, func() error {
+		var groups []struct{ Labels map[string]string }
+		n.call(t, http.MethodGet, "alerts/groups?muted=false", nil, &groups)
+		for _, g := range groups {
+			if g.Labels["alertname"] == alertname {
+				return fmt.Errorf("%s is not muted", alertname)
+			}
+		}
+		return nil
+	})
+}
+
 type matcher struct {
 	Name    string `json:"name"`
 	Value   string `json:"value"`

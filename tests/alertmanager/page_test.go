@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func TestPage(t *testing.T) {
 		width, height int64
 		scheme        string
 	}{
-		{"alerts", 1100, 900, "light"}, {"alerts-dark", 1100, 900, "dark"}, {"alerts-phone", 360, 740, "light"}, {"alerts-small", 320, 568, "dark"},
+		{"alerts-light", 1100, 900, "light"}, {"alerts-dark", 1100, 900, "dark"}, {"alerts-phone", 360, 740, "light"}, {"alerts-small", 320, 568, "dark"},
 	} {
 		b.Do(t, chromedp.EmulateViewport(look.width, look.height), browser.Scheme(look.scheme))
 		for _, view := range []struct{ hash, text string }{
@@ -125,6 +126,53 @@ func TestFilters(t *testing.T) {
 	n.open(t, b, "#/silences", "active: 1")
 	browser.Eval[bool](t, b, `(() => { const form = document.getElementById("silences-form"); form.elements.filter.value = "alertname=Other"; form.requestSubmit(); return true })()`)
 	b.Shows(t, "active: 0")
+}
+
+// TestSuppressed shows why alerts are not sent.
+func TestSuppressed(t *testing.T) {
+	b := browser.New(t)
+	n := start(t, "", `
+route:
+  receiver: ops
+  group_by: [alertname]
+  group_wait: 1ms
+  routes:
+    - matchers: [alertname="Nightly"]
+      mute_time_intervals: [always]
+time_intervals: [{name: always, time_intervals: [{}]}]
+inhibit_rules: [{source_matchers: [alertname="Down"], target_matchers: [alertname="Slow"]}]
+receivers: [{name: ops}]
+`)
+	n.fire(t, named("Down"), named("Slow"), named("Nightly"), named("Known"))
+	id := n.silence(t, "Known")
+	n.muted(t, "Nightly")
+	n.open(t, b, "", "1 alert in 1 group")
+	for state, name := range map[string]string{"silenced": "Known", "inhibited": "Slow", "muted": "Nightly"} {
+		n.open(t, b, "#/alerts?"+state+"=true", "2 alerts in 2 groups")
+		shown := browser.Eval[[]string](t, b, `[...document.querySelectorAll("#groups .alert")].map((e) => e.innerText)`)
+		if !slices.ContainsFunc(shown, func(text string) bool { return strings.HasPrefix(text, state) && strings.Contains(text, name) }) {
+			t.Errorf("what is %s is shown as %q", state, shown)
+		}
+		if state == "silenced" && !browser.Eval[bool](t, b, fmt.Sprintf(`[...document.links].some((a) => a.hash === "#/silences/%s")`, id)) {
+			t.Error("there is no link to the silence")
+		}
+	}
+}
+
+// TestMany: the page stays small, whatever the number of alerts.
+func TestMany(t *testing.T) {
+	b := browser.New(t)
+	n := start(t, "", twoTeams)
+	alerts := make([]alert, 700)
+	for i := range alerts {
+		alerts[i] = named(fmt.Sprint("A", i%7), "n", fmt.Sprint(i))
+	}
+	n.fire(t, alerts...)
+	n.open(t, b, "", "700 alerts in 7 groups")
+	b.Shows(t, "Not shown: 200 more.")
+	if shown := browser.Eval[int](t, b, `document.querySelectorAll("#groups .alert").length`); shown != 500 {
+		t.Errorf("%d alerts are shown", shown)
+	}
 }
 
 // TestLinks opens what notifications link to, below a prefix.
@@ -251,6 +299,40 @@ func TestByKeyboard(t *testing.T) {
 	b.Until(t, `document.activeElement.id === "edit"`)
 	b.Do(t, chromedp.KeyEvent(kb.Enter))
 	b.Until(t, `document.getElementById("silence-form").elements.matchers.value === 'alertname=~"Disk.*"' && document.getElementById("silence-form").elements.creator.value === "me"`)
+}
+
+// TestTimes: start, end and duration agree, in the zone of the reader.
+func TestTimes(t *testing.T) {
+	b := browser.New(t)
+	n := start(t, "", twoTeams)
+	b.Do(t, browser.Zone("America/St_Johns")) // half an hour off
+	n.open(t, b, "#/silences/new?filter=a%3Db&comment=why", "America/St_Johns")
+	change := func(name, value, want string) {
+		t.Helper()
+		now := browser.Eval[string](t, b, fmt.Sprintf(`(() => {
+			const form = document.getElementById("silence-form").elements;
+			form.creator.value = "me";
+			form[%q].value = %q;
+			form[%[1]q].dispatchEvent(new Event("input", { bubbles: true }));
+			return [form.start.value, form.duration.value, form.end.value, form.start.form.checkValidity()].join(" ");
+		})()`, name, value))
+		if now != want {
+			t.Errorf("after %s %s: %s, want %s", name, value, now, want)
+		}
+	}
+	change("start", "2031-01-02T03:04", "2031-01-02T03:04 2h 2031-01-02T05:04 true")
+	change("duration", "1d30m", "2031-01-02T03:04 1d30m 2031-01-03T03:34 true")
+	change("end", "2031-01-02T03:05:30", "2031-01-02T03:04 1m30s 2031-01-02T03:05:30 true")
+	change("duration", "soon", "2031-01-02T03:04 soon 2031-01-02T03:05:30 false")
+	change("end", "2031-01-01T00:00", "2031-01-02T03:04  2031-01-01T00:00 false")
+	change("duration", "1w", "2031-01-02T03:04 1w 2031-01-09T03:04 true")
+	browser.Eval[bool](t, b, `document.getElementById("silence-form").requestSubmit() ?? true`)
+	b.Shows(t, "pending")
+	made := n.silences(t)[0]
+	if starts := time.Date(2031, 1, 2, 6, 34, 0, 0, time.UTC); !made.StartsAt.Equal(starts) || !made.EndsAt.Equal(starts.Add(7*24*time.Hour)) {
+		t.Errorf("it is from %v to %v", made.StartsAt, made.EndsAt)
+	}
+	b.Shows(t, "2031-01-02 03:04:00")
 }
 
 // TestRefresh: what comes and goes does not disturb a reader.

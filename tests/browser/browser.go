@@ -176,6 +176,14 @@ func Scheme(name string) chromedp.Action[chromedp.Void] {
 	})
 }
 
+// Zone has the reader be in a time zone.
+func Zone(name string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
+		return err
+	})
+}
+
 // Contrast is a script that returns the texts whose contrast with what is behind them is below
 // what WCAG asks for, 4.5.
 const Contrast = `(() => {

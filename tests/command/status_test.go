@@ -34,6 +34,9 @@ func TestStatusPage(t *testing.T) {
 	if html, err := get(url + "/status"); err != nil || !strings.Contains(html, "a (this node)") {
 		t.Errorf("/status: %v\n%s", err, html)
 	}
+	if html, err := get(url + "/"); err != nil || !strings.Contains(html, `<a href="status">`) {
+		t.Errorf("/: %v\n%s", err, html)
+	}
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/status", nil)
 	if err != nil {
 		t.Fatal(err)

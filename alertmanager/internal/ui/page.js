@@ -138,7 +138,7 @@ const list = (matchers) => el("ul", { class: "labels" }, matchers.map((m) => el(
 const facts = (pairs) => el("dl", {}, pairs.map(([name, value]) => el("div", {}, el("dt", {}, el("bdi", {}, name)), el("dd", {}, value))));
 const web = (text) => /^https?:\/\/\S+$/i.test(text);
 const outside = (href, ...text) => el("a", { href, target: "_blank", rel: "noopener noreferrer" }, ...text);
-const noneLeft = (n, what) => n > 0 ? el("p", { class: "soft" }, `${n} more ${what} not shown: filter by more matchers.`) : null;
+const leftOut = (n) => n > 0 ? el("p", { class: "soft" }, `Not shown: ${n} more. Matchers narrow the list.`) : null;
 
 const alertItem = ({ fingerprint, labels: set, annotations, status, startsAt, generatorURL }) => {
 	const because = [["silenced", status.silencedBy], ["inhibited", status.inhibitedBy], ["muted", status.mutedBy]].filter(([, by]) => by?.length > 0);
@@ -157,7 +157,7 @@ const alertItem = ({ fingerprint, labels: set, annotations, status, startsAt, ge
 const alertList = (alerts) => alerts.length === 0 ? [el("p", {}, "None.")] : [
 	el("p", {}, count(alerts.length, "alert")),
 	el("ul", { class: "items" }, alerts.slice(0, most).map(alertItem)),
-	noneLeft(alerts.length - most, "are"),
+	leftOut(alerts.length - most),
 ].filter((e) => e !== null);
 
 // affected asks for the alerts that matchers are about, in whichever state.
@@ -174,18 +174,18 @@ views.alerts = {
 		const form = $("alerts-form").elements;
 		form.filter.value = query.get("filter") ?? "";
 		const receiver = query.get("receiver") ?? "";
-		form.receiver.replaceChildren(...this.receivers([], receiver));
+		if (![...form.receiver.options].some(({ value }) => value === receiver)) form.receiver.append(this.receiver(receiver));
 		form.receiver.value = receiver;
 		for (const state of alertStates) form[state].checked = query.has(state) ? query.get(state).toLowerCase() !== "false" : state === "active";
 		this.wanted = { text: form.filter.value, receiver, states: alertStates.map((state) => [state, form[state].checked]) };
 	},
-	// The address has the name of one, or a regular expression.
-	receivers: (names, wanted) => ["", ...new Set([...names, wanted].filter((name) => name !== ""))].map((name) => el("option", { value: name, "data-key": `=${name}` }, name || "all")),
+	receiver: (name) => el("option", { value: name, "data-key": `=${name}` }, name || "all"),
 	async load() {
 		const { text, receiver, states } = this.wanted;
 		const asked = [...filters(parse(text)), ...states];
 		const names = (await ask("receivers")).map(({ name }) => name);
-		show($("alerts-form").elements.receiver, this.receivers(names, receiver));
+		show($("alerts-form").elements.receiver, [...new Set(["", ...names, receiver])].map(this.receiver));
+		// The address has the name of one, or a regular expression.
 		if (receiver !== "") asked.push(["receiver", names.includes(receiver) ? receiver.replace(/[\\.+*?()|[\]{}^$]/g, "\\$&") : receiver]);
 		const groups = (await ask("alerts/groups" + search(asked))).filter(({ alerts }) => alerts.length > 0);
 		const seen = {};
@@ -202,7 +202,7 @@ views.alerts = {
 					list(labels(by)),
 					el("ul", { class: "items" }, items.map(alertItem)));
 			}).filter((e) => e !== null),
-			noneLeft(all - most, "are") ?? []);
+			leftOut(all - most) ?? []);
 	},
 };
 
@@ -225,12 +225,12 @@ views.silences = {
 						el("span", {}, state === "expired" ? "ended " : "ends ", when(s.endsAt)),
 						el("span", {}, "by ", el("bdi", {}, s.createdBy)),
 						el("bdi", { class: "soft" }, s.comment))))),
-				noneLeft(those.length - most, "are"));
+				leftOut(those.length - most));
 		}));
 	},
 };
 
-const silence = (id) => ask(`silence/${encodeURIComponent(id)}`);
+const one = (id) => ask(`silence/${encodeURIComponent(id)}`);
 
 views.silence = {
 	open(query, id) {
@@ -240,7 +240,7 @@ views.silence = {
 		$("edit").hidden = $("expire").hidden = true;
 	},
 	async load() {
-		const s = await silence(this.id);
+		const s = await one(this.id);
 		const matchers = s.matchers.map(fromAPI);
 		const expired = s.status.state === "expired";
 		show($("about"), el("div", { class: `card silence ${s.status.state}` },
@@ -309,7 +309,7 @@ views.form = {
 	},
 	async load() {
 		if (!this.id) return;
-		const s = this.former = await silence(this.id);
+		const s = this.former = await one(this.id);
 		this.fill(s.matchers.map((m) => readable(fromAPI(m))).join("\n"), s.startsAt, s.endsAt, s.createdBy, s.comment);
 		fields.save.disabled = false;
 	},
@@ -352,12 +352,12 @@ const places = new Map(Object.entries({
 }));
 
 const route = () => {
-	const [path, ...rest] = location.hash.slice(1).split("?");
-	const query = new URLSearchParams(rest.join("?"));
+	const [path, ...after] = location.hash.slice(1).split("?");
+	const query = new URLSearchParams(after.join("?"));
 	const plain = places.get(path.replace(/\/+$/, ""));
-	const one = /^\/silences\/([^/]+)(\/edit)?\/?$/.exec(path);
 	if (plain !== undefined) return [plain, query];
-	return one === null ? ["nothing", query] : [one[2] ? "form" : "silence", query, one[1]];
+	const [, id, edit] = /^\/silences\/([^/]+)(\/edit)?\/?$/.exec(path) ?? [];
+	return id === undefined ? ["nothing", query] : [edit ? "form" : "silence", query, id];
 };
 
 let current = "";
@@ -376,6 +376,7 @@ const refresh = async () => {
 		say($("error"), e.message);
 		say($("live"), "not live");
 	}
+	clearTimeout(timer);
 	if (!view.once) timer = setTimeout(() => { if (!document.hidden) refresh(); }, interval);
 };
 
@@ -438,6 +439,7 @@ $("silence-form").addEventListener("submit", (event) => {
 	event.preventDefault();
 	attempt(fields.save, $("refused"), () => views.form.save());
 });
+fields.matchers.addEventListener("input", () => $("previewed").replaceChildren());
 $("preview").addEventListener("click", () => attempt($("preview"), $("refused"), () => affected($("previewed"), views.form.matchers())));
 $("expire").addEventListener("click", () => $("sure").showModal());
 $("no").addEventListener("click", () => $("sure").close());

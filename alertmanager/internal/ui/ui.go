@@ -15,7 +15,7 @@ import (
 )
 
 //go:embed page.html
-var text string
+var markup string
 
 //go:embed page.css
 var style string
@@ -23,7 +23,7 @@ var style string
 //go:embed page.js
 var script string
 
-var page = strings.NewReplacer("{{style}}", style, "{{script}}", script).Replace(text)
+var page = strings.NewReplacer("{{style}}", style, "{{script}}", script).Replace(markup)
 
 // policy allows the page's own style and script, by their hashes, and requests
 // to where it came from.
