@@ -74,6 +74,9 @@ func (a *answered) onPull(c *Core, from string, p *peer, m *Pull) {
 	}
 	p.heardAt = c.now
 	p.beat.Heard()
+	for _, it := range m.Items { // it may have lacked that state once
+		delete(p.lacks, it.Key)
+	}
 	i := slices.IndexFunc(a.waiting, func(r request) bool { return r.peer == p })
 	switch {
 	case i >= 0:

@@ -40,6 +40,17 @@ func (c *Core) giveUp(s *stream, numbers Ranges) {
 	}
 }
 
+// reopenLost has what was given up asked of its origin once more, which has come to
+// hear the others again.
+func (c *Core) reopenLost(p *peer) {
+	for _, s := range sortedStreams(p.streams) {
+		if len(s.lost) > 0 {
+			s.reopen()
+			c.holes.note(s, c.now+reorderDelay)
+		}
+	}
+}
+
 // tickHoles asks origins for what is missing, and hands to the search what they
 // cannot give.
 func (c *Core) tickHoles() {

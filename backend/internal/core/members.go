@@ -55,6 +55,9 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		c.seeView(p, h.View)
 		if !wasWhole && h.Worth == Whole {
 			c.searchReady()
+			if wasKnown && wasLive {
+				c.reopenLost(p)
+			}
 		}
 		if h.Worth != Joining && !wasKnown && wasLive { // else it was met when it appeared
 			c.meetReady(p)

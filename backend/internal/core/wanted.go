@@ -168,6 +168,7 @@ func (a *asked) news(c *Core, st *state) {
 		return
 	}
 	keys := c.free(func(st *state) bool { return st.news && !p.lacks[st.key] })
+	a.starts.fill(c.now)
 	if a.starts.level >= startsBurst/2 && a.start(c, p, keys, "periodic") {
 		return
 	}

@@ -217,7 +217,7 @@ func (c *check) stateReady(p *process, e core.StateReady) {
 		var common set
 		first, early := true, false // it had time to ask some of those
 		for q, had := range k.before[e.Key] {
-			if q.phase != alive || q.states[e.Key] == nil || c.of(q).ready[e.Key] == core.TimedOut || !p.lists(q.instance) {
+			if q.phase == gone || q.states[e.Key] == nil || c.of(q).ready[e.Key] == core.TimedOut || !p.lists(q.instance) {
 				continue
 			}
 			early = early || c.of(q).began[e.Key] < k.began[e.Key] && c.of(q).since[e.Key] < k.began[e.Key]
