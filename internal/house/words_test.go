@@ -53,7 +53,6 @@ func found(text, phrase string) (lines []int, words []string) {
 
 // TestPlainEnglish keeps out phrases that this project once had too many of.
 func TestPlainEnglish(t *testing.T) {
-	read := func(path string) string { return read(t, path) }
 	seen := 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -69,7 +68,7 @@ func TestPlainEnglish(t *testing.T) {
 			return nil
 		}
 		seen++
-		text := read(path)
+		text := read(t, path)
 		for _, p := range phrases {
 			lines, words := found(text, p.phrase)
 			for i, line := range lines {
