@@ -97,6 +97,25 @@ func TestALiarsName(t *testing.T) {
 	}
 }
 
+// With native membership, where heartbeats are rare, two are enough for a void, if
+// they come later than copies do.
+func TestVoidByMarks(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	p.roster.get("b").count = 1000
+	p.transport = Transport{Native: true, Copies: 10 * time.Second}
+	for i, c := range []struct {
+		pause time.Duration
+		voids int
+	}{{5 * time.Second, 0}, {4 * time.Second, 0}, {2 * time.Second, 1}} {
+		p.sent = nil
+		p.now += c.pause
+		p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Count: 10 + uint64(i), Interval: time.Minute, Worth: Whole})
+		if n := len(take[*Void](p)); n != c.voids {
+			t.Errorf("%d voids after heartbeat %d", n, i)
+		}
+	}
+}
+
 // Who does not raise its incarnation though it was told is believed as it is.
 func TestAVoidInVain(t *testing.T) {
 	p := newPair(t, Transport{}, "s")

@@ -6,10 +6,10 @@ import (
 )
 
 // meetReady takes in that a member has been ready when it is first heard of, or heard of
-// again: two parts of a cluster meet, if this node is ready too. It may still
+// again: two parts of a cluster meet, if this node is ready too. Either may still
 // repair itself, and has what its part had.
 func (c *Core) meetReady(p *peer) {
-	if c.worth() != Whole {
+	if c.worth() == Joining {
 		return
 	}
 	c.joined = append(c.joined, p)
@@ -99,7 +99,7 @@ func (c *Core) metAsked(st *state, p *peer, o outcome) {
 	case o == lacked:
 		c.metAgain(0)
 	default:
-		c.metAgain(busyPause)
+		c.metAgain(min(busyPause<<max(st.metTries-1, 0), maxPause))
 	}
 }
 

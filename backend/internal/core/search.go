@@ -287,7 +287,7 @@ func (c *Core) anyPeer() bool {
 func (c *Core) allLack(st *state) bool {
 	sets := map[uint64]bool{}
 	for _, p := range c.roster.live {
-		if !p.foreign() && p.lacks[st.key] && p.keySet != 0 {
+		if !p.foreign() && p.lacks[st.key] && p.keySet != 0 && p.keySet != c.keySet { // this node's has it: that word is an old one
 			sets[p.keySet] = true
 		}
 	}

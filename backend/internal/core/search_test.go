@@ -102,3 +102,29 @@ func TestSomebodyWhoIsBusyForEver(t *testing.T) {
 		}
 	}
 }
+
+// While the answer of a busy member may still come, a round gives nothing up.
+func TestOwed(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	p.joins("c")
+	b := p.roster.get("b")
+	p.step(Received{From: "c", Message: &Goodbye{Count: 9, Numbers: []Last{{"s", 1}}}})
+	for range 10 {
+		pull := p.next(10 * time.Second)
+		if pull.To == "" {
+			break
+		}
+		p.hears(pull.To, &Answer{For: []Asker{{"a", pull.ID}}, End: true, Items: []AnswerItem{{Key: "s", Outcome: Busy}}})
+		if !p.asked.owed(p.states["s"]) {
+			t.Fatal("nothing is owed")
+		}
+		st := p.states["s"]
+		st.search.replies, st.search.unsure = 1, false // somebody else has answered since
+		p.roundOver(st)
+		if lost := p.roster.get("c").streams["s"].lost; len(lost) > 0 {
+			t.Fatalf("given up though %s may still answer", b.Name)
+		}
+		return
+	}
+	t.Fatal("nobody is asked")
+}

@@ -313,8 +313,8 @@ func (c *check) resumed(p *process, since time.Duration) {
 	k.woke, k.slept = c.w.now, c.w.now-since
 	k.others = map[*process]map[string]set{}
 	for _, q := range c.w.running() {
-		if q == p || !q.link.up || q.view.Ready == core.Settling {
-			continue // it can be asked, also where it repairs itself
+		if q == p || q.view.Ready == core.Settling {
+			continue
 		}
 		k.others[q] = map[string]set{}
 		for _, key := range q.keys {
