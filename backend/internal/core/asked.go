@@ -122,6 +122,7 @@ func (a *asked) send(c *Core, pl *pull) {
 		k.stage = over
 		a.release(c, pl, k)
 		c.searchSoon(k.state, c.now+busyPause)
+		c.metAsked(k.state, pl.peer, unclear)
 		return true
 	})
 	if len(pl.keys) == 0 {

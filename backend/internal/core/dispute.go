@@ -94,6 +94,7 @@ func (c *Core) tickDisputes() {
 		return
 	}
 	c.self.at = Never
+	changed := false
 	for _, p := range c.roster.all {
 		if p.life != live || p.foreign() || p.steady {
 			continue
@@ -102,7 +103,7 @@ func (c *Core) tickDisputes() {
 			c.self.at = min(c.self.at, max(at, c.now+c.cfg.Heartbeat)) // some at once
 			continue
 		}
-		p.steady, c.self.changedAt = true, c.now
+		p.steady, c.self.changedAt, changed = true, c.now, true
 		if p.returned { // marks are rare, and it may hold that this node does not hear it
 			p.returned = false
 			c.markAt = min(c.markAt, c.now+markDelay)
@@ -111,6 +112,11 @@ func (c *Core) tickDisputes() {
 		c.self.digest.Count++
 	}
 	c.agreeNow()
+	if changed { // what was in doubt may be so no more
+		for _, p := range c.roster.live {
+			p.dispute.asked, p.dispute.pause = 0, 0
+		}
+	}
 	c.askAgain()
 }
 

@@ -128,3 +128,24 @@ func TestOwed(t *testing.T) {
 	}
 	t.Fatal("nobody is asked")
 }
+
+// What was given up of an origin that did not hear is asked for when it has
+// repaired itself.
+func TestLostOfTheDeaf(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	beat := func(count uint64, w Worth) {
+		p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Count: count, Interval: time.Minute, Worth: w, Numbers: []Last{{"s", 1}}})
+	}
+	beat(2, Whole)
+	s := p.roster.get("b").streams["s"]
+	p.giveUp(s, s.missing)
+	beat(3, Repairing)
+	beat(4, Repairing)
+	if len(s.lost) == 0 {
+		t.Fatalf("%v", s)
+	}
+	beat(5, Whole)
+	if len(s.lost) > 0 || s.missing.Count() != 1 || !s.listed {
+		t.Errorf("%v", s)
+	}
+}
