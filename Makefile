@@ -66,7 +66,8 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work
 
 # The protocol in virtual time: random schedules, so many or for so long, from SEED
-# on. A failure is printed as a file for testdata/found. The last two take longer.
+# on. A failure is printed as a file for testdata/found. CI plays 10,000, which take a
+# minute or two on two processors; others, and the last two targets, are run at night.
 SIMULATION := ./backend/internal/core/sim
 SEED       ?= 1
 SCHEDULES  ?= 10000
