@@ -456,7 +456,7 @@ func raw(t *testing.T, dsn string) *sql.DB {
 	source := rest
 	switch scheme {
 	case "postgres":
-		source = dsn
+		source = dsn + "&default_query_exec_mode=exec" // a pooler keeps nothing that was prepared
 	case "mysql":
 		source = mysqlSource(t, dsn)
 	}
