@@ -12,7 +12,7 @@ import (
 // that is slow or away delays no other.
 type courier struct {
 	sender *sender
-	peer   *peer
+	member *member
 	parcel chan delivery
 	bytes  atomic.Int64 // queued
 	behind atomic.Bool  // broadcasts do not wait for this member until its queue is empty
@@ -33,8 +33,8 @@ type delivery struct {
 
 var errCourierFull = errors.New("the queue is full")
 
-func newCourier(s *sender, p *peer) *courier {
-	return &courier{sender: s, peer: p, parcel: make(chan delivery, courierItems)}
+func newCourier(s *sender, p *member) *courier {
+	return &courier{sender: s, member: p, parcel: make(chan delivery, courierItems)}
 }
 
 // queue does not block. It is called with the sender's lock held.
@@ -42,7 +42,7 @@ func (c *courier) queue(m *message) (delivery, error) {
 	d := delivery{courier: c, message: m, done: make(chan error, 1)}
 	size := int64(len(m.bytes()))
 	if c.bytes.Load() > 0 && c.bytes.Load()+size > courierBytes {
-		return delivery{}, fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, errCourierFull)
+		return delivery{}, fmt.Errorf("memberlist: %s: %w", c.member.node.Name, errCourierFull)
 	}
 	m.hold()
 	c.bytes.Add(size)
@@ -52,7 +52,7 @@ func (c *courier) queue(m *message) (delivery, error) {
 	default:
 		m.release()
 		c.bytes.Add(-size)
-		return delivery{}, fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, errCourierFull)
+		return delivery{}, fmt.Errorf("memberlist: %s: %w", c.member.node.Name, errCourierFull)
 	}
 }
 
@@ -65,7 +65,7 @@ func (d delivery) result(ctx context.Context) error {
 	case err := <-d.done:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("memberlist: %s: %w", d.courier.peer.node.Name, context.Cause(ctx))
+		return fmt.Errorf("memberlist: %s: %w", d.courier.member.node.Name, context.Cause(ctx))
 	}
 }
 
@@ -103,13 +103,13 @@ func (c *courier) end() bool {
 	if len(c.parcel) > 0 {
 		return false
 	}
-	delete(c.sender.couriers, c.peer.node.Name)
+	delete(c.sender.couriers, c.member.node.Name)
 	return true
 }
 
 func (c *courier) send(b []byte) error {
-	if err := c.sender.mesh.stream(c.peer, b); err != nil {
-		return fmt.Errorf("memberlist: %s: %w", c.peer.node.Name, err)
+	if err := c.sender.mesh.stream(c.member, b); err != nil {
+		return fmt.Errorf("memberlist: %s: %w", c.member.node.Name, err)
 	}
 	return nil
 }

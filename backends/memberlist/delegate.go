@@ -67,9 +67,9 @@ func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 	}
 }
 
-func (d *delegate) NotifyJoin(n *ml.Node) { d.roster.joined(newPeer(n)) }
+func (d *delegate) NotifyJoin(n *ml.Node) { d.roster.joined(newMember(n)) }
 
-func (d *delegate) NotifyUpdate(n *ml.Node) { d.roster.joined(newPeer(n)) }
+func (d *delegate) NotifyUpdate(n *ml.Node) { d.roster.joined(newMember(n)) }
 
 // NotifyLeave is called when a node left or failed; the state in n does not say
 // which.
@@ -78,7 +78,7 @@ func (d *delegate) NotifyLeave(n *ml.Node) { d.roster.lost(n.Name) }
 // NotifyConflict is called when a node claims another address than memberlist
 // has for it; memberlist keeps the one it has.
 func (d *delegate) NotifyConflict(existing, other *ml.Node) {
-	if d.roster.moved(newPeer(other)) {
+	if d.roster.moved(newMember(other)) {
 		d.logger.Info("a failed member is back at another address",
 			"member", existing.Name, "was", existing.Address(), "addr", other.Address())
 		return

@@ -79,17 +79,17 @@ func decodeMeta(b []byte) (map[string]string, error) {
 	return meta, nil
 }
 
-// peer is another node as memberlist knows it, a member or not. It is not
-// modified once it is made.
-type peer struct {
+// member is a node as memberlist knows it, own or foreign. It is not modified
+// once it is made.
+type member struct {
 	driver.Member
 	node    ml.Node
 	foreign bool
 }
 
-// newPeer copies what it needs of n, which memberlist goes on modifying.
-func newPeer(n *ml.Node) *peer {
-	p := &peer{node: *n}
+// newMember copies what it needs of n, which memberlist goes on modifying.
+func newMember(n *ml.Node) *member {
+	p := &member{node: *n}
 	p.node.Addr = slices.Clone(n.Addr)
 	p.node.Meta = nil
 	p.Addr = p.node.Address()

@@ -40,7 +40,7 @@ func TestForeignNodes(t *testing.T) {
 		{"a+1", append(meta, 1), true},
 		{"a+1", []byte("\xcc\x02"), true},
 	} {
-		p := newPeer(&ml.Node{Name: c.name, Meta: c.meta, Addr: []byte{10, 0, 0, 1}, Port: 9094})
+		p := newMember(&ml.Node{Name: c.name, Meta: c.meta, Addr: []byte{10, 0, 0, 1}, Port: 9094})
 		if p.foreign != c.foreign || p.foreign != (p.Instance == "") {
 			t.Errorf("node %q with the meta data %q: foreign %v, want %v", c.name, c.meta, p.foreign, c.foreign)
 		}

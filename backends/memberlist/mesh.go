@@ -14,13 +14,13 @@ type mesh struct {
 }
 
 // ping reports whether p answers.
-func (m *mesh) ping(p *peer) bool {
+func (m *mesh) ping(p *member) bool {
 	_, err := m.list.Ping(p.node.Name, &net.UDPAddr{IP: p.node.Addr, Port: int(p.node.Port)})
 	return err == nil
 }
 
 // dial connects to p and sends nothing.
-func (m *mesh) dial(p *peer) error {
+func (m *mesh) dial(p *member) error {
 	conn, err := m.transport.DialAddressTimeout(ml.Address{Addr: p.Addr, Name: p.node.Name}, m.settings.ProbeTimeout)
 	if err == nil {
 		_ = conn.Close() // nothing was sent
@@ -29,10 +29,10 @@ func (m *mesh) dial(p *peer) error {
 }
 
 // packet sends b by a packet, which may be lost.
-func (m *mesh) packet(p *peer, b []byte) error { return m.list.SendBestEffort(&p.node, b) }
+func (m *mesh) packet(p *member, b []byte) error { return m.list.SendBestEffort(&p.node, b) }
 
 // stream sends b by a stream of its own, and returns once it is handled there.
-func (m *mesh) stream(p *peer, b []byte) error {
+func (m *mesh) stream(p *member, b []byte) error {
 	if m.settings.keys != nil {
 		return m.list.SendReliable(&p.node, b)
 	}

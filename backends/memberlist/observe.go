@@ -129,7 +129,7 @@ func (v *sight) look(ctx context.Context, s settings, o driver.Options) error {
 		v.packet = v.blame(list, echoes, t)
 	}
 	for _, m := range list.Members() {
-		v.members = append(v.members, newPeer(m).Member)
+		v.members = append(v.members, newMember(m).Member)
 	}
 	slices.SortFunc(v.members, func(a, b driver.Member) int { return strings.Compare(nodeName(a), nodeName(b)) })
 	return list.Shutdown()
@@ -151,7 +151,7 @@ func (v *sight) ping(list *ml.Memberlist, missed func()) {
 func (v *sight) ours(members []*ml.Node) bool {
 	mixed := false
 	for _, m := range members {
-		foreign := newPeer(m).foreign
+		foreign := newMember(m).foreign
 		if m.Address() == v.addr {
 			return !foreign
 		}

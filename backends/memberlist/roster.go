@@ -36,19 +36,19 @@ type roster struct {
 	wake   chan struct{}
 
 	mu       sync.Mutex
-	alive    map[string]*peer // the nodes that memberlist holds alive, this one included
-	gone     map[string]bool  // nodes that said goodbye
-	vacant   map[string]bool  // addresses of those
-	refusing map[string]bool  // nodes that only memberlist holds alive
-	refusals map[string]bool  // addresses that refused once; true where another node says so
-	failed   map[string]*peer // nodes to bring back, by name; by name and address if they moved
-	others   []*peer          // alive, not gone, not refusing; replaced, never modified
-	ours     []*peer          // of others; likewise
-	foreign  []*peer          // the Alertmanagers among others; likewise
-	changes  chan struct{}    // closed when others is replaced
+	alive    map[string]*member // the nodes that memberlist holds alive, this one included
+	gone     map[string]bool    // nodes that said goodbye
+	vacant   map[string]bool    // addresses of those
+	refusing map[string]bool    // nodes that only memberlist holds alive
+	refusals map[string]bool    // addresses that refused once; true where another node says so
+	failed   map[string]*member // nodes to bring back, by name; by name and address if they moved
+	others   []*member          // alive, not gone, not refusing; replaced, never modified
+	ours     []*member          // of others; likewise
+	foreign  []*member          // the Alertmanagers among others; likewise
+	changes  chan struct{}      // closed when others is replaced
 
 	// Only run uses the rest.
-	shown    map[string]*peer     // the members that the Handler knows
+	shown    map[string]*member   // the members that the Handler knows
 	held     map[string]time.Time // nodes that answered after memberlist gave them up, and until when to wait
 	isolated bool
 	deserted bool      // the last of the others have failed
@@ -71,9 +71,9 @@ const (
 func newRoster(c *conn) *roster {
 	return &roster{
 		self: nodeName(c.self), mesh: &c.mesh, gate: &c.gate, logger: c.logger, ctx: c.ctx, wake: make(chan struct{}, 1),
-		alive: map[string]*peer{}, gone: map[string]bool{}, vacant: map[string]bool{},
-		refusing: map[string]bool{}, refusals: map[string]bool{}, failed: map[string]*peer{},
-		changes: make(chan struct{}), shown: map[string]*peer{}, held: map[string]time.Time{},
+		alive: map[string]*member{}, gone: map[string]bool{}, vacant: map[string]bool{},
+		refusing: map[string]bool{}, refusals: map[string]bool{}, failed: map[string]*member{},
+		changes: make(chan struct{}), shown: map[string]*member{}, held: map[string]time.Time{},
 	}
 }
 
@@ -85,7 +85,7 @@ func (r *roster) signal() {
 }
 
 // joined notes that memberlist holds p alive.
-func (r *roster) joined(p *peer) {
+func (r *roster) joined(p *member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := p.node.Name
@@ -109,7 +109,7 @@ func (r *roster) joined(p *peer) {
 // moved notes that a node is at another address than memberlist has for it.
 // memberlist accepts that once it has given up the old address. It reports
 // whether the node has failed there.
-func (r *roster) moved(p *peer) bool {
+func (r *roster) moved(p *member) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := p.node.Name
@@ -132,7 +132,7 @@ func (r *roster) lost(name string) {
 
 // answered notes that a node has answered a probe, and returns it unless it has
 // left.
-func (r *roster) answered(name string) *peer {
+func (r *roster) answered(name string) *member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refusing[name] {
@@ -164,7 +164,7 @@ func (r *roster) doubt(addr string, hinted bool) {
 
 // updated recomputes what follows from the notes. r.mu is held.
 func (r *roster) updated() {
-	r.others, r.ours, r.foreign = make([]*peer, 0, len(r.alive)), nil, nil
+	r.others, r.ours, r.foreign = make([]*member, 0, len(r.alive)), nil, nil
 	for name, p := range r.alive {
 		if name == r.self || r.gone[name] || r.refusing[name] {
 			continue
@@ -182,7 +182,7 @@ func (r *roster) updated() {
 }
 
 // current returns the live others; the slice must not be modified.
-func (r *roster) current() []*peer {
+func (r *roster) current() []*member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.others
@@ -190,7 +190,7 @@ func (r *roster) current() []*peer {
 
 // kinds returns the live others: own nodes, and Alertmanagers; the slices must
 // not be modified.
-func (r *roster) kinds() (ours, foreign []*peer) {
+func (r *roster) kinds() (ours, foreign []*member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ours, r.foreign
@@ -198,14 +198,14 @@ func (r *roster) kinds() (ours, foreign []*peer) {
 
 // find returns a live own member. It waits briefly for one that is not there: a
 // node that joins may be heard before it is known.
-func (r *roster) find(ctx context.Context, instance string) *peer {
+func (r *roster) find(ctx context.Context, instance string) *member {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
 	for {
 		r.mu.Lock()
 		ours, changes := r.ours, r.changes
 		r.mu.Unlock()
-		if i := slices.IndexFunc(ours, func(p *peer) bool { return p.Instance == instance }); i >= 0 {
+		if i := slices.IndexFunc(ours, func(p *member) bool { return p.Instance == instance }); i >= 0 {
 			return ours[i]
 		}
 		select {
@@ -350,10 +350,10 @@ func (r *roster) turn() time.Duration {
 }
 
 // show returns the members to show: this node and the live others.
-func (r *roster) show() map[string]*peer {
+func (r *roster) show() map[string]*member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := make(map[string]*peer, len(r.others)+1)
+	now := make(map[string]*member, len(r.others)+1)
 	if self := r.alive[r.self]; self != nil {
 		now[r.self] = self
 	} else if self := r.shown[r.self]; self != nil {
@@ -367,8 +367,8 @@ func (r *roster) show() map[string]*peer {
 
 // missing finds out what happened to members that are shown and no longer
 // alive. Those in neither list stay, and are checked again if wait is set.
-func (r *roster) missing() (left, failed []*peer, wait bool) {
-	var ask []*peer
+func (r *roster) missing() (left, failed []*member, wait bool) {
+	var ask []*member
 	r.mu.Lock()
 	live := make(map[string]bool, len(r.others))
 	for _, p := range r.others {
@@ -390,7 +390,7 @@ func (r *roster) missing() (left, failed []*peer, wait bool) {
 		}
 	}
 	r.mu.Unlock()
-	var silent []*peer
+	var silent []*member
 	for i, answers := range r.ping(ask) {
 		p, name := ask[i], ask[i].node.Name
 		until, holding := r.held[name]
@@ -419,10 +419,10 @@ func (r *roster) missing() (left, failed []*peer, wait bool) {
 }
 
 // ping asks all of them at once.
-func (r *roster) ping(peers []*peer) []bool {
-	answers := make([]bool, len(peers))
+func (r *roster) ping(members []*member) []bool {
+	answers := make([]bool, len(members))
 	var wg sync.WaitGroup
-	for i, p := range peers {
+	for i, p := range members {
 		wg.Go(func() { answers[i] = r.mesh.ping(p) })
 	}
 	wg.Wait()
@@ -431,7 +431,7 @@ func (r *roster) ping(peers []*peer) []bool {
 
 // reaches reports whether any of some members answers, or accepts a connection
 // if packets do not pass.
-func (r *roster) reaches(others []*peer) bool {
+func (r *roster) reaches(others []*member) bool {
 	some := others[:min(lookAt, len(others))]
 	if slices.Contains(r.ping(some), true) {
 		return true
@@ -449,7 +449,7 @@ func (r *roster) reaches(others []*peer) bool {
 // refuses again has failed; the others are told, and dial it themselves.
 func (r *roster) confirmRefusals() {
 	r.mu.Lock()
-	doubted := map[*peer]bool{}
+	doubted := map[*member]bool{}
 	for _, p := range r.others {
 		if hinted, ok := r.refusals[p.Addr]; ok {
 			doubted[p] = hinted
@@ -481,7 +481,7 @@ func (r *roster) confirmRefusals() {
 }
 
 // retire notes the members that are no longer shown.
-func (r *roster) retire(left, failed []*peer) {
+func (r *roster) retire(left, failed []*member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range left {
@@ -495,7 +495,7 @@ func (r *roster) retire(left, failed []*peer) {
 }
 
 // bringBack makes seeds try p again and again. r.mu is held.
-func (r *roster) bringBack(key string, p *peer) {
+func (r *roster) bringBack(key string, p *member) {
 	if len(r.failed) >= maxFailed {
 		for other := range r.failed {
 			delete(r.failed, other)
@@ -531,7 +531,7 @@ func (r *roster) link() (err error, known bool) {
 
 // whole reports whether a node that was cut off has all members back that can
 // come back: what is sent on attaching should reach all.
-func (r *roster) whole(failed []*peer) bool {
+func (r *roster) whole(failed []*member) bool {
 	if !r.told || r.attached || len(failed) == 0 {
 		r.wholeBy = time.Time{}
 		return true

@@ -166,8 +166,8 @@ func (s *sender) fresh(frame []byte) bool {
 func fanout(others int) int { return int(math.Ceil(math.Log(float64(others+1)))) + 2 }
 
 // some returns n of all, at random.
-func some(all []*peer, n int) []*peer {
-	chosen := make([]*peer, 0, n)
+func some(all []*member, n int) []*member {
+	chosen := make([]*member, 0, n)
 	for _, i := range rand.Perm(len(all))[:min(n, len(all))] {
 		chosen = append(chosen, all[i])
 	}
@@ -176,7 +176,7 @@ func some(all []*peer, n int) []*peer {
 
 // spread sends frame to some own members, which do the same once, so that all
 // have it with high probability; the rest is repaired.
-func (s *sender) spread(frame []byte, ours []*peer, foreign bool) error {
+func (s *sender) spread(frame []byte, ours []*member, foreign bool) error {
 	few := s.packets.Allow()
 	byStream := onDemand(frame)
 	defer byStream.release()
@@ -217,7 +217,7 @@ func (s *sender) hint(message []byte) {
 }
 
 // deliver queues m for a stream to p.
-func (s *sender) deliver(p *peer, m *message) (delivery, error) {
+func (s *sender) deliver(p *member, m *message) (delivery, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -280,7 +280,7 @@ func (s *sender) goodbye(ctx context.Context) {
 	for _, d := range wait {
 		if err := d.result(ctx); err != nil {
 			delivered = false
-			s.logger.Debug("the goodbye was not delivered", "to", d.courier.peer.node.Name, "err", err)
+			s.logger.Debug("the goodbye was not delivered", "to", d.courier.member.node.Name, "err", err)
 		}
 	}
 	if !delivered {

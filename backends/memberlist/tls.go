@@ -117,7 +117,7 @@ func (p *tlsPackets) run(addr string, link chan []byte) {
 	defer p.mu.Unlock()
 	delete(p.links, addr)
 	if lost := len(link); lost > 0 {
-		p.transport.logger.Debug("packets were lost", "peer", addr, "packets", lost, "err", err)
+		p.transport.logger.Debug("packets were lost", "to", addr, "packets", lost, "err", err)
 	}
 }
 

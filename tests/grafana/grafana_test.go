@@ -374,7 +374,7 @@ func TestGrafanaClocksThatDiffer(t *testing.T) {
 		}
 	}
 	m.within(5*time.Second, sees("early", "late", "ours"))
-	if text := m.logs.String(); strings.Count(text, "the clock of a peer differs") != 2 {
+	if text := m.logs.String(); strings.Count(text, "the clock of a foreign member differs") != 2 {
 		t.Errorf("the log does not name both clocks, once each:\n%s", text)
 	}
 	stop()

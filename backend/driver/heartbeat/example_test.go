@@ -11,8 +11,8 @@ import (
 func Example() {
 	const interval = time.Second
 	var self heartbeat.Pulse
-	var peer heartbeat.Peer
-	peer.Beat(interval, interval)
+	var other heartbeat.Member
+	other.Beat(interval, interval)
 	for second := time.Duration(1); second <= 6; second++ {
 		now := second * time.Second
 		count := self.Beat(now)
@@ -20,7 +20,7 @@ func Example() {
 			continue // the bus delivers nothing
 		}
 		_, _ = self.Echo(now, count)
-		if peer.Age(self.Ages(now, interval)) {
+		if other.Age(self.Ages(now, interval)) {
 			fmt.Println("failed after", now)
 		}
 	}

@@ -39,7 +39,7 @@ type Pulse struct {
 	echoed  uint64            // the highest count heard again, or given up
 	heardAt time.Duration
 	sentAt  time.Duration    // of the heartbeat heard last
-	aged    [2]time.Duration // when the peers last grew older: of the heartbeat, and of its echo
+	aged    [2]time.Duration // when the others last grew older: of the heartbeat, and of its echo
 }
 
 // Beat returns the count of the next heartbeat, which leaves now.
@@ -93,49 +93,49 @@ func (p *Pulse) StoodStill(now, late time.Duration) {
 	p.aged[1] = now
 }
 
-// Peer tracks the heartbeats of another node. The zero value has heard none.
-type Peer struct {
+// Member tracks the heartbeats of another member. The zero value has heard none.
+type Member struct {
 	interval time.Duration // between its heartbeats
-	silent   time.Duration // for which this node heard itself since it last heard the peer
+	silent   time.Duration // for which this node heard itself since it last heard the member
 	beats    uint8         // heard, up to Settled
 	excused  bool          // since it was last heard
 }
 
 // Announced notes what another node says about this one: it is there, and beats
 // that often. The node itself was not heard.
-func (p *Peer) Announced(interval, base time.Duration) {
-	p.interval = min(max(interval, base), max(base, MaxInterval))
+func (m *Member) Announced(interval, base time.Duration) {
+	m.interval = min(max(interval, base), max(base, MaxInterval))
 }
 
 // Beat notes a heartbeat of the node, which announces the time until its next.
-func (p *Peer) Beat(interval, base time.Duration) {
-	p.Announced(interval, base)
-	p.beats = min(p.beats+1, Settled)
-	p.Heard()
+func (m *Member) Beat(interval, base time.Duration) {
+	m.Announced(interval, base)
+	m.beats = min(m.beats+1, Settled)
+	m.Heard()
 }
 
 // Heard notes any other sign of life of the node.
-func (p *Peer) Heard() { p.silent, p.excused = 0, false }
+func (m *Member) Heard() { m.silent, m.excused = 0, false }
 
 // Settled reports whether the node was heard often enough to count for the
 // stretching of intervals.
-func (p *Peer) Settled() bool { return p.beats >= Settled }
+func (m *Member) Settled() bool { return m.beats >= Settled }
 
 // Age adds the time for which this node heard itself. It reports whether the
 // other node has been silent for too long.
-func (p *Peer) Age(by time.Duration) (failed bool) {
-	p.silent += by
-	return p.silent > Missed*p.interval
+func (m *Member) Age(by time.Duration) (failed bool) {
+	m.silent += by
+	return m.silent > Missed*m.interval
 }
 
 // Excuse allows the other node a silence of up to allowance more: after an
 // outage it need not be back as soon as this node is. It is allowed once, until
 // the node is heard again.
-func (p *Peer) Excuse(allowance time.Duration) {
-	if !p.excused {
-		p.silent, p.excused = min(p.silent, -allowance), true
+func (m *Member) Excuse(allowance time.Duration) {
+	if !m.excused {
+		m.silent, m.excused = min(m.silent, -allowance), true
 	}
 }
 
 // Interval returns the time between the node's heartbeats, as announced.
-func (p *Peer) Interval() time.Duration { return p.interval }
+func (m *Member) Interval() time.Duration { return m.interval }

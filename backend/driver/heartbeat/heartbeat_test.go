@@ -88,35 +88,35 @@ func TestStandingStillIsNotDeafness(t *testing.T) {
 }
 
 func TestSilence(t *testing.T) {
-	age := func(p *Peer, n int) (failed bool) {
+	age := func(m *Member, n int) (failed bool) {
 		for range n {
-			failed = p.Age(500 * ms)
+			failed = m.Age(500 * ms)
 		}
 		return failed
 	}
 	t.Run("fails after four intervals of its own", func(t *testing.T) {
-		var p Peer
+		var p Member
 		p.Beat(time.Second, 500*ms)
 		if age(&p, 8) || !age(&p, 1) {
 			t.Error("not at the ninth half second")
 		}
 	})
 	t.Run("an interval below the base is not believed", func(t *testing.T) {
-		var p Peer
+		var p Member
 		p.Beat(time.Nanosecond, 500*ms)
 		if age(&p, 4) || !age(&p, 1) {
 			t.Error("not after four bases")
 		}
 	})
 	t.Run("nor one above the limit", func(t *testing.T) {
-		var p Peer
+		var p Member
 		p.Beat(time.Hour, 500*ms)
 		if p.Interval() != MaxInterval {
 			t.Error(p.Interval())
 		}
 	})
 	t.Run("is excused once", func(t *testing.T) {
-		var p Peer
+		var p Member
 		p.Beat(500*ms, 500*ms)
 		p.Excuse(10 * time.Second)
 		if age(&p, 10) {
@@ -133,7 +133,7 @@ func TestSilence(t *testing.T) {
 		}
 	})
 	t.Run("settles after three", func(t *testing.T) {
-		var p Peer
+		var p Member
 		p.Announced(500*ms, 500*ms)
 		for i := range 3 {
 			if p.Settled() {

@@ -36,7 +36,7 @@ type peer struct {
 	member      bool // it was in the view, at some time
 	incarnation uint32
 	count       uint64 // of its last heartbeat that was believed
-	beat        heartbeat.Peer
+	beat        heartbeat.Member
 	heardAt     time.Duration // when it last said something new
 	since       time.Duration // when its life took this turn
 

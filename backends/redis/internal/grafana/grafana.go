@@ -85,7 +85,7 @@ func (g *conn) Serve(ctx context.Context, h driver.Handler) error {
 	}
 	err := loops.Wait()
 	g.lost.Store(err != nil)
-	if err == nil && g.roster.hasPeers() {
+	if err == nil && g.roster.hasForeign() {
 		g.lastWord = g.fullState()
 	}
 	return err

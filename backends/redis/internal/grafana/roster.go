@@ -29,7 +29,7 @@ type roster struct {
 
 	asked    chan struct{} // a node asks who is there
 	orphans  chan struct{} // there are keys to delete
-	newcomer chan struct{} // there is a new peer of Grafana
+	newcomer chan struct{} // there is a new foreign member
 
 	mu      sync.Mutex
 	handler driver.Handler // nil until this node is attached
@@ -37,7 +37,7 @@ type roster struct {
 	pulse   heartbeat.Pulse
 	own     map[string]*own     // other own nodes, by instance
 	gone    map[string]bool     // instances that said goodbye
-	foreign map[string]*foreign // peers of Grafana by name, alive or not
+	foreign map[string]*foreign // Grafana's members by name, alive or not
 	awaited map[string]bool     // instances to hear before this node is attached
 	heard   chan struct{}       // closed once this node hears itself and those it awaits
 	busyAt  time.Time           // when this node last heard anything
@@ -49,10 +49,10 @@ type roster struct {
 // own is another own node.
 type own struct {
 	member driver.Member
-	peer   heartbeat.Peer
+	beats  heartbeat.Member
 }
 
-// foreign is a peer of Grafana.
+// foreign is a member that is Grafana's own.
 type foreign struct {
 	stamp  int64     // its latest heartbeat
 	until  time.Time // it is alive until then, on this node's clock
@@ -95,7 +95,7 @@ func (r *roster) echo(count uint64) {
 	by := r.pulse.Ages(now, r.interval())
 	changed := false
 	for instance, m := range r.own {
-		if m.peer.Age(by) {
+		if m.beats.Age(by) {
 			delete(r.own, instance)
 			r.orphaned(ownKey(m.member))
 			changed = true
@@ -123,7 +123,7 @@ func (r *roster) beat(b beat) {
 	}
 	before := o.member
 	o.member = m
-	o.peer.Beat(time.Duration(b.Interval)*time.Millisecond, r.timing.Beat)
+	o.beats.Beat(time.Duration(b.Interval)*time.Millisecond, r.timing.Beat)
 	r.answered(ownKey(m))
 	if !reflect.DeepEqual(before, m) {
 		r.tell()
@@ -189,8 +189,8 @@ func (r *roster) emptied() {
 	}
 }
 
-// vanished removes the peers whose keys are gone: they have left, unless the
-// server was emptied. r.mu is held.
+// vanished removes the foreign members whose keys are gone: they have left,
+// unless the server was emptied. r.mu is held.
 func (r *roster) vanished(found map[string]bool, now time.Time) {
 	if now.Before(r.hold) {
 		return
@@ -208,9 +208,9 @@ func (r *roster) vanished(found map[string]bool, now time.Time) {
 	}
 }
 
-// alive notes a heartbeat of a peer of Grafana. It counts for as long as it
-// does to Grafana's peers; once it has been seen to move, only this node's
-// clock decides. r.mu is held.
+// alive notes a heartbeat of a foreign member. It counts for as long as it does
+// to Grafana; once it has been seen to move, only this node's clock decides.
+// r.mu is held.
 func (r *roster) alive(name string, stamp int64, now time.Time) {
 	age := time.Duration(now.Unix()-stamp) * time.Second
 	p := r.foreign[name]
@@ -228,8 +228,8 @@ func (r *roster) alive(name string, stamp int64, now time.Time) {
 	p.stamp = stamp
 	if skewed := age < -skewTolerated || moved && age > skewTolerated+2*r.timing.Heartbeat; skewed && !p.skewed {
 		p.skewed = true
-		r.logger.Warn("the clock of a peer differs from this node's; Grafana's peers ignore a node whose clock is late by more than expiry",
-			"peer", name, "late", age, "expiry", r.timing.Expiry)
+		r.logger.Warn("the clock of a foreign member differs from this node's; Grafana ignores a node whose clock is late by more than expiry",
+			"member", name, "late", age, "expiry", r.timing.Expiry)
 	}
 }
 
@@ -331,9 +331,9 @@ func (r *roster) deaf(now time.Time) (time.Duration, bool) {
 	return silent, silent > 2*limit || silent > limit && now.Sub(r.busyAt) > limit
 }
 
-// hasPeers reports whether there are peers of Grafana, even ones that look
+// hasForeign reports whether there are foreign members, even ones that look
 // dead: by their own clock they may be alive.
-func (r *roster) hasPeers() bool {
+func (r *roster) hasForeign() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.foreign) > 0

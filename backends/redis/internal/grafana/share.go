@@ -39,7 +39,7 @@ func (g *conn) Broadcast(ctx context.Context, frame []byte) error {
 // peers of Grafana to hear it. Own nodes hear it there too, except updates that
 // such a channel cannot carry.
 func (g *conn) updates(ctx context.Context, updates iter.Seq2[string, []byte]) (heard bool, err error) {
-	if !g.roster.hasPeers() {
+	if !g.roster.hasForeign() {
 		return false, nil
 	}
 	pipe, size, rest := g.client.Redis.Pipeline(), 0, 0
@@ -72,7 +72,7 @@ func (g *conn) share(ctx context.Context) error {
 	for {
 		select {
 		case <-turn.C:
-			if g.roster.hasPeers() {
+			if g.roster.hasForeign() {
 				g.publishState(ctx, g.fullState())
 			}
 		case <-g.wanted:
