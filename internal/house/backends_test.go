@@ -16,12 +16,13 @@ import (
 // headings of the package comment of every backend, in order.
 var headings = []string{"Parameters", "Delivery", "Membership", "When the server is lost", "Server footprint"}
 
-// backendPackages returns the sources of each backend, by its directory.
+// backendPackages returns the sources of each backend, by its directory: ours, and
+// the example of a third party's.
 func backendPackages(t *testing.T) map[string][]source {
 	t.Helper()
 	packages := map[string][]source{}
 	for _, s := range sources(t) {
-		if !s.test && path.Dir(s.dir) == "backends" && s.dir != "backends/all" {
+		if !s.test && (path.Dir(s.dir) == "backends" && s.dir != "backends/all" || s.dir == "examples/postgres") {
 			packages[s.dir] = append(packages[s.dir], s)
 		}
 	}
