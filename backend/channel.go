@@ -35,9 +35,10 @@ type ClusterChannel interface {
 	// reader misses what lies between, never the latest.
 	Watch(ctx context.Context) iter.Seq[View]
 
-	// WaitReady returns nil once View().Ready is not Settling: the state of the
-	// others was merged, or there are no others, or the settle limit has passed;
-	// and the states added since then have been exchanged too. It returns ctx's
+	// WaitReady returns nil once each state that is registered is ready: it was
+	// merged from, or found equal to, a ready member's; or all members lack it, or
+	// there are none; or the settle limit has passed since it was added, or since
+	// Open. View().Unready then names those that are not ready. It returns ctx's
 	// error when ctx ends first, and ErrClosed after Close.
 	WaitReady(ctx context.Context) error
 
@@ -52,7 +53,12 @@ type ClusterChannel interface {
 type Channel interface {
 	// Broadcast hands b to every other member's State.Merge. It does not block on
 	// I/O and does not keep b; it may be called inside Merge and under the state's
-	// own lock. What cannot be sent is counted, and repaired by state exchange.
+	// own lock. What cannot be sent is counted, and sent again to who asks for it.
+	//
+	// The echo of an update is not sent, since it has reached all from its origin: a
+	// b whose bytes are being merged at the moment, or were merged as an update of
+	// another member within the last second while this node said nothing of its own.
+	// The same bytes said later, or as the outcome of a state exchange, reach all.
 	Broadcast(b []byte)
 
 	// TryBroadcast is Broadcast with an error: ErrTooLarge above the payload limit,
@@ -111,6 +117,9 @@ type View struct {
 	Since    time.Time // when Status was entered, on this node's clock
 	Err      error     // why Detached; ErrNameConflict while another member has this node's name; else nil
 	Ready    Readiness // how far the first state exchange is
+	Unready  []string  // keys of states that were not ready when the settle limit passed, and still are not; the first 16, sorted
+	Isolated bool      // Detached for longer than Timing.Grace: Config.OnIsolation was carried out
+	Disputed []string  // disagreements with other members' views, for people: "b does not hear this node"; the first 16, sorted
 	Epoch    uint64    // grows with every change of this view; not comparable between nodes
 }
 
@@ -145,7 +154,7 @@ type Readiness int
 
 const (
 	Settling Readiness = iota // not yet
-	Synced                    // the state of another member is merged
+	Synced                    // merged from, or equal to, a ready member that has it; or all members lack it
 	Alone                     // there is no other member
 	TimedOut                  // the settle limit passed first; repair goes on
 )

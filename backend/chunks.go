@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -8,17 +9,24 @@ import (
 )
 
 const (
-	assemblyBytes   = 256 << 20 // of unfinished frames, all origins together
-	assemblyIdle    = 30 * time.Second
-	assemblyFrames  = 1024
-	maxChunksPerOne = 1 << 20
+	assemblyBytes  = wire.MaxFrame // of unfinished frames, all origins together
+	assemblyIdle   = 30 * time.Second
+	assemblyFrames = 256     // unfinished, all origins together
+	assemblyOf     = 32      // of one origin
+	maxChunks      = 1 << 20 // of one frame
+	pieceOverhead  = 64      // bytes that a piece is counted for besides its own
+	firstRoom      = 64 << 10
+	tellEvery      = 100 * time.Millisecond
 )
 
-// assembly puts chunked frames together again, within bounds.
+// assembly puts chunked frames together again. Memory is taken as pieces arrive
+// and not as they promise; where it runs out, the origin that holds the most
+// gives way.
 type assembly struct {
 	mu    sync.Mutex
-	parts map[chunkID]*partial
+	parts []*partial
 	bytes int
+	last  []chunkID // put together last: their pieces may come once more
 }
 
 type chunkID struct {
@@ -26,68 +34,173 @@ type chunkID struct {
 	id     uint64
 }
 
+// partial is a frame of which some pieces have arrived.
 type partial struct {
-	buf    []byte
-	have   []bool
-	left   int
-	size   int // of every chunk but the last
-	lastAt time.Time
+	id     chunkID
+	total  uint64
+	count  uint64
+	frame  []byte            // what has arrived without a gap
+	next   uint64            // the piece that follows it
+	later  map[uint64][]byte // pieces after a gap
+	bytes  int               // that it is counted for
+	lastAt time.Duration
+	toldAt time.Duration // when the core was last told that it grows
 }
 
-func newAssembly() *assembly { return &assembly{parts: map[chunkID]*partial{}} }
+func newAssembly() *assembly { return &assembly{} }
 
-// add stores one chunk. It returns the whole frame when that was the last one
-// missing. ok is false when the chunk was refused.
-func (a *assembly) add(f *wire.Frame, now time.Time) (whole []byte, ok bool) {
-	if f.Count < 1 || f.Count > maxChunksPerOne || f.Index >= f.Count || f.Total > assemblyBytes ||
+// outcome is what came of a chunk.
+type outcome struct {
+	whole  []byte // the frame, when this was the last piece missing
+	tell   bool   // the core should know that something arrives
+	refuse bool
+}
+
+// add takes in one chunk.
+func (a *assembly) add(f *wire.Frame, now time.Duration) outcome {
+	if f.Count < 1 || f.Count > maxChunks || f.Index >= f.Count || f.Total > wire.MaxFrame ||
 		f.Total < f.Count || len(f.Chunk) == 0 || uint64(len(f.Chunk)) > f.Total {
-		return nil, false
+		return outcome{refuse: true}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	id := chunkID{string(f.Origin), f.ID}
-	p := a.parts[id]
+	if slices.Contains(a.last, id) {
+		return outcome{}
+	}
+	p := a.find(id)
 	if p == nil {
 		a.expire(now)
-		if a.bytes+int(f.Total) > assemblyBytes || len(a.parts) >= assemblyFrames {
-			return nil, false
+		if p = a.begin(id, f); p == nil {
+			return outcome{refuse: true}
 		}
-		p = &partial{buf: make([]byte, f.Total), have: make([]bool, f.Count), left: int(f.Count)}
-		p.size = (int(f.Total) + int(f.Count) - 1) / int(f.Count)
-		if f.Index < f.Count-1 {
-			p.size = len(f.Chunk)
-		} else if f.Count > 1 {
-			p.size = (int(f.Total) - len(f.Chunk)) / int(f.Count-1)
-		}
-		a.parts[id] = p
-		a.bytes += len(p.buf)
 	}
-	off := int(f.Index) * p.size
-	if len(p.have) != int(f.Count) || len(p.buf) != int(f.Total) || off+len(f.Chunk) > len(p.buf) {
-		return nil, false
+	if p.total != f.Total || p.count != f.Count {
+		return outcome{refuse: true}
 	}
 	p.lastAt = now
-	if p.have[f.Index] {
-		return nil, true
+	if f.Index < p.next || p.later[f.Index] != nil {
+		return outcome{}
 	}
-	copy(p.buf[off:], f.Chunk)
-	p.have[f.Index] = true
-	if p.left--; p.left > 0 {
-		return nil, true
+	if !a.pay(p, len(f.Chunk)+pieceOverhead) {
+		return outcome{refuse: true}
 	}
-	a.drop(id)
-	return p.buf, true
+	if !p.take(f.Index, f.Chunk) {
+		a.drop(p)
+		return outcome{refuse: true}
+	}
+	if p.next < p.count {
+		tell := now-p.toldAt >= tellEvery
+		if tell {
+			p.toldAt = now
+		}
+		return outcome{tell: tell}
+	}
+	a.drop(p)
+	if uint64(len(p.frame)) != p.total {
+		return outcome{refuse: true}
+	}
+	a.last = append(a.last[max(0, len(a.last)-63):], id)
+	return outcome{whole: p.frame}
 }
 
-func (a *assembly) expire(now time.Time) {
-	for id, p := range a.parts {
-		if now.Sub(p.lastAt) > assemblyIdle {
-			a.drop(id)
+func (a *assembly) find(id chunkID) *partial {
+	for _, p := range a.parts {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// begin begins a frame, where there is room for one more.
+func (a *assembly) begin(id chunkID, f *wire.Frame) *partial {
+	p := &partial{id: id, total: f.Total, count: f.Count, later: map[uint64][]byte{}}
+	of := 0
+	for _, q := range a.parts {
+		if q.id.origin == id.origin {
+			of++
+		}
+	}
+	if of >= assemblyOf || len(a.parts) >= assemblyFrames && !a.makeRoom(id.origin, 0) {
+		return nil
+	}
+	a.parts = append(a.parts, p)
+	return p
+}
+
+// pay counts n bytes for p, where there is room for them.
+func (a *assembly) pay(p *partial, n int) bool {
+	for a.bytes+n > assemblyBytes+assemblyBytes/8 {
+		if !a.makeRoom(p.id.origin, a.held(p.id.origin)+n) {
+			return false
+		}
+	}
+	p.bytes += n
+	a.bytes += n
+	return true
+}
+
+// held is how many bytes the origin's unfinished frames are counted for.
+func (a *assembly) held(origin string) (n int) {
+	for _, p := range a.parts {
+		if p.id.origin == origin {
+			n += p.bytes
+		}
+	}
+	return n
+}
+
+// makeRoom drops what the origin that holds the most has waited for the longest,
+// if it is another one that holds more than that.
+func (a *assembly) makeRoom(origin string, than int) bool {
+	var most *partial
+	for _, p := range a.parts {
+		if p.id.origin == origin {
+			continue
+		}
+		if most == nil || a.held(p.id.origin) > a.held(most.id.origin) || p.id.origin == most.id.origin && p.lastAt < most.lastAt {
+			most = p
+		}
+	}
+	if most == nil || a.held(most.id.origin) < than {
+		return false
+	}
+	a.drop(most)
+	return true
+}
+
+// take puts in a piece. It reports false when the pieces are more than the frame
+// is to have.
+func (p *partial) take(index uint64, piece []byte) bool {
+	if index > p.next {
+		p.later[index] = slices.Clone(piece)
+		return true
+	}
+	for ; piece != nil; piece = p.later[p.next] {
+		if uint64(len(p.frame)+len(piece)) > p.total {
+			return false
+		}
+		if need := len(p.frame) + len(piece); need > cap(p.frame) { // at most twice of what has arrived
+			room := min(max(2*need, firstRoom), int(p.total))
+			p.frame = append(make([]byte, 0, room), p.frame...)
+		}
+		p.frame = append(p.frame, piece...)
+		delete(p.later, p.next)
+		p.next++
+	}
+	return true
+}
+
+func (a *assembly) expire(now time.Duration) {
+	for _, p := range slices.Clone(a.parts) {
+		if now-p.lastAt > assemblyIdle {
+			a.drop(p)
 		}
 	}
 }
 
-func (a *assembly) drop(id chunkID) {
-	a.bytes -= len(a.parts[id].buf)
-	delete(a.parts, id)
+func (a *assembly) drop(p *partial) {
+	a.parts = slices.DeleteFunc(a.parts, func(q *partial) bool { return q == p })
+	a.bytes -= p.bytes
 }

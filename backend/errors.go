@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 )
 
 // The errors of this package. Each is wrapped with what happened and the way
@@ -29,11 +30,19 @@ var (
 
 	// ErrNameConflict: another live member has this node's name. Both stay members,
 	// at two positions. It shows in View().Err.
-	ErrNameConflict = errors.New("name conflict")
+	ErrNameConflict = core.ErrNameConflict
 
 	// ErrNoEcho: the link looks healthy but delivers nothing. It shows in
 	// View().Err while the node re-opens its driver.
-	ErrNoEcho = errors.New("own frames are not delivered")
+	ErrNoEcho = core.ErrDeaf
+
+	// ErrCatchingUp: the node was away and is heard again, and merges what came
+	// meanwhile before it says that it is attached. It shows in View().Err.
+	ErrCatchingUp = core.ErrCatchingUp
+
+	// ErrUnlisted: most of the other members do not hear this node. It shows in
+	// View().Err.
+	ErrUnlisted = core.ErrUnlisted
 
 	// ErrClosed: the channel was closed, or the state removed.
 	ErrClosed = driver.ErrClosed

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 )
 
 // An Inspector is a ClusterChannel that shows people more than its view. What
@@ -20,9 +22,13 @@ type Inspection struct {
 	Backend  string          // Config.Backend
 	Cluster  string          // Config.Cluster
 	MaxFrame int             // bytes of the largest frame of the transport; 0: no limit, or not attached yet
-	Native   bool            // the transport knows the members itself; else heartbeats show them
+	Native   bool            // the transport knows the members itself; else heartbeats tell
 	States   []StateInfo     // sorted by key
 	Said     map[string]Said // by Member.Instance; a member that said nothing yet is not in it
+
+	// Strangers are the nodes of this cluster that were heard within the last minute
+	// and speak another version of the protocol; the first 16.
+	Strangers []Stranger
 }
 
 // StateInfo is what was last seen of one state.
@@ -35,32 +41,25 @@ type StateInfo struct {
 	DigestAt  time.Time // when that was taken; zero: never
 	Exchanged time.Time // when it was last compared with another member's; zero: never
 	Resyncs   uint64    // how often this node asked another member for it
-	Gaps      uint64    // how often of these because updates of a member were missing
+	Gaps      uint64    // how often updates of a member were found missing
 }
 
 // Said is the last thing that a member said.
 type Said struct {
-	What string // beat, update, pull or push
+	What string // update, beat, goodbye, list, pull, answer, push, missing or kept
 	Key  string // of the state that an update was for
 	At   time.Time
 }
 
 // Inspect implements Inspector.
 func (n *node) Inspect() Inspection {
-	i := Inspection{Backend: n.cfg.Backend, Cluster: n.cfg.Cluster, Said: map[string]Said{}}
+	i := Inspection{Backend: n.cfg.Backend, Cluster: n.cfg.Cluster, Said: n.said.list(), Strangers: n.strangers.list()}
 	if s, _ := n.link.current(); s != nil {
 		i.MaxFrame, i.Native = s.caps.MaxFrame, s.caps.Membership
 	}
 	states := *n.states.Load()
 	for _, key := range slices.Sorted(maps.Keys(states)) {
 		i.States = append(i.States, states[key].inspect())
-	}
-	n.origins.mu.Lock()
-	defer n.origins.mu.Unlock()
-	for id, o := range n.origins.all {
-		if !o.said.At.IsZero() {
-			i.Said[id] = o.said
-		}
 	}
 	return i
 }
@@ -97,32 +96,36 @@ func (s *stateNotes) digested(sum uint64) {
 	s.note(func(i *StateInfo, now time.Time) { i.Digest, i.DigestAt = sum, now })
 }
 
-func (s *stateNotes) exchange(reason string) {
-	s.note(func(i *StateInfo, now time.Time) {
-		i.Exchanged = now
-		if reason != "" {
-			i.Resyncs++
+// asked notes that this node asks another member for states: those in the pull, or
+// all.
+func (n *node) asked(p *core.Pull) {
+	for key, st := range *n.states.Load() {
+		if p.HasRoot || slices.ContainsFunc(p.Items, func(it core.PullItem) bool { return it.Key == key }) {
+			st.seen.note(func(i *StateInfo, _ time.Time) { i.Resyncs++ })
 		}
-		if reason == "gap" {
-			i.Gaps++
-		}
-	})
-}
-
-// says notes what the origin said. The key is copied only where it is another.
-func (o *origin) says(what string, key []byte, now time.Time) {
-	o.said.What, o.said.At = what, now
-	if o.said.Key != string(key) {
-		o.said.Key = string(key)
 	}
 }
 
-// note records that a node said something other than an update.
-func (os *origins) note(id []byte, what string) {
-	now := time.Now()
-	os.mu.Lock()
-	defer os.mu.Unlock()
-	os.get(id, now).says(what, nil, now)
+// answered notes which states are equal to another member's.
+func (n *node) answered(a *core.Answer) {
+	states := *n.states.Load()
+	for _, it := range a.Items {
+		if it.Outcome != core.Equal {
+			continue
+		}
+		if st := states[it.Key]; st != nil {
+			st.seen.exchanged()
+		}
+		if it.Key == "" {
+			for _, st := range states {
+				st.seen.exchanged()
+			}
+		}
+	}
 }
+
+func (s *stateNotes) exchanged() { s.note(func(i *StateInfo, now time.Time) { i.Exchanged = now }) }
+
+func (s *stateNotes) gap() { s.note(func(i *StateInfo, _ time.Time) { i.Gaps++ }) }
 
 var _ Inspector = (*node)(nil)

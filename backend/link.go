@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 const (
 	openTimeout  = 10 * time.Second
-	sendTimeout  = 10 * time.Second
 	closeTimeout = 2 * time.Second
 	backoffMin   = 50 * time.Millisecond
 	backoffMax   = time.Second
@@ -27,6 +27,7 @@ const (
 type linkState struct {
 	mu       sync.Mutex
 	session  *session
+	err      *linkError    // the last one
 	changed  chan struct{} // closed and replaced when session or attached changes
 	reopen   chan struct{} // cap 1: the driver is to be replaced
 	closeCtx context.Context
@@ -119,7 +120,7 @@ func (n *node) linkLoop(first chan<- error, opened <-chan struct{}) {
 			}
 		} else if n.ctx.Err() == nil {
 			n.met.reconnectsF.Inc()
-			n.inbox.link(nil, err)
+			n.linkDown(err)
 			n.log.warn("open", "the cluster cannot be reached; still trying", "err", err)
 		}
 		if !n.pause(time.Duration(float64(backoff) * (0.5 + rand.Float64()/2))) {
@@ -166,7 +167,7 @@ func (n *node) openSession() (*session, error) {
 func (c *Config) openDriver(ctx context.Context, self Member, logger *slog.Logger) (drv driver.Driver, err error) {
 	err = contain(func() (err error) {
 		drv, err = c.Driver(ctx, driver.Options{
-			Cluster: c.Cluster, Self: self, Params: c.Params, MaxBytes: maxFrameBytes, Logger: logger,
+			Cluster: c.Cluster, Self: self, Params: c.Params, MaxBytes: wire.MaxFrame, Logger: logger,
 		})
 		return err
 	})
@@ -263,121 +264,69 @@ func (s *session) awaitServe(ctx context.Context) bool {
 	return true
 }
 
-// transmit sends one frame by the driver: to one member where to is given and
-// the driver can, else to all. Larger frames go in chunks.
-func (s *session) transmit(ctx context.Context, frame []byte, to *Member) error {
-	send := s.drv.Broadcast
-	instance := ""
-	if to != nil {
-		instance = to.Instance // the others need not put chunks together
-	}
-	if to != nil && s.caps.Send != nil {
-		send = func(ctx context.Context, frame []byte) error { return s.caps.Send(ctx, *to, frame) }
-	}
-	one := func(frame []byte) error {
-		return s.bounded(ctx, func(ctx context.Context) error { return send(ctx, frame) })
-	}
-	if s.caps.MaxFrame <= 0 || len(frame) <= s.caps.MaxFrame {
-		return one(frame)
-	}
-	return s.node.enc.Chunks(frame, s.caps.MaxFrame, instance, rand.Uint64(), func(chunk []byte) error {
-		s.sendControl(ctx) // a beat must not wait for megabytes
-		return one(chunk)
-	})
-}
-
-// bounded calls a function of the driver, which has sendTimeout and ends with the
-// session.
-func (s *session) bounded(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
-	return contain(func() error { return f(ctx) })
-}
-
-// transmitUpdates sends a frame of updates to all, and each update by itself to
-// peers that are not ours.
-func (s *session) transmitUpdates(ctx context.Context, frame []byte) error {
-	heard := false
-	var err error
-	if s.caps.Updates != nil {
-		err = s.bounded(ctx, func(ctx context.Context) (err error) {
-			heard, err = s.caps.Updates(ctx, wire.Updates(frame))
-			return err
-		})
-	}
-	if heard {
-		return err
-	}
-	return errors.Join(err, s.transmit(ctx, frame, nil))
-}
-
-// sendControl sends the control frames that wait.
-func (s *session) sendControl(ctx context.Context) {
-	for {
-		control := s.node.out.nextControl()
-		if control == nil {
-			return
-		}
-		if err := s.transmit(ctx, control, nil); err != nil && ctx.Err() == nil {
-			s.node.log.warn("send", "a control frame could not be sent", "err", err)
-		}
-	}
-}
-
-// sendLoop hands what is in the outbox to the driver, one frame at a time: what
-// queues up meanwhile leaves as one frame.
-func (n *node) sendLoop() {
-	for {
-		s, changed := n.link.current()
-		if s == nil || !s.attached.Load() {
-			n.out.dropControl()
-			select {
-			case <-changed:
-			case <-n.work.Done():
-				return
-			}
-			continue
-		}
-		s.sendControl(n.work)
-		if seg := n.out.next(); seg != nil {
-			n.sendUpdates(s, seg)
-		} else {
-			select {
-			case <-n.out.wake:
-			case <-changed:
-			case <-n.work.Done():
-				return
-			}
-		}
-		if n.work.Err() != nil {
-			return
-		}
-	}
-}
-
-func (n *node) sendUpdates(s *session, seg *segment) {
-	frame := seg.frame()
-	if err := s.transmitUpdates(n.work, frame); err != nil {
-		n.met.publishFailures.WithLabelValues("update", "transport_error").Add(float64(seg.n))
-		if n.work.Err() == nil {
-			n.log.warn("send", "updates could not be sent; state exchange repairs them", "updates", seg.n, "err", err)
-		}
-	} else {
-		n.met.update.sent.Add(float64(seg.n))
-		n.met.update.sentBytes.Add(float64(len(frame)))
-	}
-	n.out.done(seg)
-	n.inbox.sentUpdates()
-}
-
-// goodbye tells the others, as the last frame, that this node leaves.
-func (n *node) goodbye(ctx context.Context) {
-	s, _ := n.link.current()
-	if s == nil || !s.attached.Load() {
+// Link implements driver.Handler.
+func (s *session) Link(err error) {
+	if s.over.Load() {
 		return
 	}
-	if err := s.transmit(ctx, n.enc.Control(wire.Bye, wire.Control{Name: n.self.Name, High: n.out.high()}), nil); err != nil {
-		n.log.Debug("the goodbye could not be sent", "err", err)
+	s.attached.Store(err == nil)
+	if err == nil {
+		s.node.engine.step(core.LinkUp{Transport: s.transport()})
+	} else {
+		s.node.linkDown(err)
+	}
+	s.node.link.notify()
+}
+
+// linkError is why the link is down. The core compares errors, and two attempts
+// that fail alike are no change.
+type linkError struct{ error }
+
+func (e *linkError) Unwrap() error { return e.error }
+
+// linkDown tells the core that there is no link.
+func (n *node) linkDown(err error) {
+	n.link.mu.Lock()
+	if n.link.err == nil || n.link.err.Error() != err.Error() {
+		n.link.err = &linkError{err}
+	}
+	err = n.link.err
+	n.link.mu.Unlock()
+	n.engine.step(core.LinkDown{Err: err})
+}
+
+func (s *session) transport() core.Transport {
+	return core.Transport{Native: s.caps.Membership, Unicast: s.caps.Send != nil, Exchange: s.caps.Exchange, Copies: s.caps.Linger}
+}
+
+// Members implements driver.Handler.
+func (s *session) Members(all []Member) {
+	if s.over.Load() {
+		return
+	}
+	members := make([]core.Member, len(all))
+	for i, m := range all {
+		members[i] = core.Member(m)
+	}
+	s.node.engine.step(core.Listed{Members: members})
+}
+
+// Left implements driver.Handler.
+func (s *session) Left(m Member) {
+	if !s.over.Load() {
+		s.node.engine.step(core.Left{Member: core.Member(m)})
 	}
 }
+
+// Probe implements driver.Handler.
+func (s *session) Probe(peer string, rtt time.Duration, err error) {
+	switch {
+	case s.over.Load():
+	case err != nil:
+		s.node.met.pingFailures.Inc()
+	default:
+		s.node.met.probed(peer, rtt)
+	}
+}
+
+var _ driver.Handler = (*session)(nil)

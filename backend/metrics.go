@@ -2,11 +2,26 @@ package backend
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 )
+
+// budgets are the values of the label budget of clusterchannel_limited_total.
+var budgets = []string{"answers", "askers", "bytes", "exchanges", "lists", "members", "pushes", "strangers"}
+
+// reasonOf returns the label for what the core does not believe.
+func reasonOf(text string) string {
+	if slices.Contains(rejectReasons, text) {
+		return text
+	}
+	return "malformed"
+}
 
 // metrics are the series of one channel, the same on every backend. Those named
 // alertmanager_ keep the names and the meaning of Prometheus Alertmanager. No
@@ -28,11 +43,19 @@ type metrics struct {
 	duplicates     prometheus.Counter
 	echoSuppressed prometheus.Counter
 	gaps           prometheus.Counter
+	askedAgain     prometheus.Counter
+	sentAgain      prometheus.Counter
+	lost           prometheus.Counter
+	disputes       prometheus.Counter
+	raised         prometheus.Counter
+	standstills    prometheus.Counter
+	limited        *prometheus.CounterVec
 	resyncs        *prometheus.CounterVec
 	propagation    prometheus.Histogram
 
 	update, fullState traffic // of the per-message path, without a look-up
 
+	peers      peers
 	registerer prometheus.Registerer
 	collectors []prometheus.Collector
 }
@@ -40,7 +63,7 @@ type metrics struct {
 type traffic struct{ received, receivedBytes, sent, sentBytes prometheus.Counter }
 
 func newMetrics(n *node) *metrics {
-	m := &metrics{}
+	m := &metrics{peers: peers{named: map[string]bool{}}}
 	labels := prometheus.Labels{"cluster_name": n.cfg.Cluster}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels})
@@ -61,8 +84,8 @@ func newMetrics(n *node) *metrics {
 	m.sent = counters("alertmanager_cluster_messages_sent_total", "Cluster messages sent.", "msg_type")
 	m.sentBytes = counters("alertmanager_cluster_messages_sent_size_total", "Bytes of the cluster messages sent.", "msg_type")
 	m.publishFailures = counters("alertmanager_cluster_messages_publish_failures_total", "Messages that could not be sent; state exchange repairs them.", "msg_type", "reason")
-	gauge("alertmanager_cluster_members", "Members of the cluster as this node sees it, itself included.", func() float64 { return float64(len(n.view.Load().Members)) })
-	gauge("alertmanager_peer_position", "Position of this node among the members. The position decides who acts first.", func() float64 { return float64(n.view.Load().Position) })
+	gauge("alertmanager_cluster_members", "Members of the cluster as this node sees it, itself included.", func() float64 { return float64(len(n.engine.view.Load().Members)) })
+	gauge("alertmanager_peer_position", "Position of this node among the members. The position decides who acts first.", func() float64 { return float64(n.engine.view.Load().Position) })
 	m.pings = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "alertmanager_cluster_pings_seconds", Help: "Round trips to a peer, or on a bus through the server and back.",
 		ConstLabels: labels, Buckets: []float64{.005, .01, .025, .05, .1, .25, .5},
@@ -88,7 +111,14 @@ func newMetrics(n *node) *metrics {
 	m.rejected = counters("clusterchannel_frames_rejected_total", "Inbound frames that were not taken in.", "reason")
 	m.duplicates = counter("clusterchannel_duplicates_total", "Updates that arrived again and were not merged again.")
 	m.echoSuppressed = counter("clusterchannel_rebroadcasts_suppressed_total", "Broadcasts of a payload that was just merged and so has reached all.")
-	m.gaps = counter("clusterchannel_gaps_total", "Gaps in a member's sequence that had to be repaired.")
+	m.gaps = counter("clusterchannel_gaps_total", "Times that updates of a member were found missing, by a gap in its numbers.")
+	m.askedAgain = counter("clusterchannel_updates_asked_again_total", "Missing updates that this node asked their origin for.")
+	m.sentAgain = counter("clusterchannel_updates_sent_again_total", "Updates that this node sent once more, to who missed them.")
+	m.lost = counter("clusterchannel_updates_lost_total", "Missing updates that nobody who was asked has; the periodic comparison goes on.")
+	m.disputes = counter("clusterchannel_view_disputes_total", "Times that a member's view was found to disagree with this node's.")
+	m.raised = counter("clusterchannel_incarnations_total", "Times that something false was said in this node's name, so that its numbers began anew.")
+	m.standstills = counter("clusterchannel_standstills_total", "Times that this process stood still for so long that the others may have dropped it.")
+	m.limited = counters("clusterchannel_limited_total", "Times that a budget of the protocol stopped something.", "budget")
 	m.resyncs = counters("clusterchannel_resyncs_total", "State exchanges that this node asked for.", "reason")
 	m.propagation = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "clusterchannel_propagation_seconds", Help: "From Broadcast on one node to the end of Merge on this one, by the two nodes' clocks.",
@@ -96,24 +126,30 @@ func newMetrics(n *node) *metrics {
 	})
 	m.collectors = append(m.collectors, m.propagation)
 	gauge("clusterchannel_attached", "1 while the node hears the cluster and is heard.", func() float64 {
-		if n.view.Load().Status == Attached {
+		if n.engine.view.Load().Status == core.Attached {
 			return 1
 		}
 		return 0
 	})
-	gauge("clusterchannel_ready", "0 settling, 1 synced, 2 alone, 3 timed out.", func() float64 { return float64(n.view.Load().Ready) })
-	gauge("clusterchannel_view_epoch", "Changes of this node's view so far.", func() float64 { return float64(n.view.Load().Epoch) })
+	gauge("clusterchannel_ready", "0 settling, 1 synced, 2 alone, 3 timed out.", func() float64 { return float64(n.engine.view.Load().Ready) })
+	gauge("clusterchannel_view_disagreements", "Disagreements with other members' views at the moment; View().Disputed names them.", func() float64 { return float64(len(n.engine.view.Load().Disputed)) })
+	gauge("clusterchannel_states_unready", "States that were not ready when the settle limit passed, and still are not; View().Unready names them.", func() float64 { return float64(len(n.engine.view.Load().Unready)) })
+	gauge("clusterchannel_nodes_of_other_version", "Nodes of this cluster that were heard within the last minute and speak another version of the protocol.", func() float64 { return float64(len(n.strangers.list())) })
+	gauge("clusterchannel_view_epoch", "Changes of this node's view so far.", func() float64 { return float64(n.engine.view.Load().Epoch) })
 
 	m.update, m.fullState = m.traffic("update"), m.traffic("full_state")
 	for _, reason := range []string{"buffer_overflow", "transport_error"} {
 		m.publishFailures.WithLabelValues("update", reason)
+		m.publishFailures.WithLabelValues("full_state", reason)
 	}
-	m.publishFailures.WithLabelValues("full_state", "transport_error")
 	for _, reason := range rejectReasons {
 		m.rejected.WithLabelValues(reason)
 	}
-	for _, reason := range resyncReasons {
+	for _, reason := range core.NoteReasons {
 		m.resyncs.WithLabelValues(reason)
+	}
+	for _, budget := range budgets {
+		m.limited.WithLabelValues(budget)
 	}
 	m.joined.Inc()
 	return m
@@ -161,11 +197,51 @@ func (m *metrics) publishFailed(msgType, reason string) {
 }
 
 // propagated notes how long an update took, where its origin said when it left.
-func (m *metrics) propagated(sent int64) {
+func (m *metrics) propagated(sent int64, now time.Time) {
 	if sent == 0 {
 		return
 	}
-	m.propagation.Observe(max(time.Duration(time.Now().UnixNano()-sent).Seconds(), 0))
+	m.propagation.Observe(max(time.Duration(now.UnixNano()-sent).Seconds(), 0))
+}
+
+// peers are the members that have a series of round trips.
+type peers struct {
+	mu    sync.Mutex
+	named map[string]bool
+}
+
+// peer makes the series of a member's round trips.
+func (m *metrics) peer(name string) {
+	m.peers.mu.Lock()
+	defer m.peers.mu.Unlock()
+	m.peers.named[name] = true
+	m.pings.WithLabelValues(label(name))
+}
+
+// probed notes a round trip to a member.
+func (m *metrics) probed(name string, rtt time.Duration) {
+	m.peers.mu.Lock() // forgetPeers deletes the series of who is gone under it
+	defer m.peers.mu.Unlock()
+	if m.peers.named[name] {
+		m.pings.WithLabelValues(label(name)).Observe(rtt.Seconds())
+	}
+}
+
+// forgetPeers deletes the series of who is no member any more, and lets those who
+// are have one.
+func (m *metrics) forgetPeers(members []core.Member) {
+	m.peers.mu.Lock()
+	defer m.peers.mu.Unlock()
+	now := make(map[string]bool, len(members))
+	for _, member := range members {
+		now[member.Name] = true
+	}
+	for name := range m.peers.named {
+		if !now[name] {
+			m.pings.DeleteLabelValues(label(name))
+		}
+	}
+	m.peers.named = now
 }
 
 func (m *metrics) forgetKey(key string) {

@@ -4,24 +4,25 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unicode/utf8"
 
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 const maxKeyBytes = 255
 
-// node is the one ClusterChannel. Four goroutines serve it: link opens the
-// driver and opens it again, send empties the outbox, control owns the view, and
-// exchange and answer move states. Each state has a goroutine of its own.
+// node is the one ClusterChannel: a shell around the core. Four goroutines serve
+// it: the engine's carries out what the core wants done, link opens the driver and
+// opens it again, send hands updates and small messages to it, and bulk what is
+// large. Each state has a goroutine of its own.
 type node struct {
 	cfg     Config
 	self    Member
@@ -30,25 +31,25 @@ type node struct {
 	log     *limitedLog
 	met     *metrics
 
-	out      *outbox
-	origins  *origins
-	assembly *assembly
-	inbox    *inbox
-	pulls    *pullQueue
-	answers  *answerQueue
-	link     linkState
+	engine    *engine
+	out       *outbox
+	mail      *mail
+	assembly  *assembly
+	link      linkState
+	said      said
+	strangers strangers
 
 	stateMu sync.Mutex
 	states  atomic.Pointer[map[string]*state] // replaced, never modified
 
-	view     atomic.Pointer[View] // its slices are never modified
-	changeMu sync.Mutex
-	changed  chan struct{} // closed and replaced at every change of view
-	ready    chan struct{} // closed when the first exchange is over
+	ready     chan struct{} // closed when the view is not Settling any more
+	readyOnce sync.Once
+	left      chan struct{} // closed when the core has said all
+	bye       *core.Goodbye // the last message, before left is closed
 
 	ctx      context.Context // of link, and of the drivers
 	cancel   context.CancelFunc
-	work     context.Context // of control, exchange and answer: ends before the goodbye
+	work     context.Context // of all else: ends before the goodbye
 	stopWork context.CancelFunc
 	workers  sync.WaitGroup
 	linkDone chan struct{}
@@ -67,21 +68,27 @@ func newNode(cfg Config) *node {
 		cluster:  wire.ClusterHash(cfg.Cluster),
 		enc:      wire.NewEncoder(cfg.Cluster, instance),
 		log:      newLimitedLog(cfg.Logger.With("cluster", cfg.Cluster, "node", cfg.Name, "backend", cfg.Backend)),
-		origins:  newOrigins(),
 		assembly: newAssembly(),
-		inbox:    newInbox(),
-		pulls:    newPullQueue(),
-		answers:  newAnswerQueue(),
-		changed:  make(chan struct{}),
+		mail:     newMail(),
 		ready:    make(chan struct{}),
+		left:     make(chan struct{}),
 		linkDone: make(chan struct{}),
 		closed:   make(chan struct{}),
 	}
-	n.out = newOutbox(n.enc, cfg.QueueItems, cfg.QueueBytes)
 	n.states.Store(&map[string]*state{})
 	n.link.init()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.work, n.stopWork = context.WithCancel(n.ctx)
+	n.engine = newEngine(core.Config{
+		Self:      core.Member(n.self),
+		Heartbeat: cfg.Timing.Heartbeat,
+		Grace:     cfg.Timing.Grace,
+		Settle:    cfg.Timing.Settle,
+		Sync:      cfg.Timing.Sync,
+		Hold:      cfg.OnIsolation == HoldView,
+		Seed:      newSeed(),
+	}, n.adopt)
+	n.out = newOutbox(n.enc, cfg.QueueItems, cfg.QueueBytes, n.engine.assign)
 	n.met = newMetrics(n)
 	return n
 }
@@ -90,6 +97,19 @@ func newInstance() string {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}
+
+func newSeed() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// assign gives an update its number.
+func (e *engine) assign(key string, data []byte) (incarnation uint32, number uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.core.Assign(key, data)
 }
 
 // AddState implements ClusterChannel.
@@ -116,7 +136,7 @@ func (n *node) AddState(key string, s State, opts *StateOptions) (Channel, error
 	states[key] = st
 	n.states.Store(&states)
 	n.workers.Go(st.work)
-	n.pulls.wantKey(key)
+	n.engine.step(core.StateAdded{Key: key, Queue: st.opts.QueueItems})
 	return st, nil
 }
 
@@ -129,24 +149,23 @@ func (n *node) dropState(st *state) {
 	states := maps.Clone(*n.states.Load())
 	delete(states, st.key)
 	n.states.Store(&states)
+	n.engine.step(core.StateRemoved{Key: st.key})
 }
 
 // View implements ClusterChannel.
-func (n *node) View() View { return n.view.Load().clone() }
+func (n *node) View() View { return n.viewOf(n.engine.current()) }
 
 // Members implements ClusterChannel.
 func (n *node) Members() []Member { return n.View().Members }
 
 // Position implements ClusterChannel.
-func (n *node) Position() int { return n.view.Load().Position }
+func (n *node) Position() int { return n.engine.current().Position }
 
 // Watch implements ClusterChannel.
 func (n *node) Watch(ctx context.Context) iter.Seq[View] {
 	return func(yield func(View) bool) {
 		for {
-			n.changeMu.Lock()
-			changed := n.changed
-			n.changeMu.Unlock()
+			changed := n.engine.watch()
 			v := n.View()
 			if ctx.Err() != nil || !yield(v) || v.Status == Closed {
 				return
@@ -168,73 +187,33 @@ func (n *node) WaitReady(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := n.await(ctx, n.ready, nil); err != nil {
+	never := make(chan struct{})
+	if err := n.await(ctx, n.ready, never); err != nil {
 		return err
 	}
-	limit := time.NewTimer(n.cfg.Timing.Settle)
-	defer limit.Stop()
-	for _, st := range *n.states.Load() { // added since the first exchange
-		if len(n.otherMembers()) == 0 {
-			break
-		}
-		if err := n.await(ctx, st.synced, limit.C); err != nil {
+	for _, st := range *n.states.Load() { // each has its limit, from when it was added
+		if err := n.await(ctx, st.ready, st.stop); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// await waits for done, or until limit.
-func (n *node) await(ctx context.Context, done <-chan struct{}, limit <-chan time.Time) error {
+// await waits for done, or until there is nothing to wait for.
+func (n *node) await(ctx context.Context, done, gone <-chan struct{}) error {
 	select {
 	case <-done:
 		return nil
-	case <-limit:
+	case <-gone:
+		if n.closing.Load() {
+			return fmt.Errorf("%w: WaitReady", ErrClosed)
+		}
 		return nil
 	case <-n.work.Done():
 		return fmt.Errorf("%w: WaitReady", ErrClosed)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// publish makes v the current view.
-func (n *node) publish(v View) {
-	n.changeMu.Lock()
-	defer n.changeMu.Unlock()
-	if old := n.view.Swap(&v); old != nil {
-		for _, m := range old.Members {
-			if !slices.ContainsFunc(v.Members, func(now Member) bool { return now.Name == m.Name }) {
-				n.met.pings.DeleteLabelValues(label(m.Name))
-			}
-		}
-	}
-	close(n.changed)
-	n.changed = make(chan struct{})
-}
-
-func (n *node) healthScore() float64 {
-	v := n.view.Load()
-	score := 0.0
-	if v.Status != Attached {
-		score++
-	}
-	if v.Err != nil && v.Status == Attached {
-		score++
-	}
-	if v.Ready == Settling || v.Ready == TimedOut {
-		score++
-	}
-	return score
-}
-
-func (v *View) clone() View {
-	c := *v
-	c.Members = slices.Clone(v.Members)
-	for i := range c.Members {
-		c.Members[i].Meta = maps.Clone(c.Members[i].Meta)
-	}
-	return c
 }
 
 var _ ClusterChannel = (*node)(nil)

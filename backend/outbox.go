@@ -10,28 +10,23 @@ import (
 // segmentBytes is how large a frame grows while updates queue up.
 const segmentBytes = 256 << 10
 
-// controlFrames bounds the control frames that wait to be sent.
-const controlFrames = 64
-
-// outbox holds what waits to be sent. Updates are encoded once, straight into
-// the frame that carries them: what queues up leaves as one frame.
+// outbox holds the updates that wait to be sent. They are encoded once, straight
+// into the frame that carries them: what queues up leaves as one frame.
 type outbox struct {
 	enc      *wire.Encoder
+	assign   func(key string, data []byte) (incarnation uint32, number uint64)
 	maxItems int
 	maxBytes int
+	wake     chan struct{}
 
 	mu       sync.Mutex
 	closed   bool
-	control  [][]byte
 	segments []*segment
 	free     []*segment
 	items    int
 	bytes    int
-	seq      uint64 // of the last update taken in, or dropped
-	sent     uint64 // of the last update handed to the driver, or dropped before it
 	target   int
-
-	wake chan struct{}
+	dropped  map[string]uint64 // the last number of each key that there was no room for
 }
 
 // segment is a frame under construction.
@@ -40,7 +35,13 @@ type segment struct {
 	first int // where the first update begins as a frame of its own
 	n     int
 	size  int // as counted against the outbox's bound
-	last  uint64
+	marks []sentMark
+}
+
+// sentMark says up to which number the updates of a key are sent.
+type sentMark struct {
+	key    string
+	number uint64
 }
 
 // frame returns the encoded frame: a lone update needs no batch around it.
@@ -51,21 +52,26 @@ func (s *segment) frame() []byte {
 	return s.buf
 }
 
-func newOutbox(enc *wire.Encoder, maxItems, maxBytes int) *outbox {
-	return &outbox{enc: enc, maxItems: maxItems, maxBytes: maxBytes, target: segmentBytes, wake: make(chan struct{}, 1)}
+func newOutbox(enc *wire.Encoder, maxItems, maxBytes int, assign func(string, []byte) (uint32, uint64)) *outbox {
+	return &outbox{enc: enc, assign: assign, maxItems: maxItems, maxBytes: maxBytes, target: segmentBytes, dropped: map[string]uint64{}, wake: make(chan struct{}, 1)}
 }
 
-// update queues one update. A dropped one uses up its sequence number, so that
-// the others see the gap.
+// update queues one update. A dropped one has a number too, so that the others
+// see that they miss it.
 func (o *outbox) update(key string, data []byte) error {
 	o.mu.Lock()
 	if o.closed {
 		o.mu.Unlock()
 		return ErrClosed
 	}
-	o.seq++
+	incarnation, number := o.assign(key, data)
+	if number == 0 { // the state is being removed
+		o.mu.Unlock()
+		return ErrClosed
+	}
 	size := o.enc.UpdateSize(key, len(data))
 	if o.items >= o.maxItems || o.bytes+size > o.maxBytes && o.items > 0 {
+		o.dropped[key] = number
 		o.mu.Unlock()
 		return ErrQueueFull
 	}
@@ -77,18 +83,27 @@ func (o *outbox) update(key string, data []byte) error {
 		o.segments = append(o.segments, s)
 	}
 	var start int
-	s.buf, start = o.enc.AppendUpdate(s.buf, key, data, o.seq, time.Now().UnixNano())
+	s.buf, start = o.enc.AppendUpdate(s.buf, wire.UpdateHead{Key: key, Incarnation: incarnation, Number: number, Sent: time.Now().UnixNano()}, data)
 	if s.n == 0 {
 		s.first = start
 	}
 	s.n++
 	s.size += size
-	s.last = o.seq
+	s.marks = mark(s.marks, key, number)
 	o.items++
 	o.bytes += size
 	o.mu.Unlock()
-	o.signal()
+	signal(o.wake)
 	return nil
+}
+
+// mark notes the number of a key. One of the same key before it says less.
+func mark(marks []sentMark, key string, number uint64) []sentMark {
+	if n := len(marks); n > 0 && marks[n-1].key == key {
+		marks[n-1].number = number
+		return marks
+	}
+	return append(marks, sentMark{key, number})
 }
 
 func (o *outbox) segment(size int) *segment {
@@ -101,18 +116,6 @@ func (o *outbox) segment(size int) *segment {
 		return &segment{buf: o.enc.AppendBatch(arenas.get(size + 128))}
 	}
 	return &segment{buf: o.enc.AppendBatch(make([]byte, 0, max(size+128, 4096)))}
-}
-
-// nextControl takes the next control frame, or nil.
-func (o *outbox) nextControl() []byte {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.control) == 0 {
-		return nil
-	}
-	frame := o.control[0]
-	o.control = o.control[1:]
-	return frame
 }
 
 // next takes the next updates, or nil. The segment goes back by done.
@@ -130,54 +133,24 @@ func (o *outbox) next() *segment {
 	return seg
 }
 
-// done recycles a segment whose frame has left, or failed to.
-func (o *outbox) done(s *segment) {
+// done recycles a segment whose frame has left, or failed to. It returns what
+// was dropped and has nothing before it in the queue any more.
+func (o *outbox) done(s *segment) (dropped map[string]uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.items -= s.n
 	o.bytes -= s.size
-	o.sent = max(o.sent, s.last)
-	if o.items == 0 { // dropped ones are behind us too
-		o.sent = o.seq
+	if o.items == 0 && len(o.dropped) > 0 {
+		dropped, o.dropped = o.dropped, map[string]uint64{}
 	}
 	if cap(s.buf) <= 2*segmentBytes && len(o.free) < 4 {
-		*s = segment{buf: o.enc.AppendBatch(s.buf[:0])}
+		*s = segment{buf: o.enc.AppendBatch(s.buf[:0]), marks: s.marks[:0]}
 		o.free = append(o.free, s)
-		return
+		return dropped
 	}
 	arenas.put(s.buf)
 	s.buf = nil
-}
-
-// post queues a control frame. The oldest gives way: a later beat says more.
-func (o *outbox) post(frame []byte) {
-	o.mu.Lock()
-	if len(o.control) >= controlFrames {
-		o.control = o.control[1:]
-	}
-	o.control = append(o.control, frame)
-	o.mu.Unlock()
-	o.signal()
-}
-
-func (o *outbox) dropControl() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.control = nil
-}
-
-// high returns the last sequence number that the others can know of.
-func (o *outbox) high() uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.sent
-}
-
-// assigned returns the last sequence number given out.
-func (o *outbox) assigned() uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.seq
+	return dropped
 }
 
 func (o *outbox) queued() int {
@@ -202,9 +175,10 @@ func (o *outbox) close() {
 	o.closed = true
 }
 
-func (o *outbox) signal() {
+// signal wakes who waits on a channel with room for one.
+func signal(wake chan<- struct{}) {
 	select {
-	case o.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -52,33 +53,45 @@ func (v View) Owns(key string) bool {
 // The position is that of the view as it changes: when a node in front leaves,
 // the wait becomes shorter by one turn, or ends; when one joins in front, longer.
 // Position 0, or a turn that is not positive, returns at once, whatever the
-// status. WaitTurn returns ctx's error once ctx is done, and ErrClosed once c is
-// closed.
+// status, with one exception: a node that was away, since its process stood still
+// or its link was lost, first merges what came meanwhile, for a few seconds at most
+// (its view then says Detached, with ErrCatchingUp). And a node that becomes alone
+// by isolation does not get its turn sooner: the others may still be there.
+//
+// WaitTurn returns ctx's error once ctx is done, and ErrClosed once c is closed.
 func WaitTurn(ctx context.Context, c ClusterChannel, turn time.Duration) error {
 	start := time.Now()
+	turns := c.View().Position
 	for {
 		v := c.View()
+		if v.Isolated {
+			turns = max(turns, v.Position)
+		} else {
+			turns = v.Position
+		}
+		left := time.Duration(turns)*turn - time.Since(start)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case v.Status == Closed:
 			return ErrClosed
-		}
-		left := time.Duration(v.Position)*turn - time.Since(start)
-		if left <= 0 {
+		case errors.Is(v.Err, ErrCatchingUp):
+			left = time.Minute
+		case left <= 0:
 			return nil
 		}
-		awaitMove(ctx, c, v.Position, left)
+		awaitChange(ctx, c, v, left)
 	}
 }
 
-// awaitMove returns when the position is no longer the one given, after at most
-// limit.
-func awaitMove(ctx context.Context, c ClusterChannel, position int, limit time.Duration) {
+// awaitChange returns when the view is such that the turn may be another, after at
+// most limit.
+func awaitChange(ctx context.Context, c ClusterChannel, was View, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	catchingUp := errors.Is(was.Err, ErrCatchingUp)
 	for v := range c.Watch(ctx) {
-		if v.Position != position || v.Status == Closed {
+		if v.Position != was.Position || v.Isolated != was.Isolated || v.Status == Closed || errors.Is(v.Err, ErrCatchingUp) != catchingUp {
 			return
 		}
 	}

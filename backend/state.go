@@ -3,49 +3,66 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
-	"github.com/cespare/xxhash/v2"
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 )
 
 // state is one registered State, with the queue of what waits for its Merge and
 // the goroutine that works it off: a slow state stalls no other.
 type state struct {
-	node *node
-	key  string
-	s    State
-	opts StateOptions
+	node   *node
+	key    string
+	s      State
+	opts   StateOptions
+	echoes echoes
+	stable stability
+	seen   stateNotes
 
 	mu      sync.Mutex
 	queue   []entry
-	arena   []byte // the bytes of the queue's updates
+	arena   []byte // the bytes of the queue's updates, but for large ones
+	bytes   int    // of the queue's updates
 	spare   []entry
 	scratch []byte
 	held    int // bytes of the jobs that are not done
 	removed bool
 
-	synced   chan struct{} // closed by the first exchange
-	syncOnce sync.Once
+	ready     chan struct{} // closed when its first exchange is over, or its limit has passed
+	readyOnce sync.Once
 
 	wake    chan struct{}
-	stopped chan struct{} // closed when the worker has ended
 	stop    chan struct{}
-
-	recent [1024]atomic.Uint64 // hashes of payloads merged lately, by their low bits
-	seen   stateNotes
+	stopped chan struct{} // closed when the worker has ended
+	leaving atomic.Bool   // updates are merged no more
+	merged  []mergedUpdate
 }
 
 // entry is an update, or a job that runs in turn with the updates.
 type entry struct {
-	off, n int
-	sent   int64
-	job    func()
-	cancel func() // instead of job, when the state ends first; may be nil
+	off, n   int
+	large    []byte // instead: a buffer of its own
+	sent     int64
+	ref      core.Ref
+	numbered bool
+	job      func()
+	cancel   func() // instead of job, when the state ends first; may be nil
 }
 
+// mergedUpdate is one that the core is to be told of.
+type mergedUpdate struct {
+	ref core.Ref
+	err error
+}
+
+// maxMerged is how many merged updates the core is told of at once.
+const maxMerged = 64
+
 func newState(n *node, key string, s State, o *StateOptions) *state {
-	st := &state{node: n, key: key, s: s, synced: make(chan struct{}), wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+	st := &state{node: n, key: key, s: s, ready: make(chan struct{}), wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
 	if o != nil {
 		st.opts = *o
 	}
@@ -64,14 +81,14 @@ func (st *state) Broadcast(b []byte) { _ = st.TryBroadcast(b) } // a drop is cou
 // TryBroadcast implements Channel.
 func (st *state) TryBroadcast(b []byte) error {
 	n := st.node
+	if st.isRemoved() || n.closing.Load() {
+		return fmt.Errorf("%w: channel of state %q", ErrClosed, st.key)
+	}
 	if len(b) > n.cfg.MaxPayload {
 		n.met.drop(st.key, "too_large")
 		return fmt.Errorf("%w: payload of %d bytes for state %q, max_payload is %d", ErrTooLarge, len(b), st.key, n.cfg.MaxPayload)
 	}
-	if st.isRemoved() || n.closing.Load() {
-		return fmt.Errorf("%w: channel of state %q", ErrClosed, st.key)
-	}
-	if h := xxhash.Sum64(b); st.recent[h%uint64(len(st.recent))].Load() == h && h != 0 {
+	if st.echoes.has(b) {
 		n.met.echoSuppressed.Inc() // everybody got it from its origin, as we did
 		return nil
 	}
@@ -110,22 +127,27 @@ func (st *state) isRemoved() bool {
 	return st.removed
 }
 
-// enqueue queues an update for Merge. It reports whether there was room.
-func (st *state) enqueue(data []byte, sent int64) bool {
+// becomeReady releases who waits for the state.
+func (st *state) becomeReady() { st.readyOnce.Do(func() { close(st.ready) }) }
+
+// enqueue queues an update for Merge: a copy of data, unless the entry holds one.
+// It reports whether there was room. It may be called under the core's lock.
+func (st *state) enqueue(data []byte, e entry) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.removed {
+	if st.removed || st.leaving.Load() {
 		return true
 	}
-	if len(st.queue) >= st.opts.QueueItems || len(st.arena)+len(data) > st.opts.QueueBytes && len(st.arena) > 0 {
+	if len(st.queue) >= st.opts.QueueItems || st.bytes+len(data) > st.opts.QueueBytes && st.bytes > 0 {
 		return false
 	}
-	if cap(st.arena) == 0 && len(data) > smallArena {
-		st.arena = arenas.get(len(data))
+	st.bytes += len(data)
+	if e.large == nil {
+		e.off, e.n = len(st.arena), len(data)
+		st.arena = append(st.arena, data...)
 	}
-	st.queue = append(st.queue, entry{off: len(st.arena), n: len(data), sent: sent})
-	st.arena = append(st.arena, data...)
-	st.signal()
+	st.queue = append(st.queue, e)
+	signal(st.wake)
 	return true
 }
 
@@ -140,8 +162,25 @@ func (st *state) doOr(size int, job, cancel func()) bool {
 	}
 	st.held += size
 	st.queue = append(st.queue, entry{n: size, job: job, cancel: cancel})
-	st.signal()
+	signal(st.wake)
 	return true
+}
+
+// leave has updates merged no more. The channel that it returns is closed once
+// what is being merged, or marshalled, has returned.
+func (st *state) leave() <-chan struct{} {
+	st.leaving.Store(true)
+	idle := make(chan struct{})
+	done := func() { close(idle) }
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.removed {
+		done()
+		return idle
+	}
+	st.queue = append(st.queue, entry{job: done, cancel: done})
+	signal(st.wake)
+	return idle
 }
 
 // abandon cancels the jobs of entries that will not be worked off.
@@ -150,13 +189,6 @@ func abandon(entries []entry) {
 		if e.cancel != nil {
 			e.cancel()
 		}
-	}
-}
-
-func (st *state) signal() {
-	select {
-	case st.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -178,20 +210,12 @@ func (st *state) work() {
 		}
 		st.mu.Lock()
 		queue, arena := st.queue, st.arena
-		st.queue, st.arena = st.spare[:0], st.scratch[:0]
+		st.queue, st.arena, st.bytes = st.spare[:0], st.scratch[:0], 0
 		st.mu.Unlock()
-		for i, e := range queue {
-			if st.isStopped() {
-				abandon(queue[i:])
-				return
-			}
-			if e.job != nil {
-				e.job()
-				st.release(e.n)
-				continue
-			}
-			st.merge(arena[e.off : e.off+e.n : e.off+e.n])
-			st.node.met.propagated(e.sent)
+		done := st.workOff(queue, arena)
+		st.report()
+		if !done {
+			return
 		}
 		clear(queue)
 		if cap(arena) > smallArena {
@@ -207,17 +231,67 @@ func (st *state) work() {
 	}
 }
 
+// workOff merges updates and runs jobs. It reports false when the state has
+// ended.
+func (st *state) workOff(queue []entry, arena []byte) bool {
+	told := time.Now()
+	for i := range queue {
+		e := &queue[i]
+		switch {
+		case st.isStopped():
+			abandon(queue[i:])
+			return false
+		case e.job != nil:
+			st.report()
+			e.job()
+			st.release(e.n)
+		case st.leaving.Load():
+		default:
+			data := e.large
+			if data == nil {
+				data = arena[e.off : e.off+e.n : e.off+e.n]
+			}
+			err := st.merge(data, e.numbered)
+			if e.large != nil {
+				arenas.put(e.large)
+			}
+			now := time.Now()
+			st.node.met.propagated(e.sent, now)
+			if e.numbered {
+				st.merged = append(st.merged, mergedUpdate{e.ref, err})
+			}
+			if len(st.merged) >= maxMerged || now.Sub(told) > time.Millisecond {
+				st.report()
+				told = now
+			}
+		}
+	}
+	return true
+}
+
+// report tells the core what is merged.
+func (st *state) report() {
+	if len(st.merged) == 0 {
+		return
+	}
+	e := st.node.engine
+	e.mu.Lock()
+	now, wake := e.now(), false
+	for _, m := range st.merged {
+		wake = e.core.UpdateMerged(now, m.ref, m.err) || wake
+	}
+	if wake {
+		e.collect()
+	}
+	e.mu.Unlock()
+	clear(st.merged)
+	st.merged = st.merged[:0]
+}
+
 func (st *state) release(size int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.held -= size
-}
-
-// exchanged notes that the state has been compared with another member's, and
-// for what reason; it is empty where there is no other.
-func (st *state) exchanged(reason string) {
-	st.seen.exchange(reason)
-	st.syncOnce.Do(func() { close(st.synced) })
 }
 
 func (st *state) isStopped() bool {
@@ -230,46 +304,98 @@ func (st *state) isStopped() bool {
 }
 
 // merge calls the user's Merge, and survives it.
-func (st *state) merge(b []byte) {
-	h := xxhash.Sum64(b)
-	st.recent[h%uint64(len(st.recent))].Store(h)
+func (st *state) merge(b []byte, numbered bool) error {
+	hash := st.echoes.begin(b)
 	err := contain(func() error { return st.s.Merge(b) })
+	st.echoes.end(hash, numbered, time.Now())
 	if err != nil {
-		st.node.met.stateFailed(st.key, "merge")
-		st.node.log.warn("merge:"+st.key, "a state refused an update", "key", st.key, "err", err)
+		st.failed("merge", "a state refused an update", err)
 	}
+	return err
 }
 
-// marshal calls the user's MarshalBinary, and survives it.
+// marshal calls the user's MarshalBinary, and survives it. The result is never
+// nil.
 func (st *state) marshal() (b []byte, err error) {
-	err = contain(func() (err error) { b, err = st.s.MarshalBinary(); return err })
-	if err != nil {
-		st.node.met.stateFailed(st.key, "marshal")
-		st.node.log.warn("marshal:"+st.key, "a state cannot be marshalled", "key", st.key, "err", err)
-		return b, err
+	if b, err = st.marshalAgain(); err != nil {
+		st.failed("marshal", "a state cannot be marshalled", err)
+		return nil, err
 	}
 	st.seen.marshalled(len(b))
 	return b, nil
 }
 
-// digest returns the state's digest, and the marshalled state where that was
-// made on the way.
-func (st *state) digest() (sum uint64, b []byte, err error) {
-	if d, ok := st.s.(Digester); ok {
-		err = contain(func() (err error) { sum, err = d.Digest(); return err })
-		if err != nil {
-			st.node.met.stateFailed(st.key, "digest")
-			return sum, nil, err
+func (st *state) marshalAgain() (b []byte, err error) {
+	err = contain(func() (err error) { b, err = st.s.MarshalBinary(); return err })
+	if b == nil {
+		b = []byte{}
+	}
+	return b, err
+}
+
+func (st *state) failed(op, text string, err error) {
+	st.node.met.stateFailed(st.key, op)
+	st.node.log.warn(op+":"+st.key, text, "key", st.key, "err", err)
+}
+
+// errGone is the outcome of a job of a state that was removed.
+var errGone = errors.New("the state was removed")
+
+// marshalFor has a state marshalled in its turn, as the core asks.
+func (n *node) marshalFor(m core.Marshal) {
+	st := (*n.states.Load())[m.Key]
+	gone := func() { n.engine.step(core.Marshalled{Job: m.Job, Err: errGone}) }
+	job := func() {
+		n.engine.begin(m.Job)
+		n.engine.step(st.marshalled(m))
+	}
+	if st == nil || !st.doOr(0, job, gone) {
+		gone()
+	}
+}
+
+// begin tells the core that a job begins.
+func (e *engine) begin(j core.Job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.core.Begin(j)
+}
+
+func (st *state) marshalled(m core.Marshal) core.Marshalled {
+	d, err := st.digestOf(false)
+	out := core.Marshalled{Job: m.Job, Digest: d.sum, HasDigest: d.known, Err: err}
+	if err != nil || m.OnlyDigest || d.known && slices.Contains(m.Unless, d.sum) {
+		return out
+	}
+	if out.Data = d.data; out.Data == nil {
+		out.Data, out.Err = st.marshal()
+	}
+	return out
+}
+
+// mergeFor has a state of another member merged in its turn, as the core asks.
+func (n *node) mergeFor(m core.Merge) {
+	st := (*n.states.Load())[m.Key]
+	full := func() { n.engine.step(core.Merged{Job: m.Job, Full: true}) }
+	job := func() {
+		out := core.Merged{Job: m.Job, Err: st.merge(m.Data, false)}
+		if out.Err == nil {
+			st.seen.exchanged()
 		}
-		st.seen.digested(sum)
-		return sum, nil, nil
+		if m.Digest && out.Err == nil {
+			if d, err := st.digestOf(false); err == nil {
+				out.Digest, out.HasDigest = d.sum, d.known
+			}
+		}
+		n.engine.step(out)
 	}
-	if b, err = st.marshal(); err != nil {
-		return 0, nil, err
+	switch {
+	case st == nil:
+		full()
+	case !st.doOr(len(m.Data), job, full):
+		n.met.drop(st.key, "inbound_overflow")
+		full()
 	}
-	sum = xxhash.Sum64(b)
-	st.seen.digested(sum)
-	return sum, b, nil
 }
 
 // contain turns a panic of f into an error.

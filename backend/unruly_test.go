@@ -162,6 +162,7 @@ func TestADriverThatPanicsWhileSending(t *testing.T) {
 		want := `
 			# HELP alertmanager_cluster_messages_publish_failures_total Messages that could not be sent; state exchange repairs them.
 			# TYPE alertmanager_cluster_messages_publish_failures_total counter
+			alertmanager_cluster_messages_publish_failures_total{cluster_name="t",msg_type="full_state",reason="buffer_overflow"} 0
 			alertmanager_cluster_messages_publish_failures_total{cluster_name="t",msg_type="full_state",reason="transport_error"} 0
 			alertmanager_cluster_messages_publish_failures_total{cluster_name="t",msg_type="update",reason="buffer_overflow"} 0
 			alertmanager_cluster_messages_publish_failures_total{cluster_name="t",msg_type="update",reason="transport_error"} 1
@@ -313,7 +314,8 @@ func TestTheOrderOfCalls(t *testing.T) {
 		if err := c.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
-		want := "Caps Serve Link Broadcast Broadcast Broadcast served Close" // an update, a mark, the goodbye
+		// A mark, an update, its number, the mark that says that it leaves, the goodbye.
+		want := "Caps Serve Link Broadcast Broadcast Broadcast Broadcast Broadcast served Close"
 		if got := strings.Join(calls, " "); got != want {
 			t.Errorf("called were %s, want %s", got, want)
 		}

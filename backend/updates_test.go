@@ -145,7 +145,12 @@ func TestReject(t *testing.T) {
 			# TYPE clusterchannel_frames_rejected_total counter
 			clusterchannel_frames_rejected_total{cluster_name="t",reason="chunk"} 0
 			clusterchannel_frames_rejected_total{cluster_name="t",reason="cluster"} 1
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="incarnation"} 0
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="instance"} 0
 			clusterchannel_frames_rejected_total{cluster_name="t",reason="malformed"} 3
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="member"} 0
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="name"} 0
+			clusterchannel_frames_rejected_total{cluster_name="t",reason="number"} 0
 			clusterchannel_frames_rejected_total{cluster_name="t",reason="overflow"} 1
 			clusterchannel_frames_rejected_total{cluster_name="t",reason="version"} 0
 		`

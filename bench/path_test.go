@@ -136,7 +136,7 @@ func receive(b *testing.B, batch int) {
 			for range batch {
 				seq++
 				number(data, int64(seq))
-				f, first = enc.AppendUpdate(f, "s", data, seq, time.Now().UnixNano())
+				f, first = enc.AppendUpdate(f, wire.UpdateHead{Key: "s", Number: seq, Sent: time.Now().UnixNano()}, data)
 			}
 			buffers[i], frames[i] = f, f
 			if batch == 1 {

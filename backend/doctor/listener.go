@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/internal/codec"
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
@@ -72,7 +74,7 @@ func probe(e driver.Examination) ([]byte, uint64) {
 		panic(err) // there is no such error
 	}
 	id := n.Uint64() + 1
-	return wire.NewEncoder(e.Cluster, e.Self.Instance).Control(wire.Pull, wire.Control{To: e.Self.Instance, ID: id}), id
+	return codec.Encode(wire.NewEncoder(e.Cluster, e.Self.Instance), &core.Pull{To: e.Self.Instance, ID: id}), id
 }
 
 // Hear sends a frame with a nonce in the same way as the cluster's frames,
@@ -144,20 +146,30 @@ type handler struct {
 // Frame implements [driver.Handler].
 func (h *handler) Frame(b []byte) {
 	var f wire.Frame
-	if wire.Decode(b, &f) != nil {
+	if wire.Decode(b, &f) != nil || !f.Kind.IsMessage() {
 		return
 	}
-	if string(f.Origin) == h.self {
+	m, err := codec.Decode(f.Kind, slices.Clone(f.Message))
+	if err != nil {
+		return
+	}
+	own := string(f.Origin) == h.self
+	switch m := m.(type) {
+	case *core.Pull:
+		if !own {
+			return
+		}
 		select {
-		case h.heard <- f.ID:
+		case h.heard <- m.ID:
 		default: // one is enough
 		}
-		return
-	}
-	if f.Kind == wire.Beat && len(f.Member.Name) > 0 {
+	case *core.Heartbeat:
+		if own || m.Member.Name == "" {
+			return
+		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.members[string(f.Member.Name)] = true
+		h.members[m.Member.Name] = true
 	}
 }
 

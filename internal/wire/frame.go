@@ -7,27 +7,29 @@
 //	  string  key     = 1;    // clusterpb.Part.key
 //	  bytes   data    = 2;    // clusterpb.Part.data
 //	  uint64  version = 101;  // of this format; absent in Alertmanager's parts
-//	  uint64  needs   = 102;  // feature bits without which a frame cannot be understood
+//	  uint64  needs   = 102;  // feature bits without which the frame cannot be understood
 //	  Kind    kind    = 103;
 //	  fixed32 cluster = 104;  // hash of the cluster's name
 //	  string  origin  = 105;  // instance of the node that made the frame
-//	  uint64  seq     = 106;  // of an update, counted per origin from 1
+//	  uint64  number  = 106;  // of an update, counted from 1 by origin, incarnation and key
 //	  fixed64 sent    = 107;  // nanoseconds since 1970 on the origin's clock; for a metric only
+//	  uint32  incarnation = 108;  // of the origin, for number
 //	  repeated Frame  updates = 110;  // of a batch
-//	  Member  member  = 111;
-//	  uint64  interval = 112; // milliseconds between beats
-//	  uint64  high    = 113;  // the last seq that the origin sent
-//	  bool    hello   = 114;  // asks every node for a beat
-//	  string  to      = 115;  // the one instance that is meant; empty: all
-//	  uint64  id      = 116;  // of a beat, a pull and its answer, a chunked frame
-//	  repeated Item items  = 117;
-//	  repeated Mark vector = 118;
-//	  bool    done    = 119;  // the last answer to a pull
+//	  repeated string to      = 115;  // the instances that are meant; none: all
+//	  uint64  id      = 116;  // of a chunked frame
+//	  bytes   message = 120;  // of the frames of a kind from Heartbeat on; package codec reads it
 //	  uint64  index   = 121;  // of a chunk
 //	  uint64  count   = 122;  // of the chunks
 //	  uint64  total   = 123;  // bytes of the chunked frame
 //	  bytes   chunk   = 124;
 //	}
+//
+// # Versions
+//
+// Fields are only added, and a field that is not known is skipped. A frame that
+// cannot be understood without one names a feature in needs; who does not know
+// that feature leaves the frame out, and counts it. Version 1 is of before the
+// first release: it numbers updates by origin alone, and is not understood.
 package wire
 
 import (
@@ -37,188 +39,214 @@ import (
 	"math"
 
 	"github.com/cespare/xxhash/v2"
-	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/clusterchannel/clusterchannel/internal/wire/field"
 )
 
 // Version is the version of the format that this package writes.
-const Version = 1
+const Version = 2
+
+// The features that a frame may need.
+const (
+	NumbersByKey = 1 << iota // updates are numbered by origin, incarnation and key
+
+	known = NumbersByKey
+)
+
+// MaxFrame is the largest frame in bytes, before it is split into chunks.
+const MaxFrame = 256 << 20
 
 // Kind is what a frame is for.
 type Kind uint8
 
-// The kinds of frames.
+// The kinds of frames. Those that are not named were used by version 1.
 const (
-	Update Kind = iota // one update of one state
-	Batch              // several updates
-	Beat               // the origin lives
-	Bye                // the origin leaves
-	Pull               // asks one member for what differs
-	Push               // states, as an answer or unasked
-	Chunk              // a piece of a larger frame
-	kinds
+	Update    Kind = 0  // one update of one state
+	Batch     Kind = 1  // several updates
+	Chunk     Kind = 6  // a piece of a larger frame
+	Heartbeat Kind = 16 // this kind and those that follow hold a message
+	Goodbye   Kind = 17
+	Void      Kind = 18
+	List      Kind = 19
+	ListAsked Kind = 20
+	Missing   Kind = 21
+	Kept      Kind = 22
+	Pull      Kind = 23
+	Answer    Kind = 24
+	Push      Kind = 25
 )
+
+const (
+	oldBeat = 2 // the heartbeat of version 1
+	maxKind = Push
+)
+
+// IsMessage reports whether frames of the kind hold a message.
+func (k Kind) IsMessage() bool { return k >= Heartbeat && k <= maxKind }
 
 // Frame is one decoded frame. Its slices alias the encoded bytes.
 type Frame struct {
-	Kind    Kind
-	Version uint64
-	Cluster uint32
-	Origin  []byte
-	Seq     uint64
-	Sent    int64
-	Key     []byte
-	Data    []byte
+	Kind        Kind
+	Version     uint64
+	Needs       uint64
+	Cluster     uint32
+	Origin      []byte
+	Incarnation uint32
+	Number      uint64
+	Sent        uint64
+	Key         []byte
+	Data        []byte
 
 	Updates [][]byte
+	To      [][]byte
+	Message []byte
 
-	Member   Member
-	Interval uint64
-	High     uint64
-	Hello    bool
+	ID, Index, Count, Total uint64
+	Chunk                   []byte
 
-	To     []byte
-	ID     uint64
-	Items  []Item
-	Vector []Mark
-	Done   bool
-
-	Index, Count, Total uint64
-	Chunk               []byte
-}
-
-// Member is the description of a member in a beat.
-type Member struct {
-	Name []byte
-	Addr []byte
-	Meta [][2][]byte
-}
-
-// Item is one state in a pull or a push.
-type Item struct {
-	Key     []byte
-	Digest  uint64
-	HasSum  bool // Digest is given
-	Data    []byte
-	HasData bool
-	Lacking bool // the answering member has no such state
-}
-
-// Mark is how far an origin's updates have been taken in.
-type Mark struct {
-	Origin []byte
-	Seq    uint64
+	kind uint64 // as it stands there
+	name []byte // of the node, in a heartbeat of version 1
 }
 
 const (
-	fieldKey      protowire.Number = 1
-	fieldData     protowire.Number = 2
-	fieldVersion  protowire.Number = 101
-	fieldNeeds    protowire.Number = 102
-	fieldKind     protowire.Number = 103
-	fieldCluster  protowire.Number = 104
-	fieldOrigin   protowire.Number = 105
-	fieldSeq      protowire.Number = 106
-	fieldSent     protowire.Number = 107
-	fieldUpdates  protowire.Number = 110
-	fieldMember   protowire.Number = 111
-	fieldInterval protowire.Number = 112
-	fieldHigh     protowire.Number = 113
-	fieldHello    protowire.Number = 114
-	fieldTo       protowire.Number = 115
-	fieldID       protowire.Number = 116
-	fieldItems    protowire.Number = 117
-	fieldVector   protowire.Number = 118
-	fieldDone     protowire.Number = 119
-	fieldIndex    protowire.Number = 121
-	fieldCount    protowire.Number = 122
-	fieldTotal    protowire.Number = 123
-	fieldChunk    protowire.Number = 124
+	fieldKey         field.Number = 1
+	fieldData        field.Number = 2
+	fieldVersion     field.Number = 101
+	fieldNeeds       field.Number = 102
+	fieldKind        field.Number = 103
+	fieldCluster     field.Number = 104
+	fieldOrigin      field.Number = 105
+	fieldNumber      field.Number = 106
+	fieldSent        field.Number = 107
+	fieldIncarnation field.Number = 108
+	fieldUpdates     field.Number = 110
+	fieldOldMember   field.Number = 111
+	fieldTo          field.Number = 115
+	fieldID          field.Number = 116
+	fieldMessage     field.Number = 120
+	fieldIndex       field.Number = 121
+	fieldCount       field.Number = 122
+	fieldTotal       field.Number = 123
+	fieldChunk       field.Number = 124
 )
 
-// maxRepeated bounds every list of a frame.
-const maxRepeated = 1 << 17
-
-// The errors of Decode.
-var (
-	ErrMalformed = errors.New("malformed frame")
-	ErrVersion   = errors.New("frame needs a newer version")
+const (
+	maxUpdates = 1 << 17 // in a batch
+	maxTo      = 256     // instances that one frame names
 )
+
+// ErrMalformed says that a frame is none of ours, or damaged.
+var ErrMalformed = field.ErrMalformed
+
+// ErrVersion says that a frame is of another version, or needs a feature that is
+// not known here.
+var ErrVersion = errors.New("a frame of another version")
 
 // ClusterHash is the value of Frame.Cluster for a cluster's name.
 func ClusterHash(name string) uint32 { return uint32(xxhash.Sum64String(name)) }
 
-// Decode parses b into f, whose lists it reuses. Unknown fields are skipped.
-// The error wraps ErrMalformed or ErrVersion.
+// Decode parses b into f, whose lists it reuses. Unknown fields are skipped. The
+// error wraps ErrMalformed or ErrVersion; with ErrVersion, f says as much of the
+// frame as can be told: its Version, Cluster and Origin.
 func Decode(b []byte, f *Frame) error {
-	*f = Frame{Updates: f.Updates[:0], Items: f.Items[:0], Vector: f.Vector[:0]}
-	return fields(b, func(num protowire.Number, v value) error {
-		switch num {
-		case fieldKey:
-			return v.bytes(&f.Key)
-		case fieldData:
-			return v.bytes(&f.Data)
-		case fieldVersion:
-			return v.uint(&f.Version)
-		case fieldNeeds:
-			if v.num != 0 {
-				return ErrVersion
-			}
-		case fieldKind:
-			if v.typ != protowire.VarintType {
-				return ErrMalformed
-			}
-			if v.num >= uint64(kinds) {
-				return fmt.Errorf("%w: kind %d", ErrVersion, v.num)
-			}
-			f.Kind = Kind(v.num)
-		case fieldCluster:
-			if v.typ != protowire.Fixed32Type {
-				return ErrMalformed
-			}
-			f.Cluster = uint32(v.num)
-		case fieldOrigin:
-			return v.bytes(&f.Origin)
-		case fieldSeq:
-			return v.uint(&f.Seq)
-		case fieldSent:
-			if v.typ != protowire.Fixed64Type {
-				return ErrMalformed
-			}
-			f.Sent = int64(v.num)
-		case fieldUpdates:
-			return appendTo(&f.Updates, v, func(b []byte) ([]byte, error) { return b, nil })
-		case fieldMember:
-			if v.typ != protowire.BytesType {
-				return ErrMalformed
-			}
-			return decodeMember(v.b, &f.Member)
-		case fieldInterval:
-			return v.uint(&f.Interval)
-		case fieldHigh:
-			return v.uint(&f.High)
-		case fieldHello:
-			return v.bool(&f.Hello)
-		case fieldTo:
-			return v.bytes(&f.To)
-		case fieldID:
-			return v.uint(&f.ID)
-		case fieldItems:
-			return appendTo(&f.Items, v, decodeItem)
-		case fieldVector:
-			return appendTo(&f.Vector, v, decodeMark)
-		case fieldDone:
-			return v.bool(&f.Done)
-		case fieldIndex:
-			return v.uint(&f.Index)
-		case fieldCount:
-			return v.uint(&f.Count)
-		case fieldTotal:
-			return v.uint(&f.Total)
-		case fieldChunk:
-			return v.bytes(&f.Chunk)
+	*f = Frame{Updates: f.Updates[:0], To: f.To[:0]}
+	if err := field.Each(b, f.take); err != nil {
+		return err
+	}
+	switch {
+	case f.Version == 0: // a part of Alertmanager's
+		return nil
+	case f.Version < Version:
+		return fmt.Errorf("%w: %d, which is older than %d", ErrVersion, f.Version, Version)
+	case f.Needs&^known != 0:
+		return fmt.Errorf("%w: %d, which needs features %#x", ErrVersion, f.Version, f.Needs&^known)
+	case f.kind > uint64(maxKind):
+		return fmt.Errorf("%w: %d, of kind %d", ErrVersion, f.Version, f.kind)
+	}
+	f.Kind = Kind(f.kind)
+	return nil
+}
+
+// take takes in one field.
+func (f *Frame) take(num field.Number, v field.Value) error {
+	switch num {
+	case fieldKey:
+		return v.Bytes(&f.Key)
+	case fieldData:
+		return v.Bytes(&f.Data)
+	case fieldVersion:
+		return v.Uint(&f.Version, math.MaxUint64)
+	case fieldNeeds:
+		return v.Uint(&f.Needs, math.MaxUint64)
+	case fieldKind:
+		return v.Uint(&f.kind, math.MaxUint64)
+	case fieldCluster:
+		return v.Fixed32(&f.Cluster)
+	case fieldOrigin:
+		return v.Bytes(&f.Origin)
+	case fieldNumber:
+		return v.Uint(&f.Number, math.MaxUint64)
+	case fieldSent:
+		return v.Fixed64(&f.Sent)
+	case fieldIncarnation:
+		return v.Uint32(&f.Incarnation)
+	case fieldUpdates:
+		return appendTo(&f.Updates, v, maxUpdates)
+	case fieldTo:
+		return appendTo(&f.To, v, maxTo)
+	case fieldID:
+		return v.Uint(&f.ID, math.MaxUint64)
+	case fieldMessage:
+		return v.Bytes(&f.Message)
+	case fieldIndex:
+		return v.Uint(&f.Index, math.MaxUint32)
+	case fieldCount:
+		return v.Uint(&f.Count, math.MaxUint32)
+	case fieldTotal:
+		return v.Uint(&f.Total, MaxFrame)
+	case fieldChunk:
+		return v.Bytes(&f.Chunk)
+	case fieldOldMember:
+		return v.Bytes(&f.name)
+	}
+	return nil
+}
+
+func appendTo(list *[][]byte, v field.Value, limit int) error {
+	if len(*list) >= limit {
+		return ErrMalformed
+	}
+	var b []byte
+	if err := v.Bytes(&b); err != nil {
+		return err
+	}
+	*list = append(*list, b)
+	return nil
+}
+
+// IsFor reports whether the frame is meant for the instance.
+func (f *Frame) IsFor(instance string) bool {
+	for _, to := range f.To {
+		if string(to) == instance {
+			return true
+		}
+	}
+	return len(f.To) == 0
+}
+
+// OldName returns the name that a heartbeat of version 1 gives its node, empty
+// for any other frame.
+func (f *Frame) OldName() (name string) {
+	if f.kind != oldBeat {
+		return ""
+	}
+	_ = field.Each(f.name, func(num field.Number, v field.Value) error { // a damaged one has no name
+		if num == 1 {
+			return v.Text(&name, 128)
 		}
 		return nil
 	})
+	return name
 }
 
 // Updates yields each update of frame, in order: the key of its state, and the
@@ -242,141 +270,4 @@ func Updates(frame []byte) iter.Seq2[string, []byte] {
 			}
 		}
 	}
-}
-
-func decodeMember(b []byte, m *Member) error {
-	*m = Member{}
-	return fields(b, func(num protowire.Number, v value) error {
-		switch num {
-		case 1:
-			return v.bytes(&m.Name)
-		case 2:
-			return v.bytes(&m.Addr)
-		case 3:
-			return appendTo(&m.Meta, v, decodePair)
-		}
-		return nil
-	})
-}
-
-func decodePair(b []byte) (kv [2][]byte, err error) {
-	err = fields(b, func(num protowire.Number, v value) error {
-		if num == 1 || num == 2 {
-			return v.bytes(&kv[num-1])
-		}
-		return nil
-	})
-	return kv, err
-}
-
-func decodeItem(b []byte) (it Item, err error) {
-	err = fields(b, func(num protowire.Number, v value) error {
-		switch num {
-		case 1:
-			return v.bytes(&it.Key)
-		case 2:
-			if v.typ != protowire.Fixed64Type {
-				return ErrMalformed
-			}
-			it.Digest, it.HasSum = v.num, true
-		case 3:
-			it.HasData = true
-			return v.bytes(&it.Data)
-		case 4:
-			return v.bool(&it.Lacking)
-		}
-		return nil
-	})
-	return it, err
-}
-
-func decodeMark(b []byte) (m Mark, err error) {
-	err = fields(b, func(num protowire.Number, v value) error {
-		switch num {
-		case 1:
-			return v.bytes(&m.Origin)
-		case 2:
-			return v.uint(&m.Seq)
-		}
-		return nil
-	})
-	return m, err
-}
-
-// value is one field's value as it stands on the wire.
-type value struct {
-	typ protowire.Type
-	num uint64
-	b   []byte
-}
-
-func (v value) uint(p *uint64) error {
-	if v.typ != protowire.VarintType {
-		return ErrMalformed
-	}
-	*p = v.num
-	return nil
-}
-
-func (v value) bool(p *bool) error {
-	if v.typ != protowire.VarintType {
-		return ErrMalformed
-	}
-	*p = v.num != 0
-	return nil
-}
-
-func (v value) bytes(p *[]byte) error {
-	if v.typ != protowire.BytesType {
-		return ErrMalformed
-	}
-	*p = v.b
-	return nil
-}
-
-func appendTo[T any](list *[]T, v value, decode func([]byte) (T, error)) error {
-	if v.typ != protowire.BytesType || len(*list) >= maxRepeated {
-		return ErrMalformed
-	}
-	t, err := decode(v.b)
-	if err != nil {
-		return err
-	}
-	*list = append(*list, t)
-	return nil
-}
-
-// fields calls each with every field of b.
-func fields(b []byte, each func(protowire.Number, value) error) error {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return ErrMalformed
-		}
-		b = b[n:]
-		v := value{typ: typ}
-		switch typ {
-		case protowire.VarintType:
-			v.num, n = protowire.ConsumeVarint(b)
-		case protowire.Fixed32Type:
-			var x uint32
-			x, n = protowire.ConsumeFixed32(b)
-			v.num = uint64(x)
-		case protowire.Fixed64Type:
-			v.num, n = protowire.ConsumeFixed64(b)
-		case protowire.BytesType:
-			v.b, n = protowire.ConsumeBytes(b)
-			v.b = v.b[:len(v.b):len(v.b)]
-		default:
-			n = protowire.ConsumeFieldValue(num, typ, b)
-		}
-		if n < 0 || n > math.MaxInt32 {
-			return ErrMalformed
-		}
-		b = b[n:]
-		if err := each(num, v); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/clusterchannel/clusterchannel/internal/wire/field"
 )
 
 // What Alertmanager's package clusterpb makes of a Part and of a FullState. The
@@ -16,10 +18,14 @@ const (
 	alertmanagerState = "\n\b\n\x03nfl\x12\x01a\n\x05\n\x03sil"
 )
 
+// oldBeat1 is a heartbeat of version 1.
+var oldBeat1 = field.AppendBytes(field.AppendUint(field.AppendBytes(field.AppendFixed32(field.AppendUint(nil,
+	101, 1), 104, ClusterHash("alerts")), 105, "abc"), 103, 2), 111, field.AppendBytes(nil, 1, "node-1"))
+
 func TestAnUpdateIsAnAlertmanagerPart(t *testing.T) {
 	e := NewEncoder("alerts", "abc")
-	b, start := e.AppendUpdate(e.AppendBatch(nil), "sil", []byte("x"), 7, 42)
-	b, _ = e.AppendUpdate(b, "nfl", nil, 8, 43)
+	b, start := e.AppendUpdate(e.AppendBatch(nil), UpdateHead{Key: "sil", Incarnation: 2, Number: 7, Sent: 42}, []byte("x"))
+	b, _ = e.AppendUpdate(b, UpdateHead{Key: "nfl", Number: 8, Sent: 43}, nil)
 	var keys []string
 	var parts [][]byte
 	for key, p := range Updates(b) {
@@ -44,7 +50,10 @@ func TestAnUpdateIsAnAlertmanagerPart(t *testing.T) {
 		t.Fatalf("%v %+v", err, f)
 	}
 	var u Frame
-	if err := Decode(f.Updates[1], &u); err != nil || string(u.Key) != "nfl" || len(u.Data) != 0 || u.Seq != 8 || u.Sent != 43 || u.Version != Version {
+	if err := Decode(f.Updates[0], &u); err != nil || u.Number != 7 || u.Incarnation != 2 {
+		t.Fatalf("%v %+v", err, u)
+	}
+	if err := Decode(f.Updates[1], &u); err != nil || string(u.Key) != "nfl" || len(u.Data) != 0 || u.Number != 8 || u.Incarnation != 0 || u.Sent != 43 || u.Version != Version {
 		t.Fatalf("%v %+v", err, u)
 	}
 }
@@ -62,30 +71,26 @@ func TestFullStatesAreAlertmanagers(t *testing.T) {
 	if string(ours) != alertmanagerState && string(ours) != "\n\b\n\x03nfl\x12\x01a\n\x07\n\x03sil\x12\x00" {
 		t.Fatalf("%q, want %q", ours, alertmanagerState)
 	}
-	parts, err := DecodeParts([]byte(alertmanagerState))
-	if err != nil || len(parts) != 2 || string(parts[0].Key) != "nfl" || string(parts[0].Data) != "a" || string(parts[1].Key) != "sil" || len(parts[1].Data) != 0 {
-		t.Fatalf("%v %v", err, parts)
+	parts, head, err := DecodeState([]byte(alertmanagerState))
+	if err != nil || head != nil || len(parts) != 2 || string(parts[0].Key) != "nfl" || string(parts[0].Data) != "a" || string(parts[1].Key) != "sil" || len(parts[1].Data) != 0 {
+		t.Fatalf("%v %v %q", err, parts, head)
+	}
+	withHead := AppendHead(ours, func(b []byte) []byte { return append(b, "head"...) })
+	if parts, head, err := DecodeState(withHead); err != nil || len(parts) != 2 || string(head) != "head" {
+		t.Fatalf("%v %v %q", err, parts, head)
 	}
 }
 
-func TestControlSurvives(t *testing.T) {
+// Messages within messages have lengths of one byte and of more.
+func TestMessagesOfAnyLength(t *testing.T) {
 	e := NewEncoder("c", "me")
-	b := e.Control(Push, Control{
-		Name: "n", Addr: "a:1", Meta: map[string]string{"k": "v", "l": ""}, Interval: 500, High: 9, Hello: true,
-		To: "you", ID: 3, Done: true,
-		Items:  []Item{{Key: []byte("s"), Digest: 5, HasSum: true, Data: []byte{}, HasData: true}, {Key: []byte("t"), Lacking: true}},
-		Vector: []Mark{{Origin: []byte("o"), Seq: 12}},
-	})
-	var f Frame
-	if err := Decode(b, &f); err != nil {
-		t.Fatal(err)
-	}
-	switch {
-	case f.Kind != Push, string(f.Member.Name) != "n", string(f.Member.Addr) != "a:1", len(f.Member.Meta) != 2,
-		f.Interval != 500, f.High != 9, !f.Hello, string(f.To) != "you", f.ID != 3, !f.Done,
-		len(f.Items) != 2, !f.Items[0].HasSum, !f.Items[0].HasData, f.Items[0].Digest != 5, f.Items[1].HasData, !f.Items[1].Lacking,
-		len(f.Vector) != 1, f.Vector[0].Seq != 12:
-		t.Fatalf("%+v", f)
+	for _, n := range []int{0, 1, 127, 128, 16383, 16384, 1 << 21} {
+		want := bytes.Repeat([]byte("m"), n)
+		var f Frame
+		b := e.Message(Push, []string{"you", "her"}, 0, func(b []byte) []byte { return append(b, want...) })
+		if err := Decode(b, &f); err != nil || f.Kind != Push || !bytes.Equal(f.Message, want) || !f.IsFor("her") || f.IsFor("me") {
+			t.Errorf("%d bytes: %v, %d bytes to %q", n, err, len(f.Message), f.To)
+		}
 	}
 }
 
@@ -93,7 +98,7 @@ func TestChunksMakeTheFrameAgain(t *testing.T) {
 	e := NewEncoder("c", "me")
 	frame := bytes.Repeat([]byte("0123456789"), 100)
 	var whole []byte
-	err := e.Chunks(frame, 200, "you", 1, func(b []byte) error {
+	err := e.Chunks(frame, 200, []string{"you"}, 1, func(b []byte) error {
 		var f Frame
 		if len(b) > 200 {
 			t.Errorf("a chunk of %d bytes", len(b))
@@ -111,16 +116,18 @@ func TestChunksMakeTheFrameAgain(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	e := NewEncoder("c", "me")
-	good := e.Control(Beat, Control{Name: "n"})
+	good := e.Message(Heartbeat, nil, 0, func(b []byte) []byte { return b })
+	newer := field.AppendUint(nil, fieldVersion, Version+1)
 	for name, c := range map[string]struct {
 		frame []byte
 		want  error
 	}{
 		"truncated":    {good[:len(good)-1], ErrMalformed},
 		"text":         {[]byte("GET / HTTP/1.1\r\n\r\n"), ErrMalformed},
-		"wrong type":   {appendUint(nil, fieldKey, 1), ErrMalformed},
-		"unknown kind": {appendUint(nil, fieldKind, 99), ErrVersion},
-		"needs more":   {appendUint(nil, fieldNeeds, 1), ErrVersion},
+		"wrong type":   {field.AppendUint(nil, fieldKey, 1), ErrMalformed},
+		"unknown kind": {field.AppendUint(newer, fieldKind, 99), ErrVersion},
+		"needs more":   {field.AppendUint(newer, fieldNeeds, NumbersByKey|2), ErrVersion},
+		"version 1":    {oldBeat1, ErrVersion},
 	} {
 		var f Frame
 		if err := Decode(c.frame, &f); !errors.Is(err, c.want) {
@@ -128,27 +135,53 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 	}
 	var f Frame
-	if err := Decode(appendUint(good, protowire.Number(1999), 5), &f); err != nil {
-		t.Errorf("an unknown field: %v", err)
+	for name, b := range map[string][]byte{
+		"an unknown field":                        field.AppendUint(slices.Clone(good), 1999, 5),
+		"a newer version that needs nothing else": field.AppendUint(newer, fieldNeeds, NumbersByKey),
+	} {
+		if err := Decode(b, &f); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A node of version 1 can be named, and counts a frame of ours for one of another
+// version: it refuses any frame that needs something.
+func TestVersion1IsNamed(t *testing.T) {
+	var f Frame
+	if err := Decode(oldBeat1, &f); !errors.Is(err, ErrVersion) || f.Version != 1 || string(f.Origin) != "abc" || f.OldName() != "node-1" || f.Cluster != ClusterHash("alerts") {
+		t.Errorf("%v %+v %q", err, f, f.OldName())
+	}
+	e := NewEncoder("c", "me")
+	batch, start := e.AppendUpdate(e.AppendBatch(nil), UpdateHead{Key: "s", Number: 1}, nil)
+	for name, b := range map[string][]byte{
+		"a batch": batch, "an update": batch[start:], "a message": e.Message(Goodbye, nil, 0, func(b []byte) []byte { return b }),
+	} {
+		if err := Decode(b, &f); err != nil || f.Needs == 0 {
+			t.Errorf("%s: %v, needs %d", name, err, f.Needs)
+		}
 	}
 }
 
 func FuzzDecode(f *testing.F) {
 	e := NewEncoder("c", "me")
-	b, start := e.AppendUpdate(e.AppendBatch(nil), "nfl", []byte("data"), 7, 42)
+	b, start := e.AppendUpdate(e.AppendBatch(nil), UpdateHead{Key: "nfl", Number: 7, Sent: 42}, []byte("data"))
 	f.Add(b)
 	f.Add(b[start:])
-	f.Add(e.Control(Push, Control{Name: "n", Items: []Item{{Key: []byte("s"), HasData: true}}, Vector: []Mark{{Origin: []byte("o"), Seq: 1}}}))
-	f.Add(AppendPart(nil, "k", []byte("v")))
+	f.Add(e.Message(Pull, []string{"you"}, 0, func(b []byte) []byte { return append(b, "message"...) }))
+	f.Add(AppendHead(AppendPart(nil, "k", []byte("v")), func(b []byte) []byte { return append(b, "head"...) }))
+	f.Add([]byte(alertmanagerState))
+	f.Add(oldBeat1)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var fr Frame
 		if err := Decode(b, &fr); err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrVersion) {
 			t.Fatal(err)
 		}
+		_, _ = fr.OldName(), fr.IsFor("x")
 		for range Updates(b) {
 			continue
 		}
-		if _, err := DecodeParts(b); err != nil && !errors.Is(err, ErrMalformed) {
+		if _, _, err := DecodeState(b); err != nil && !errors.Is(err, ErrMalformed) {
 			t.Fatal(err)
 		}
 	})

@@ -294,6 +294,8 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 		c.push(st, pl.peer)
 	} else if won {
 		c.spread(st)
+	} else if m.HasDigest && it.HasDigest && m.Digest != it.Digest && !c.isReady(st) {
+		st.early = false // what explains the difference is on its way: the next is asked, too
 	}
 	a.over(c, pl, k, answeredHere)
 	a.sweep(c, pl)

@@ -85,7 +85,7 @@ func (c *Core) tickHoles() {
 
 // seek does the next thing for what is missing in a stream.
 func (c *Core) seek(s *stream, wants map[*peer]*Missing, asked *[]*peer) {
-	if s.state.ready == Settling && s.state.search.open { // its first exchange may bring it
+	if s.state.ready == Settling && s.state.search.open && !s.state.fed { // its first exchange may bring it
 		s.hole.at = Never
 		return
 	}

@@ -147,6 +147,9 @@ func (c *Core) startCatchUp(echo uint64) {
 	}
 	c.asked.abandon(c) // what was asked before shows nothing of what came since
 	c.compareAll("reattach")
+	for _, st := range c.keys { // a first exchange that is not over is a comparison, too
+		st.stale = true
+	}
 	c.wake()
 	c.caughtUp()
 }
@@ -181,7 +184,7 @@ func (c *Core) caughtUp() {
 // merged what waited when it was over.
 func (c *Core) catchUpOpen() (n int) {
 	for _, st := range c.keys {
-		if st.stale || st.ready == Settling || st.merged < st.backlog {
+		if st.stale || st.merged < st.backlog {
 			n++
 		}
 	}

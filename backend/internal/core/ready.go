@@ -52,6 +52,12 @@ func (c *Core) becomeReady(st *state, how Readiness) {
 // answeredBy takes in that the state was merged from an answer of that worth, or
 // found equal.
 func (c *Core) answeredBy(st *state, w Worth) {
+	if !st.fed { // what it still misses is not in what there is to exchange
+		st.fed = true
+		for _, s := range st.streams {
+			c.holes.note(s, c.now+reorderDelay)
+		}
+	}
 	if c.link != attached && c.link != catchingUp {
 		return
 	}

@@ -36,6 +36,7 @@ type state struct {
 	ready     Readiness
 	limitAt   time.Duration // for readiness
 	cold      bool          // merged from a joining member
+	fed       bool          // merged from, or found equal to, any member
 	early     bool          // a joining member was asked for what it has, before the cold start
 	compare   bool          // a comparison with any other is open
 	stale     bool          // that comparison is to show what came while this node was away

@@ -1,0 +1,257 @@
+// Package codec is the encoding of the core's messages, as package wire carries
+// them in frames. It is protobuf too: fields are only added, and an unknown one is
+// skipped.
+//
+// The decoder is strict, for anybody may write to a bus. Each text and each list
+// has a bound, all lists of one message have one together, and an element that
+// says nothing is refused: so what a message costs in memory is in proportion to
+// its bytes.
+package codec
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
+	"github.com/clusterchannel/clusterchannel/internal/wire/field"
+)
+
+// The bounds of texts, in bytes.
+const (
+	maxKey      = 255
+	maxInstance = 64
+	maxName     = 128
+	maxAddr     = 256
+	maxMeta     = 512 // of each key and value
+)
+
+// The bounds of lists.
+const (
+	maxMetaPairs = 256
+	maxMembers   = 1 << 13 // in a list
+	maxNumbers   = 1 << 16 // last numbers: a goodbye tells those of all keys
+	maxDeparted  = 64
+	maxKeys      = 1 << 16 // states in a message
+	maxAskers    = 256
+	maxOrigins   = 1 << 13 // of numbers for one state
+	maxRanges    = 1 << 12 // in one set of numbers
+	maxElements  = 1 << 18 // of all lists of one message
+)
+
+// maxInterval bounds a time that a message tells.
+const maxInterval = uint64(24 * time.Hour / time.Millisecond)
+
+// Kind returns the kind of the frames that carry m, and to whom it is: nobody
+// means all.
+func Kind(m core.Message) (kind wire.Kind, to []string) {
+	switch m := m.(type) {
+	case *core.Heartbeat:
+		return wire.Heartbeat, nil
+	case *core.Goodbye:
+		return wire.Goodbye, nil
+	case *core.Void:
+		return wire.Void, nil
+	case *core.List:
+		return wire.List, one(m.To)
+	case *core.ListRequest:
+		return wire.ListAsked, one(m.To)
+	case *core.Missing:
+		return wire.Missing, one(m.To)
+	case *core.Kept:
+		return wire.Kept, nil
+	case *core.Pull:
+		return wire.Pull, one(m.To)
+	case *core.Answer:
+		for _, a := range m.For {
+			to = append(to, a.Instance)
+		}
+		return wire.Answer, to
+	case *core.Push:
+		return wire.Push, one(m.To)
+	}
+	panic(fmt.Sprintf("codec: no kind of frame carries %T", m))
+}
+
+func one(to string) []string {
+	if to == "" {
+		return nil
+	}
+	return []string{to}
+}
+
+// Encode returns m as a frame.
+func Encode(e *wire.Encoder, m core.Message) []byte {
+	kind, to := Kind(m)
+	return e.Message(kind, to, size(m), func(b []byte) []byte { return Append(b, m) })
+}
+
+// size is about how many bytes Append appends.
+func size(m core.Message) int {
+	switch m := m.(type) {
+	case *core.Answer:
+		n := 64 * len(m.For)
+		for i := range m.Items {
+			n += len(m.Items[i].Key) + len(m.Items[i].Data) + 64
+		}
+		return n
+	case *core.Push:
+		return len(m.Key) + len(m.Data) + 64
+	case *core.List:
+		return 128 * len(m.Members)
+	}
+	return 256
+}
+
+// Append appends m to b.
+func Append(b []byte, m core.Message) []byte {
+	switch m := m.(type) {
+	case *core.Heartbeat:
+		return appendHeartbeat(b, m)
+	case *core.Goodbye:
+		b = field.AppendUint(b, 1, uint64(m.Incarnation))
+		b = field.AppendUint(b, 2, m.Count)
+		return appendAll(b, 3, m.Numbers, appendLast)
+	case *core.Void:
+		b = field.AppendText(b, 1, m.Instance)
+		return field.AppendUint(b, 2, uint64(m.Incarnation))
+	case *core.List:
+		b = field.AppendText(b, 1, m.To)
+		return appendAll(b, 2, m.Members, appendListMember)
+	case *core.ListRequest:
+		return field.AppendText(b, 1, m.To)
+	case *core.Missing:
+		b = field.AppendText(b, 1, m.To)
+		return appendAll(b, 2, m.Wants, appendWant)
+	case *core.Kept:
+		b = field.AppendUint(b, 1, uint64(m.Incarnation))
+		return appendAll(b, 2, m.Keys, appendKeptKey)
+	case *core.Pull:
+		return appendPull(b, m)
+	case *core.Answer:
+		return appendAnswer(b, m)
+	case *core.Push:
+		b = field.AppendText(b, 1, m.To)
+		b = field.AppendText(b, 2, m.Key)
+		b = field.AppendFixed64(b, 3, m.Digest)
+		return field.AppendBytes(b, 4, m.Data)
+	}
+	panic(fmt.Sprintf("codec: %T cannot be encoded", m))
+}
+
+// AppendHead appends what a full state of the transport's own exchange says
+// besides the states.
+func AppendHead(b []byte, h *core.Head) []byte {
+	b = field.AppendText(b, 1, h.Instance)
+	b = field.AppendMessage(b, 2, func(b []byte) []byte { return appendView(b, h.View) })
+	return appendAll(b, 3, h.Items, appendAnswerItem)
+}
+
+func appendAll[T any](b []byte, num field.Number, all []T, one func([]byte, *T) []byte) []byte {
+	for i := range all {
+		b = field.AppendMessage(b, num, func(b []byte) []byte { return one(b, &all[i]) })
+	}
+	return b
+}
+
+// Decode parses the message of a frame of that kind. Its bytes alias b. The error
+// wraps [wire.ErrMalformed].
+func Decode(kind wire.Kind, b []byte) (core.Message, error) {
+	d := &decoder{left: maxElements}
+	switch kind {
+	case wire.Heartbeat:
+		return decode(d, b, (*decoder).heartbeat)
+	case wire.Goodbye:
+		return decode(d, b, (*decoder).goodbye)
+	case wire.Void:
+		return decode(d, b, (*decoder).void)
+	case wire.List:
+		return decode(d, b, (*decoder).list)
+	case wire.ListAsked:
+		return decode(d, b, (*decoder).listRequest)
+	case wire.Missing:
+		return decode(d, b, (*decoder).missing)
+	case wire.Kept:
+		return decode(d, b, (*decoder).kept)
+	case wire.Pull:
+		return decode(d, b, (*decoder).pull)
+	case wire.Answer:
+		return decode(d, b, (*decoder).answer)
+	case wire.Push:
+		return decode(d, b, (*decoder).push)
+	}
+	return nil, fmt.Errorf("%w: frames of kind %d hold no message", wire.ErrMalformed, kind)
+}
+
+// DecodeHead parses what AppendHead appended.
+func DecodeHead(b []byte) (*core.Head, error) {
+	h := new(core.Head)
+	d := &decoder{left: maxElements}
+	err := field.Each(b, func(num field.Number, v field.Value) error {
+		switch num {
+		case 1:
+			return v.Text(&h.Instance, maxInstance)
+		case 2:
+			return message(v, &h.View, d.view)
+		case 3:
+			return list(d, &h.Items, v, maxKeys, d.answerItem)
+		}
+		return nil
+	})
+	if err == nil && h.Instance == "" {
+		err = wire.ErrMalformed
+	}
+	return h, err
+}
+
+// decoder counts the elements of the lists of one message.
+type decoder struct{ left int }
+
+// decode is for the methods below: a message that is not whole is none.
+func decode[M core.Message](d *decoder, b []byte, f func(*decoder, []byte) (M, error)) (core.Message, error) {
+	m, err := f(d, b)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// message reads a message within a message.
+func message[T any](v field.Value, to *T, decode func([]byte, *T) error) error {
+	var b []byte
+	if err := v.Bytes(&b); err != nil {
+		return err
+	}
+	return decode(b, to)
+}
+
+// list reads one element of a list.
+func list[T any](d *decoder, all *[]T, v field.Value, limit int, decode func([]byte, *T) error) error {
+	if d.left--; d.left < 0 || len(*all) >= limit {
+		return wire.ErrMalformed
+	}
+	var one T
+	if err := message(v, &one, decode); err != nil {
+		return err
+	}
+	*all = append(*all, one)
+	return nil
+}
+
+// small reads a number that is one of the first few.
+func small[T ~uint8](v field.Value, to *T, highest T) error {
+	var n uint64
+	err := v.Uint(&n, uint64(highest))
+	*to = T(n)
+	return err
+}
+
+func milliseconds(v field.Value, to *time.Duration) error {
+	var n uint64
+	err := v.Uint(&n, maxInterval)
+	*to = time.Duration(n) * time.Millisecond
+	return err
+}
+
+func number(v field.Value, to *uint64) error { return v.Uint(to, math.MaxUint64) }

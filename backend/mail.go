@@ -1,0 +1,157 @@
+package backend
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/codec"
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
+)
+
+// What waits to be sent besides updates.
+const (
+	maxControl   = 1024      // small messages, in all
+	maxBulk      = 1024      // states and updates sent again
+	maxBulkBytes = 256 << 20 // of those
+)
+
+// letter is a message that waits to be sent. A large one is encoded when its turn
+// comes.
+type letter struct {
+	to      string // the one member that it is for; empty: all
+	message core.Message
+	frame   []byte    // instead: updates that are sent again
+	names   []string  // whom the frame names as its receivers; none: all
+	size    int       // bytes of data
+	until   time.Time // when to give up a member that the transport does not know yet
+}
+
+// mail holds the messages that wait to be sent: small ones, which wait for
+// nothing, and those with data, which go one after the other. To one member an
+// answer goes behind the data that it belongs to.
+type mail struct {
+	mu      sync.Mutex
+	control []letter
+	bulk    []letter
+	bytes   int    // of bulk
+	sending string // the member, or all, that data is being sent to
+	busy    bool   // data is being sent
+
+	controlWake, bulkWake chan struct{}
+}
+
+func newMail() *mail {
+	return &mail{controlWake: make(chan struct{}, 1), bulkWake: make(chan struct{}, 1)}
+}
+
+// post queues a message. It reports whether there was room. The oldest small one
+// gives way: a later heartbeat says more.
+func (m *mail) post(l letter) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l.size > 0 || m.follows(l) {
+		if len(m.bulk) >= maxBulk || m.bytes+l.size > maxBulkBytes && m.bytes > 0 {
+			return false
+		}
+		m.bulk = append(m.bulk, l)
+		m.bytes += l.size
+		signal(m.bulkWake)
+		return true
+	}
+	if len(m.control) >= maxControl {
+		m.control = slices.Delete(m.control, 0, 1)
+	}
+	m.control = append(m.control, l)
+	signal(m.controlWake)
+	return true
+}
+
+// follows reports whether a small message must not overtake data on its way to
+// the same receivers.
+func (m *mail) follows(l letter) bool {
+	if _, ok := l.message.(*core.Answer); !ok {
+		return false
+	}
+	return m.busy && m.sending == l.to || slices.ContainsFunc(m.bulk, func(b letter) bool { return b.to == l.to })
+}
+
+// again queues a message whose receiver the transport did not know. It is data's
+// turn before.
+func (m *mail) again(l letter) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bulk = append(m.bulk, l)
+	m.bytes += l.size
+	signal(m.bulkWake)
+}
+
+// nextControl takes the next small message.
+func (m *mail) nextControl() (l letter, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.control) == 0 {
+		return l, false
+	}
+	l = m.control[0]
+	m.control = m.control[1:]
+	return l, true
+}
+
+// nextBulk takes the next message with data. doneBulk follows.
+func (m *mail) nextBulk() (l letter, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.bulk) == 0 {
+		return l, false
+	}
+	l = m.bulk[0]
+	m.bulk = m.bulk[1:]
+	m.bytes -= l.size
+	m.busy, m.sending = true, l.to
+	return l, true
+}
+
+func (m *mail) doneBulk() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.busy = false
+}
+
+// drop empties the queues: there is no link.
+func (m *mail) drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.control, m.bulk, m.bytes = nil, nil, 0
+}
+
+// isEmpty reports whether nothing waits, and no data is on its way.
+func (m *mail) isEmpty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.control) == 0 && len(m.bulk) == 0 && !m.busy
+}
+
+// newLetter returns the letter of a message.
+func newLetter(to string, message core.Message) letter {
+	l := letter{to: to, message: message}
+	switch m := message.(type) {
+	case *core.Answer:
+		for _, it := range m.Items {
+			l.size += len(it.Data)
+		}
+	case *core.Push:
+		l.size = len(m.Data)
+	}
+	_, l.names = codec.Kind(message)
+	return l
+}
+
+// encoded returns the frame of a letter.
+func (l *letter) encoded(e *wire.Encoder) []byte {
+	if l.frame == nil {
+		return codec.Encode(e, l.message)
+	}
+	return l.frame
+}

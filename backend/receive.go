@@ -1,0 +1,205 @@
+package backend
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/internal/codec"
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
+)
+
+// rejectReasons are the values of the label reason of
+// clusterchannel_frames_rejected_total: what the shell finds wrong with a frame,
+// and then what the core does not believe.
+var rejectReasons = []string{
+	"malformed", "version", "cluster", "chunk", "overflow",
+	"instance", "member", "name", "incarnation", "number",
+}
+
+// largeUpdate is from how many bytes on an update has a buffer of its own.
+const largeUpdate = 64 << 10
+
+var frames = sync.Pool{New: func() any { return new(wire.Frame) }}
+
+// Frame implements driver.Handler.
+func (s *session) Frame(b []byte) {
+	if !s.over.Load() {
+		s.node.receive(s, b, false)
+	}
+}
+
+// receive takes in one frame: updates go to their states, messages to the core. b
+// is the driver's again afterwards, unless this node has put it together.
+func (n *node) receive(s *session, b []byte, together bool) {
+	f := frames.Get().(*wire.Frame)
+	defer frames.Put(f)
+	if err := wire.Decode(b, f); err != nil {
+		if errors.Is(err, wire.ErrVersion) {
+			n.otherVersion(f, err)
+		} else {
+			n.reject("malformed", "a frame that is none of ours; something else uses our address, channel or subject", "bytes", len(b))
+		}
+		return
+	}
+	switch {
+	case f.Version == 0:
+		n.receiveForeign(s, f, len(b))
+	case len(f.Origin) == 0:
+		n.reject("malformed", "a frame that names no origin", "bytes", len(b))
+	case f.Cluster != n.cluster:
+		n.reject("cluster", "cluster label mismatch: a frame of another cluster", "origin", string(f.Origin))
+	case f.Kind == wire.Update:
+		n.said.heard(f.Origin, "update", f.Key)
+		n.receiveUpdate(f, len(b), n.engine.now())
+	case f.Kind == wire.Batch:
+		n.receiveBatch(f)
+	case f.Kind == wire.Chunk:
+		n.receiveChunk(s, f, together)
+	case f.Kind.IsMessage():
+		n.receiveMessage(f, len(b), together)
+	default:
+		n.reject("malformed", "a frame of no kind that is known", "origin", string(f.Origin), "kind", f.Kind)
+	}
+}
+
+func (n *node) reject(reason, msg string, args ...any) {
+	n.met.rejected.WithLabelValues(reason).Inc()
+	n.log.warn("reject:"+reason, msg, args...)
+}
+
+// Reject implements driver.Handler.
+func (s *session) Reject(why driver.Reason, err error) {
+	if s.over.Load() {
+		return
+	}
+	if !slices.Contains(rejectReasons, string(why)) {
+		why = driver.Malformed
+	}
+	s.node.reject(string(why), "the transport brought something that is no frame", "err", err)
+}
+
+// otherVersion takes in a frame of a node that speaks another version.
+func (n *node) otherVersion(f *wire.Frame, err error) {
+	if f.Cluster != n.cluster {
+		n.reject("cluster", "cluster label mismatch: a frame of another cluster", "origin", string(f.Origin))
+		return
+	}
+	n.met.rejected.WithLabelValues("version").Inc()
+	who := n.strangers.heard(string(f.Origin), f.OldName(), f.Version)
+	n.log.warn("version:"+who.Instance, "a node of this cluster speaks another version of the protocol, and is no member for this one: update it, or this one",
+		"member", who.Name, "instance", who.Instance, "version", who.Version, "own_version", wire.Version, "err", err)
+}
+
+// receiveForeign takes in an update of a peer that is not ours, where the
+// transport has such peers: it has no number.
+func (n *node) receiveForeign(s *session, f *wire.Frame, size int) {
+	if !s.caps.Exchange || len(f.Key) == 0 {
+		n.reject("malformed", "a frame that is none of ours; something else uses our address, channel or subject", "bytes", size)
+		return
+	}
+	n.met.update.in(size)
+	if st := (*n.states.Load())[string(f.Key)]; st != nil && !st.enqueue(f.Data, entry{}) {
+		n.met.drop(st.key, "inbound_overflow")
+	}
+}
+
+func (n *node) receiveBatch(f *wire.Frame) {
+	u := frames.Get().(*wire.Frame)
+	defer frames.Put(u)
+	now := n.engine.now()
+	for i, b := range f.Updates {
+		if wire.Decode(b, u) != nil || u.Kind != wire.Update || string(u.Origin) != string(f.Origin) || u.Cluster != n.cluster {
+			n.reject("malformed", "a batch holds something that is no update of its origin", "origin", string(f.Origin))
+			return
+		}
+		if i == len(f.Updates)-1 {
+			n.said.heard(u.Origin, "update", u.Key)
+		}
+		n.receiveUpdate(u, len(b), now)
+	}
+}
+
+// receiveUpdate queues an update for its state, unless the core says that it
+// arrived before.
+func (n *node) receiveUpdate(f *wire.Frame, size int, now time.Duration) {
+	e := n.engine
+	full := false
+	st := (*n.states.Load())[string(f.Key)]
+	var large []byte
+	if st != nil && len(f.Data) > largeUpdate { // to copy it takes too long under the core's lock
+		large = append(arenas.get(len(f.Data)), f.Data...)
+	}
+	e.mu.Lock()
+	verdict, ref, wake := e.core.Receive(now, f.Origin, f.Key, f.Incarnation, f.Number)
+	if verdict == core.Deliver {
+		full = st != nil && !st.enqueue(f.Data, entry{large: large, sent: int64(f.Sent), ref: ref, numbered: true})
+		wake = e.core.Queued(now, ref, st != nil && !full) || wake
+	}
+	if wake {
+		e.collect()
+	}
+	e.mu.Unlock()
+	if verdict != core.Own {
+		n.met.update.in(size)
+	}
+	switch {
+	case full:
+		n.met.drop(st.key, "inbound_overflow")
+	case verdict == core.Duplicate:
+		n.met.duplicates.Inc()
+	case verdict == core.Refused:
+		n.reject("number", "an update whose number cannot be", "origin", string(f.Origin), "number", f.Number)
+	}
+}
+
+func (n *node) receiveChunk(s *session, f *wire.Frame, together bool) {
+	if !f.IsFor(n.self.Instance) || string(f.Origin) == n.self.Instance {
+		return
+	}
+	origin := string(f.Origin)
+	out := n.assembly.add(f, n.engine.now())
+	if out.refuse || together {
+		n.reject("chunk", "a piece of a larger frame that cannot be taken in", "origin", origin)
+		return
+	}
+	if out.tell {
+		n.engine.step(core.Progress{From: origin})
+	}
+	if out.whole != nil {
+		n.receive(s, out.whole, true)
+	}
+}
+
+// receiveMessage tells the core what another node says. Of its own messages a node
+// hears its heartbeats, and what somebody else says in its name.
+func (n *node) receiveMessage(f *wire.Frame, size int, together bool) {
+	own := string(f.Origin) == n.self.Instance
+	if !f.IsFor(n.self.Instance) || own && f.Kind != wire.Heartbeat && f.Kind != wire.Goodbye {
+		return
+	}
+	if n.engine.full() {
+		n.reject("overflow", "messages arrive faster than they are handled")
+		return
+	}
+	body := f.Message
+	if !together {
+		body = slices.Clone(body)
+	}
+	m, err := codec.Decode(f.Kind, body)
+	if err != nil {
+		n.reject("malformed", "a message that cannot be decoded", "origin", string(f.Origin), "kind", f.Kind)
+		return
+	}
+	if data := newLetter("", m).size; data > 0 {
+		n.met.fullState.in(data)
+	}
+	if a, ok := m.(*core.Answer); ok {
+		n.answered(a)
+	}
+	n.said.heard(f.Origin, saying(m), nil)
+	n.engine.step(core.Received{From: string(f.Origin), Message: m, Size: size})
+}

@@ -1,0 +1,312 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
+)
+
+const (
+	sendTimeout  = 10 * time.Second
+	joinPatience = time.Second // for the driver to know a member that has just joined
+	joinStep     = 10 * time.Millisecond
+)
+
+// send has a message of the core sent.
+func (n *node) send(to string, message core.Message) {
+	if bye, ok := message.(*core.Goodbye); ok { // the last frame, when all else has left
+		n.bye = bye
+		return
+	}
+	if p, ok := message.(*core.Pull); ok {
+		n.asked(p)
+	}
+	l := newLetter(to, message)
+	if l.size > wire.MaxFrame-wire.MaxFrame/64 {
+		n.tooLarge(message)
+		return
+	}
+	if !n.mail.post(l) {
+		n.met.publishFailed("full_state", "buffer_overflow")
+		n.log.warn("mail", "too many states wait to be sent; the next exchange repairs it", "to", to)
+	}
+}
+
+// tooLarge says that a state cannot be exchanged.
+func (n *node) tooLarge(message core.Message) {
+	key, size := "", 0
+	switch m := message.(type) {
+	case *core.Push:
+		key, size = m.Key, len(m.Data)
+	case *core.Answer:
+		for _, it := range m.Items {
+			if len(it.Data) > size {
+				key, size = it.Key, len(it.Data)
+			}
+		}
+	}
+	n.met.drop(key, "too_large")
+	n.log.warn("large:"+key, "a state is too large to be exchanged; the others cannot catch up", "key", key, "bytes", size, "limit", wire.MaxFrame)
+}
+
+// resent is a frame of updates that are sent once more.
+type resent struct {
+	to     string
+	frames [][]byte
+}
+
+// encodeAgain encodes updates that the core wants sent once more, in frames of
+// about the size of a segment. It is called under the core's lock.
+func (n *node) encodeAgain(r core.Resend) resent {
+	out := resent{to: r.To}
+	var b []byte
+	first, count := 0, 0
+	end := func() {
+		if count == 1 {
+			b = b[first:]
+		}
+		if count > 0 {
+			out.frames = append(out.frames, b)
+		}
+		b, count = nil, 0
+	}
+	for _, u := range r.Updates {
+		size := n.enc.UpdateSize(u.Key, len(u.Data))
+		if count > 0 && len(b)+size > segmentBytes {
+			end()
+		}
+		if b == nil {
+			b = n.enc.AppendBatch(make([]byte, 0, size+128))
+		}
+		var start int
+		b, start = n.enc.AppendUpdate(b, wire.UpdateHead{Key: u.Key, Incarnation: r.Incarnation, Number: u.Number}, u.Data)
+		if count == 0 {
+			first = start
+		}
+		count++
+	}
+	end()
+	return out
+}
+
+// sendAgain has updates sent once more.
+func (n *node) sendAgain(r resent) {
+	for _, frame := range r.frames {
+		l := letter{to: r.to, frame: frame, size: len(frame)}
+		if r.to != "" {
+			l.names = []string{r.to}
+		}
+		if !n.mail.post(l) {
+			n.met.publishFailed("update", "buffer_overflow")
+		}
+	}
+}
+
+// transmit sends one frame by the driver: to one member where that is given and
+// the driver can, else to all. Larger frames go in chunks, which name whom they
+// are for.
+func (s *session) transmit(ctx context.Context, frame []byte, to string, names []string) error {
+	send := s.drv.Broadcast
+	if to != "" && s.caps.Send != nil {
+		send = func(ctx context.Context, frame []byte) error { return s.caps.Send(ctx, Member{Instance: to}, frame) }
+	}
+	one := func(frame []byte) error {
+		return s.bounded(ctx, func(ctx context.Context) error { return send(ctx, frame) })
+	}
+	if s.caps.MaxFrame <= 0 || len(frame) <= s.caps.MaxFrame {
+		return one(frame)
+	}
+	if len(names) > 4 { // each chunk would repeat them
+		names = nil
+	}
+	return s.node.enc.Chunks(frame, s.caps.MaxFrame, names, rand.Uint64(), func(chunk []byte) error {
+		s.sendControl(ctx) // a heartbeat must not wait for megabytes
+		return one(chunk)
+	})
+}
+
+// bounded calls a function of the driver, which has sendTimeout and ends with the
+// session.
+func (s *session) bounded(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	return contain(func() error { return f(ctx) })
+}
+
+// transmitUpdates sends a frame of updates to all, and each update by itself to
+// peers that are not ours.
+func (s *session) transmitUpdates(ctx context.Context, frame []byte) error {
+	heard := false
+	var err error
+	if s.caps.Updates != nil {
+		err = s.bounded(ctx, func(ctx context.Context) (err error) {
+			heard, err = s.caps.Updates(ctx, wire.Updates(frame))
+			return err
+		})
+	}
+	if heard {
+		return err
+	}
+	return errors.Join(err, s.transmit(ctx, frame, "", nil))
+}
+
+// sendControl sends the small messages that wait.
+func (s *session) sendControl(ctx context.Context) {
+	for {
+		l, ok := s.node.mail.nextControl()
+		if !ok {
+			return
+		}
+		s.deliver(ctx, l)
+	}
+}
+
+// deliver sends a message. A member that the transport does not know may have
+// just joined: what it asked for is tried again for a moment.
+func (s *session) deliver(ctx context.Context, l letter) {
+	n := s.node
+	err := s.transmit(ctx, l.encoded(n.enc), l.to, l.names)
+	switch {
+	case err == nil:
+		n.delivered(l)
+		return
+	case ctx.Err() != nil:
+		return
+	case l.to != "" && errors.Is(err, ErrUnavailable) && l.isAnswer():
+		if l.until.IsZero() {
+			l.until = time.Now().Add(joinPatience)
+		}
+		if time.Now().Before(l.until) {
+			n.mail.again(l)
+			return
+		}
+	}
+	if l.size > 0 {
+		n.met.publishFailed("full_state", "transport_error")
+	}
+	if errors.Is(err, ErrUnavailable) && l.to != "" {
+		n.log.Debug("a member could not be reached", "instance", l.to, "err", err)
+	} else {
+		n.log.warn("send", "a message could not be sent", "err", err)
+	}
+	if l.to != "" {
+		n.engine.step(core.Unsent{To: l.to})
+	}
+}
+
+func (l *letter) isAnswer() bool {
+	_, answer := l.message.(*core.Answer)
+	return answer || l.frame != nil
+}
+
+// delivered counts what was sent.
+func (n *node) delivered(l letter) {
+	switch m := l.message.(type) {
+	case *core.Answer:
+		for _, it := range m.Items {
+			if it.Outcome == core.Data {
+				n.met.fullState.out(len(it.Data))
+			}
+		}
+	case *core.Push:
+		n.met.fullState.out(len(m.Data))
+	}
+}
+
+// sendLoop hands small messages and updates to the driver, one frame at a time:
+// what queues up meanwhile leaves as one frame.
+func (n *node) sendLoop() {
+	for n.work.Err() == nil {
+		s, changed := n.link.current()
+		if s == nil || !s.attached.Load() {
+			n.mail.drop()
+			select {
+			case <-changed:
+			case <-n.work.Done():
+			}
+			continue
+		}
+		s.sendControl(n.work)
+		if seg := n.out.next(); seg != nil {
+			n.sendUpdates(s, seg)
+			continue
+		}
+		select {
+		case <-n.out.wake:
+		case <-n.mail.controlWake:
+		case <-changed:
+		case <-n.work.Done():
+		}
+	}
+}
+
+func (n *node) sendUpdates(s *session, seg *segment) {
+	frame := seg.frame()
+	if err := s.transmitUpdates(n.work, frame); err != nil {
+		n.met.publishFailures.WithLabelValues("update", "transport_error").Add(float64(seg.n))
+		if n.work.Err() == nil {
+			n.log.warn("send", "updates could not be sent; the others ask for them", "updates", seg.n, "err", err)
+		}
+	} else {
+		n.met.update.sent.Add(float64(seg.n))
+		n.met.update.sentBytes.Add(float64(len(frame)))
+	}
+	n.engine.sent(seg.marks)
+	for key, number := range n.out.done(seg) {
+		n.engine.sent([]sentMark{{key, number}})
+	}
+}
+
+// sent tells the core which numbers the others can know of.
+func (e *engine) sent(marks []sentMark) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now, wake := e.now(), false
+	for _, m := range marks {
+		wake = e.core.Sent(now, m.key, m.number) || wake
+	}
+	if wake {
+		e.collect()
+	}
+}
+
+// bulkLoop hands messages with data to the driver.
+func (n *node) bulkLoop() {
+	for n.work.Err() == nil {
+		s, changed := n.link.current()
+		l, ok := letter{}, false
+		if s != nil && s.attached.Load() {
+			l, ok = n.mail.nextBulk()
+		}
+		if !ok {
+			select {
+			case <-n.mail.bulkWake:
+			case <-changed:
+			case <-n.work.Done():
+			}
+			continue
+		}
+		if !l.until.IsZero() {
+			n.pause(joinStep)
+		}
+		s.deliver(n.work, l)
+		n.mail.doneBulk()
+	}
+}
+
+// goodbye tells the others, as the last frame, that this node leaves.
+func (n *node) goodbye(ctx context.Context) {
+	s, _ := n.link.current()
+	if s == nil || !s.attached.Load() || n.bye == nil {
+		return
+	}
+	l := newLetter("", n.bye)
+	if err := s.transmit(ctx, l.encoded(n.enc), "", nil); err != nil {
+		n.log.Debug("the goodbye could not be sent", "err", err)
+	}
+}
