@@ -28,6 +28,8 @@ type pull struct {
 	reason   string
 	keys     []*pullKey
 	sent     bool
+	blind    bool          // its member was not heard since this node is attached
+	missed   bool          // and says hello now
 	root     bool          // one digest stands for all
 	deadline time.Duration // for the next sign of an answer
 	limit    time.Duration // for its next frame, whatever pieces arrive
@@ -149,7 +151,8 @@ func (a *asked) send(c *Core, pl *pull) {
 	if !pl.sent {
 		c.note(NoteExchange, pl.peer, "", uint64(len(pl.keys)), pl.reason)
 	}
-	pl.sent, pl.deadline, pl.limit = true, c.now+answerPatience, c.now+piecesFor
+	pl.sent, pl.blind = true, pl.peer.heardAt < c.attachedAt
+	pl.deadline, pl.limit = c.now+answerPatience, c.now+piecesFor
 	c.send(pl.peer.Instance, m)
 }
 
@@ -180,6 +183,7 @@ func (a *asked) onAnswer(c *Core, p *peer, m *Answer) {
 	}
 	p.heardAt = c.now
 	p.beat.Heard()
+	pl.blind, pl.missed = false, false
 	pl.deadline, pl.limit = c.now+answerPatience, c.now+piecesFor
 	if m.Differ && pl.root {
 		a.lastID++
@@ -389,6 +393,27 @@ func (a *asked) silent(c *Core, instance string) {
 	for _, pl := range slices.Clone(a.pulls) {
 		if pl.peer.Instance == instance && pl.sent {
 			a.giveUp(c, pl)
+		}
+	}
+}
+
+// returned takes in that a member says hello. What it was asked before it was
+// heard again it may not have heard: an answer has a moment left.
+func (a *asked) returned(c *Core, p *peer) {
+	if pl := a.with(p); pl != nil && pl.sent && pl.blind && !pl.missed {
+		pl.missed, pl.deadline = true, min(pl.deadline, c.now+joinPause)
+	}
+}
+
+// askAgain ends an exchange with a member that was not there when it was asked,
+// for another one with it.
+func (a *asked) askAgain(c *Core, pl *pull) {
+	a.remove(pl)
+	for _, k := range pl.keys {
+		if k.stage == waiting {
+			k.stage = over
+			a.release(c, pl, k)
+			c.searchSoon(k.state, c.now)
 		}
 	}
 }

@@ -148,7 +148,9 @@ func (c *Core) startCatchUp(echo uint64) {
 	c.asked.abandon(c) // what was asked before shows nothing of what came since
 	c.compareAll("reattach")
 	for _, st := range c.keys { // a first exchange that is not over is a comparison, too
-		st.stale = true
+		if st.stale = true; st.ready == Settling { // who was asked before may answer now
+			st.search.tried, st.search.at = nil, c.now
+		}
 	}
 	c.wake()
 	c.caughtUp()

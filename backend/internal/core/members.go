@@ -64,6 +64,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		}
 	}
 	if h.Hello {
+		c.asked.returned(c, p)
 		c.oweList(p)
 	}
 }

@@ -11,6 +11,8 @@ func (a *asked) tick(c *Core) {
 		switch {
 		case !pl.sent:
 			a.send(c, pl)
+		case pl.missed:
+			a.askAgain(c, pl)
 		case c.now >= pl.limit:
 			a.overdue(c, pl)
 		default:
