@@ -211,9 +211,11 @@ func lifeLeavesNothing(e *env) {
 		sets[0].write([]byte("an entry"))
 		e.agreed(nodes...)
 		e.eventually(e.limit(joiner), "the entry is everywhere", func() error { return holdAll(1, sets...) })
+		var closing sync.WaitGroup // a node that leaves others lingers for them
 		for _, n := range nodes {
-			n.close()
+			closing.Go(n.close)
 		}
+		closing.Wait()
 	}
 	restore()
 	e.leftNothing(before)

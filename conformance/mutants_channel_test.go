@@ -125,6 +125,7 @@ type bentChannel struct {
 	stopped atomic.Bool
 	sent    atomic.Int64
 	closed  atomic.Bool
+	closing *atomic.Bool // set when Close is called; may be nil
 }
 
 func (c *bentChannel) View() backend.View {
@@ -170,6 +171,9 @@ func (c *bentChannel) Close(ctx context.Context) error {
 	if again := c.closed.Swap(true); again && c.closeOnce {
 		return errors.New("closed twice")
 	}
+	if c.closing != nil {
+		c.closing.Store(true)
+	}
 	return c.ClusterChannel.Close(ctx)
 }
 
@@ -186,14 +190,21 @@ func (c *bentChannel) AddState(key string, s backend.State, o *backend.StateOpti
 	if err != nil {
 		return nil, err
 	}
-	if c.allAnswer {
-		go c.answer(channel, s)
+	if c.allAnswer { // under a key of its own, or the others' answers would be echoes of the first
+		own, err := c.ClusterChannel.AddState("answers of "+c.ClusterChannel.View().Self().Instance, discard, nil)
+		if err != nil {
+			return nil, err
+		}
+		go c.answer(own, s)
 	}
 	if c.storm {
-		st.shadow, _ = c.ClusterChannel.AddState("shadow of "+key, stateFuncs{func() ([]byte, error) { return nil, nil }, func([]byte) error { return nil }}, nil)
+		st.shadow, _ = c.ClusterChannel.AddState("shadow of "+key, discard, nil)
 	}
 	return &bentSender{Channel: channel, owner: c, state: s}, nil
 }
+
+// discard is a state that holds nothing.
+var discard = stateFuncs{func() ([]byte, error) { return nil, nil }, func([]byte) error { return nil }}
 
 // answer broadcasts all of a state whenever another member has joined.
 func (c *bentChannel) answer(channel backend.Channel, s backend.State) {

@@ -16,6 +16,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // bend makes a driver's fault from b, a new one for each driver.
@@ -108,20 +109,30 @@ func altered(b []byte) []byte {
 	return b
 }
 
-// dropLast sends each frame when the next one comes, so it never sends the last
-// one.
-func dropLast(d *bent) {
-	var mu sync.Mutex
-	var held []byte
-	d.out = func(ctx context.Context, inner driver.Driver, b []byte) error {
-		mu.Lock()
-		defer mu.Unlock()
-		last := held
-		held = bytes.Clone(b)
-		if last == nil {
-			return nil
+// closesInSilence sends nothing more once Close was called.
+func closesInSilence(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
+	var closing atomic.Bool
+	config.Driver = bend(func(d *bent) {
+		d.out = func(ctx context.Context, inner driver.Driver, b []byte) error {
+			if closing.Load() {
+				return nil
+			}
+			return inner.Broadcast(ctx, b)
 		}
-		return inner.Broadcast(ctx, last)
+	})(config.Driver)
+	return decorated(func(c *bentChannel) { c.closing = &closing })(ctx, config)
+}
+
+// loseKind loses the frames of one kind.
+func loseKind(kind wire.Kind) func(*bent) {
+	return func(d *bent) {
+		d.out = func(ctx context.Context, inner driver.Driver, b []byte) error {
+			var f wire.Frame
+			if wire.Decode(b, &f) == nil && f.Kind == kind {
+				return nil
+			}
+			return inner.Broadcast(ctx, b)
+		}
 	}
 }
 
@@ -223,9 +234,10 @@ func cutCluster(d *bent) { d.options.Cluster = d.options.Cluster[:max(1, len(d.o
 func nothingIn(d *bent) { d.in = func(driver.Handler, []byte) {} }
 
 func oneWay(d *bent) {
-	own := []byte(d.options.Self.Instance)
+	own := d.options.Self.Instance
 	d.in = func(h driver.Handler, b []byte) {
-		if d.options.Self.Name != "b" || bytes.Contains(b, own) {
+		var f wire.Frame
+		if d.options.Self.Name != "b" || wire.Decode(b, &f) == nil && string(f.Origin) == own {
 			h.Frame(b)
 		}
 	}
