@@ -149,7 +149,9 @@ func (c *Core) tickMembers() {
 		case p.life == live && p.unlisted > 0 && c.transport.Native && c.link != down:
 			if limit = p.unlisted; c.now >= limit {
 				p.unlisted = 0
-				c.fail(p)
+				if p.lacking {
+					c.fail(p)
+				}
 				continue
 			}
 		}

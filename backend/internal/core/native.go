@@ -34,9 +34,9 @@ func (c *Core) applyList() {
 		if p.still {
 			continue // a list from before it left
 		}
-		p.unlisted, p.excused = 0, false
+		p.excused, p.lacking = false, false
 		if p.life != live {
-			p.Member = m
+			p.Member, p.unlisted = m, 0
 			if p.life == left {
 				p.count = 0 // its node goes on with another driver
 			}
@@ -57,13 +57,24 @@ func (c *Core) applyList() {
 		if !listed[p] {
 			p.still = false
 		}
-		if p.life == live && !listed[p] && c.now >= p.unlisted {
+		switch {
+		case p.life != live || listed[p]:
+		case c.isExcused(p):
+			p.lacking = true
+		default:
 			c.unlist(p)
 		}
 	}
 	if c.link == attached && len(listed) == 0 {
 		c.aloneNow()
 	}
+}
+
+// isExcused reports whether a member is kept though the list lacks it: this node
+// was away, and the other need not be back. That it was still listed says nothing,
+// since the transport may hold for a while whom it does not hear; a word of it does.
+func (c *Core) isExcused(p *peer) bool {
+	return c.now < p.unlisted && p.goodbye == 0 && (p.lacking || p.heardAt <= p.unlisted-c.cfg.Grace)
 }
 
 // unlist drops a member that the transport's list lacks.

@@ -55,6 +55,7 @@ type peer struct {
 	still     bool          // it left, and the list has held it ever since
 	unlisted  time.Duration // until when it is kept though the list lacks it
 	excused   bool          // that was granted, and not restored since
+	lacking   bool          // the list lacks it
 	returned  bool          // it was gone, and is not steady yet
 
 	streams  map[string]*stream // by key, of this incarnation
