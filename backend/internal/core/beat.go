@@ -101,3 +101,11 @@ func (c *Core) tickBeat() {
 		c.beatNow()
 	}
 }
+
+// tellMark has a mark tell what an exchange with this node is worth: where heartbeats
+// are rare the others would not know for long.
+func (c *Core) tellMark() {
+	if c.transport.Native && c.link != down {
+		c.markAt = min(c.markAt, c.now+markDelay)
+	}
+}

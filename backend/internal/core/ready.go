@@ -42,6 +42,7 @@ func (c *Core) becomeReady(st *state, how Readiness) {
 	st.ready = how
 	c.emit(StateReady{st.key, how})
 	c.changed = c.changed || was == TimedOut
+	c.tellMark()
 	for _, s := range st.streams { // what the first exchange did not bring
 		c.holes.note(s, c.now+reorderDelay)
 	}

@@ -112,6 +112,7 @@ func (c *Core) onStateAdded(e StateAdded) {
 	c.keySet ^= hashOf(e.Key)
 	c.changed = true
 	c.recallMissed(st)
+	c.tellMark()
 	c.want(st, "add_state")
 	c.readySoon()
 }
