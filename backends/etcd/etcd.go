@@ -87,9 +87,8 @@
 // within ten seconds, when a state was added or became ready, and every 30s. An
 // exchange of states that differ in nothing is 2, of about 150 bytes each. So an
 // idle node with the default sync of 30s costs 360 writes and 50 KB of them an hour,
-// and in all
-// about 2 MB on the wire for leases and the watch, which does not pass through
-// the server's store and raft. Every frame goes to every node, so that a
+// and in all about 2 MB on the wire for leases and the watch, which does not pass
+// through the server's store and raft. Every frame goes to every node, so that a
 // cluster of N nodes is sent N times what is written.
 //
 // etcd keeps each version of a key until it is compacted, so an etcd that nobody

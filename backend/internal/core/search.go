@@ -88,7 +88,7 @@ func (c *Core) candidate(st *state) (best *peer, wait time.Duration) {
 	}
 	bestRank, alike := 100, 0
 	tellers := st.tellers()
-	onlyReady := !c.isReady(st) && !st.compare
+	onlyReady := !c.isReady(st) && !st.compare && !st.stale
 	for _, p := range c.roster.all {
 		if !p.present() || p.lacks[st.key] || slices.Contains(st.search.tried, p) {
 			continue
