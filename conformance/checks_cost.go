@@ -62,6 +62,10 @@ func costJoiner(e *env) {
 	sets[0].write(random(state))
 	e.eventually(e.limit(joiner), "the entry is everywhere", func() error { return holdAll(1, sets...) })
 
+	// An origin claims an update some moments after it was sent: a joiner that comes
+	// before asks for it.
+	e.always(e.limit(leave), "nothing is lost", func() error { return holdAll(1, sets...) })
+
 	before := sentBy(nodes...)
 	d := e.open("d", rarely)
 	joined := d.addSet("set")
