@@ -314,8 +314,9 @@ func TestTheOrderOfCalls(t *testing.T) {
 		if err := c.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
-		// A mark, an update, its number, the mark that says that it leaves, the goodbye.
-		want := "Caps Serve Link Broadcast Broadcast Broadcast Broadcast Broadcast served Close"
+		// A mark, one that tells of the state, an update, its number, the mark that says
+		// that it leaves, the goodbye.
+		want := "Caps Serve Link Broadcast Broadcast Broadcast Broadcast Broadcast Broadcast served Close"
 		if got := strings.Join(calls, " "); got != want {
 			t.Errorf("called were %s, want %s", got, want)
 		}
