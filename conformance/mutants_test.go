@@ -65,7 +65,7 @@ var mutants = []mutant{
 	{name: "dies of a bad frame", check: "broadcast/bad-peer-bytes", driver: bend(dieOfBadFrame)},
 
 	// Faults of the portable layer.
-	{name: "leaves without a word", check: "members/leave-is-prompt", open: closesInSilence},
+	{name: "leaves silently", check: "members/leave-is-prompt", open: closesInSilence},
 	{name: "ignores the context of Open", check: "config/cancelled-context", open: func(_ context.Context, c backend.Config) (backend.ClusterChannel, error) {
 		return backend.Open(context.Background(), c)
 	}},

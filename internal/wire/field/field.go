@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ErrMalformed says that the bytes are none of ours, or damaged.
+// ErrMalformed says that the bytes are foreign, or damaged.
 var ErrMalformed = errors.New("malformed frame")
 
 // Number is the number of a field.
