@@ -17,7 +17,7 @@ type configCmd struct {
 
 // configCheckCmd checks a configuration without opening anything.
 type configCheckCmd struct {
-	Source string `arg:"" name:"file" help:"Grafana's ini file, a YAML file of this project, or a URL as ${backend}://host:9094?cluster=alerts."`
+	Source string `arg:"" name:"source" help:"Grafana's ini file, a YAML file of this project, or a URL as ${backend}://host:9094?cluster=alerts."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
