@@ -343,9 +343,9 @@ func (h *tappedHandler) Left(m driver.Member) {
 	}
 }
 
-func (h *tappedHandler) Probe(peer string, rtt time.Duration, err error) {
+func (h *tappedHandler) Probe(target string, rtt time.Duration, err error) {
 	if h.hears("Probe") {
-		h.Handler.Probe(peer, rtt, err)
+		h.Handler.Probe(target, rtt, err)
 	}
 }
 

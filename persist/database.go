@@ -42,7 +42,7 @@ func connect(dsn string) (*database, error) {
 	case "mysql", "mariadb":
 		return connectMySQL(dsn)
 	}
-	return nil, bad("the driver %q is unknown; known are sqlite, postgres and mysql", scheme)
+	return nil, bad("the scheme %q is unknown; known are sqlite, postgres and mysql", scheme)
 }
 
 func bad(format string, args ...any) error {

@@ -61,7 +61,7 @@ var keys = []key{
 	{name: "ha_advertise_address", group: gossip, param: "advertise_address"},
 	{name: "ha_label", group: gossip, param: "label"},
 	{name: "ha_gossip_interval", group: gossip, kind: duration, def: "200ms", param: "gossip_interval"},
-	{name: "ha_reconnect_timeout", group: gossip, kind: duration, def: "6h", vain: "lost peers are tried for ever, and their names looked up again"},
+	{name: "ha_reconnect_timeout", group: gossip, kind: duration, def: "6h", vain: "lost members are tried for ever, and their names looked up again"},
 
 	{name: "ha_redis_address", group: broker, kind: list, param: "address"},
 	{name: "ha_redis_peer_name", group: broker, param: "name"},

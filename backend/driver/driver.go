@@ -156,7 +156,7 @@ type Handler interface {
 
 	// Probe reports a round trip to a member, or to the server, that the transport
 	// measured by itself, or its failure. It is optional.
-	Probe(peer string, rtt time.Duration, err error)
+	Probe(target string, rtt time.Duration, err error)
 
 	// LocalState returns this node's full state, for MergeState of another member
 	// (Caps.Exchange only): a clusterpb.FullState of Alertmanager's. It takes as

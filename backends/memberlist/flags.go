@@ -18,7 +18,7 @@ var flags = []driver.Flag{
 	{Name: "probe-interval", Param: "probe_interval", Help: "How often to probe a member."},
 	{Name: "probe-timeout", Param: "probe_timeout", Help: "How long to wait for the answer to a probe."},
 	{Name: "reconnect-interval", Param: "reconnect_interval", Help: "How often to try a lost member again."},
-	{Name: "reconnect-timeout", Type: "duration", Help: "Accepted for compatibility; no effect: lost peers are tried for ever."},
+	{Name: "reconnect-timeout", Type: "duration", Help: "Accepted for compatibility; no effect: lost members are tried for ever."},
 	{Name: "peers-resolve-timeout", Type: "duration", Help: "Accepted for compatibility; no effect: names are looked up again and again, in the background."},
 	{Name: "tls-config", Param: "tls_config_file", Help: "File with Alertmanager's TLS settings for gossip."},
 	{Name: "allow-insecure-public-advertise-address-discovery", Type: "bool", Help: "Accepted for compatibility; no effect: give --cluster.advertise-address."},

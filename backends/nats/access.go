@@ -23,7 +23,7 @@ func (s *settings) credentials() ([]nats.Option, error) {
 	case s.Username == "" && s.Password != "":
 		return nil, params.Bad("password", "is given without username")
 	case s.Username != "" && s.Password == "":
-		return nil, params.Bad("username", "is given without password; a token belongs into token")
+		return nil, params.Bad("username", "is given without password; give a token as token")
 	case s.Username != "":
 		return []nats.Option{nats.UserInfo(s.Username, s.Password)}, nil
 	case s.Token != "":

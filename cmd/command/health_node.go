@@ -106,7 +106,7 @@ func trustOf(file string) (*tls.Config, error) {
 	}
 	block, _ := pem.Decode(certificate)
 	if block == nil {
-		return nil, errors.New("the certificate is no PEM")
+		return nil, errors.New("the certificate is not in PEM")
 	}
 	return &tls.Config{
 		InsecureSkipVerify: true, // in favour of the following, which takes one certificate alone

@@ -145,7 +145,7 @@ func TestConfigCheckTable(t *testing.T) {
 	out := strings.Join(strings.Fields(p.stdout.String()), " ")
 	for _, want := range []string{
 		"custom.ini selects memberlist.", "KEY VALUE FROM", "peers a:9094 ha_peers, file: line 2",
-		"IGNORED LINE WHY", "ha_reconnect_timeout 3 lost peers", "ha_redis_password 4 ha_redis_address is not set",
+		"IGNORED LINE WHY", "ha_reconnect_timeout 3 lost members", "ha_redis_password 4 ha_redis_address is not set",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not print %q", want)

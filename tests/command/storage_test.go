@@ -346,7 +346,7 @@ func TestStartsOnUnusableDatabase(t *testing.T) {
 func TestDatabasesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		`--storage.database: persist: bad configuration: dsn: the driver "oracle" is unknown; known are sqlite, postgres and mysql`: {"--storage.database=oracle://u:s3cret@h/d"},
+		`--storage.database: persist: bad configuration: dsn: the scheme "oracle" is unknown; known are sqlite, postgres and mysql`: {"--storage.database=oracle://u:s3cret@h/d"},
 		"interval: -1s": {"--storage.database=sqlite:state.db", "--storage.database-interval=-1s"},
 	} {
 		p := run(t, append([]string{
