@@ -19,8 +19,11 @@ type Inspector interface {
 
 // Inspection is what a node knows of its own doings. The caller owns it.
 type Inspection struct {
-	Backend  string          // Config.Backend
-	Cluster  string          // Config.Cluster
+	Backend     string          // Config.Backend
+	Cluster     string          // Config.Cluster
+	Grace       time.Duration   // Config.Timing.Grace
+	OnIsolation IsolationPolicy // Config.OnIsolation
+
 	MaxFrame int             // bytes of the largest frame of the transport; 0: no limit, or not attached yet
 	Native   bool            // the transport knows the members itself; else heartbeats tell
 	States   []StateInfo     // sorted by key
@@ -53,7 +56,7 @@ type Said struct {
 
 // Inspect implements Inspector.
 func (n *node) Inspect() Inspection {
-	i := Inspection{Backend: n.cfg.Backend, Cluster: n.cfg.Cluster, Said: n.said.list(), Strangers: n.strangers.list()}
+	i := Inspection{Backend: n.cfg.Backend, Cluster: n.cfg.Cluster, Grace: n.cfg.Timing.Grace, OnIsolation: n.cfg.OnIsolation, Said: n.said.list(), Strangers: n.strangers.list()}
 	if s, _ := n.link.current(); s != nil {
 		i.MaxFrame, i.Native = s.caps.MaxFrame, s.caps.Membership
 	}

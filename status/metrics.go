@@ -36,13 +36,7 @@ var shown = []struct{ metric, words string }{
 // figures are the metrics of one cluster.
 type figures struct {
 	families    map[string][]*dto.Metric
-	propagation histogram
-}
-
-// histogram is the sum and the count of one.
-type histogram struct {
-	sum   float64
-	count uint64
+	propagation buckets
 }
 
 // gather reads the metrics of cluster. It leaves out what cannot be read: a
@@ -64,7 +58,7 @@ func gather(g prometheus.Gatherer, cluster string) figures {
 			}
 			f.families[name] = append(f.families[name], m)
 			if h := m.GetHistogram(); name == "clusterchannel_propagation_seconds" && h != nil {
-				f.propagation = histogram{h.GetSampleSum(), h.GetSampleCount()}
+				f.propagation = bucketsOf(h)
 			}
 		}
 	}
@@ -96,6 +90,25 @@ func (f figures) by(metric, name, want string) (sum float64) {
 		}
 	}
 	return sum
+}
+
+// sum adds up the series of a metric.
+func (f figures) sum(metric string) (sum float64) {
+	for _, m := range f.families[metric] {
+		sum += value(m)
+	}
+	return sum
+}
+
+// roundTrip returns the mean of those to a peer, nil where there was none.
+func (f figures) roundTrip(peer string) *float64 {
+	for _, m := range f.families["alertmanager_cluster_pings_seconds"] {
+		if h := m.GetHistogram(); label(m, "peer") == peer && h.GetSampleCount() > 0 {
+			mean := h.GetSampleSum() / float64(h.GetSampleCount())
+			return &mean
+		}
+	}
+	return nil
 }
 
 // counters lists the counters to show. A metric with labels has one line for

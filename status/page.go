@@ -20,8 +20,12 @@ type Options struct {
 	Channel backend.ClusterChannel
 
 	// Gatherer has the metrics of Channel; without it the page shows no counters
-	// and no propagation time.
+	// and no charts.
 	Gatherer prometheus.Gatherer
+
+	// Act is the verb of what the first member does before the others. Default
+	// "acts".
+	Act string
 
 	// Title heads the page. Default "Cluster status".
 	Title string
@@ -37,7 +41,8 @@ type Options struct {
 type Page struct {
 	opts   Options
 	events *ring
-	chart  *series
+	absent absent
+	past   *history
 	cancel context.CancelFunc
 	done   chan struct{}
 	tasks  sync.WaitGroup
@@ -60,6 +65,9 @@ func New(o Options) *Page {
 	if o.Title == "" {
 		o.Title = "Cluster status"
 	}
+	if o.Act == "" {
+		o.Act = "acts"
+	}
 	if o.Interval <= 0 {
 		o.Interval = time.Second
 	}
@@ -67,7 +75,7 @@ func New(o Options) *Page {
 		o.Events = 100
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Page{opts: o, events: newRing(o.Events), chart: newSeries(looksPerSample * o.Interval), cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
+	p := &Page{opts: o, events: newRing(o.Events), past: newHistory(looksPerSample * o.Interval), cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
 	p.refresh()
 	p.tasks.Go(func() { p.poll(ctx) })
 	if o.Channel != nil {
@@ -95,7 +103,9 @@ func (p *Page) Close() {
 func (p *Page) watch(ctx context.Context) {
 	var last *backend.View
 	for v := range p.opts.Channel.Watch(ctx) {
-		p.events.compare(last, v, time.Now())
+		now := time.Now()
+		p.events.compare(last, v, now)
+		p.absent.compare(last, v, now)
 		last = &v
 		p.refresh()
 	}

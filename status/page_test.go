@@ -26,8 +26,11 @@ func TestJSON(t *testing.T) {
 			return fmt.Errorf("no states")
 		}
 		switch st := s.States[0]; {
-		case s.Propagate.Count == 0 || len(s.Propagate.Samples) == 0 || s.Propagate.Mean <= 0:
-			return fmt.Errorf("propagation: %+v", s.Propagate)
+		case s.Node.Ready != "synced":
+			return fmt.Errorf("it is %s", s.Node.Ready)
+		case !measured(s, "propagation"):
+			b.say("hello from b") // for the next interval to have one
+			return fmt.Errorf("the charts: %+v", s.Charts)
 		case st.Key != "silences" || st.Size != len("hello from b") || st.Digest == "" || st.Exchanged == nil || st.Resyncs == 0:
 			return fmt.Errorf("the state: %+v", st)
 		case s.Members[1].Said == "" || s.Members[1].SaidAt == nil:
@@ -55,6 +58,66 @@ func TestJSON(t *testing.T) {
 	}
 	if slices.Index(kinds, "gone") == -1 || slices.Index(kinds, "gone") > slices.Index(kinds, "joined") {
 		t.Errorf("the events, the newest first: %q", kinds)
+	}
+}
+
+// measured reports whether each line of a chart has a value above zero.
+func measured(s status.Snapshot, id string) bool {
+	i := slices.IndexFunc(s.Charts, func(c status.Chart) bool { return c.ID == id })
+	return i >= 0 && !slices.ContainsFunc(s.Charts[i].Lines, func(l status.Line) bool {
+		return !slices.ContainsFunc(l.Values, func(v *float64) bool { return v != nil && *v > 0 })
+	})
+}
+
+func says(s status.Snapshot, level string, texts ...string) error {
+	for _, text := range texts {
+		if !strings.Contains(s.Summary.Text, text) {
+			return fmt.Errorf("it says %+v, want %q", s.Summary, text)
+		}
+	}
+	if s.Summary.Level != level || (s.Summary.Do == "") != (level == "good") {
+		return fmt.Errorf("it says %+v, want it to be %s", s.Summary, level)
+	}
+	return nil
+}
+
+// The page begins with what one asks at night.
+func TestSummary(t *testing.T) {
+	bus := memory.NewBus()
+	a, b := open(t, bus, "a"), open(t, bus, "b")
+	_, first := serve(t, status.Options{Channel: a.ClusterChannel, Act: "sends"})
+	_, second := serve(t, status.Options{Channel: b.ClusterChannel, Act: "sends"})
+	until := func(url, level string, texts ...string) {
+		t.Helper()
+		testkit.Eventually(t, patience, func() error { return says(look(t, url), level, texts...) })
+	}
+	until(first, "good", "All is well.", "There are 2 members; this node sends first.")
+	until(second, "good", "All is well.", "There are 2 members; a sends first.")
+	if p := look(t, first).Node.Place; p != "0 of 2 (sends first)" {
+		t.Errorf("the place of a: %q", p)
+	}
+	if p := look(t, second).Node.Place; p != "1 of 2 (sends after 1 other)" {
+		t.Errorf("the place of b: %q", p)
+	}
+	b.leave(t)
+	until(first, "warn", "b is gone since ")
+	until(second, "bad", "has left the cluster")
+	open(t, bus, "b")
+	until(first, "good", "All is well.")
+	bus.Stop()
+	until(first, "bad", "is cut off from the others since ", "memory: ", "It keeps its last view, of 2, until ", "and then acts alone")
+	bus.Start()
+	until(first, "good", "All is well.")
+}
+
+// Counters of zero are folded away.
+func TestZeroCountersAreFolded(t *testing.T) {
+	a := open(t, memory.NewBus(), "a")
+	_, url := serve(t, status.Options{Channel: a.ClusterChannel, Gatherer: a.registry})
+	_, html := ask(t, url, "text/html")
+	shown, folded, ok := strings.Cut(html, "<details>")
+	if !ok || strings.Contains(shown, "clusterchannel_gaps_total") || !strings.Contains(folded, "clusterchannel_gaps_total") {
+		t.Errorf("a counter of zero is not folded: %s", html)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -34,6 +35,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"when":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
 	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"seconds": seconds,
+	"zeros":   zeros,
 	"bytes":   sizeText,
 	"number":  func(v float64) string { return fmt.Sprintf("%.0f", v) },
 }).Parse(pageText))
@@ -58,6 +60,11 @@ func sizeText(n int) string {
 		return fmt.Sprintf("%d KiB", n>>10)
 	}
 	return fmt.Sprintf("%d B", n)
+}
+
+// zeros returns the counters that have nothing to say.
+func zeros(all []Counter) []Counter {
+	return slices.DeleteFunc(slices.Clone(all), func(c Counter) bool { return c.Value != 0 })
 }
 
 // render executes one of the templates.

@@ -10,14 +10,15 @@ import (
 // Snapshot is what the page and its JSON show of a node at one time. Times are
 // by this node's clock; a time that is absent has not come yet.
 type Snapshot struct {
-	Title     string    `json:"title"`
-	Enabled   bool      `json:"enabled"` // whether there is a cluster at all
-	Node      Node      `json:"node"`
-	Members   []Member  `json:"members"` // in the order of their positions
-	States    []State   `json:"states"`
-	Counters  []Counter `json:"counters"`
-	Propagate Latency   `json:"propagation"`
-	Events    []Event   `json:"events"` // the newest first
+	Title    string    `json:"title"`
+	Enabled  bool      `json:"enabled"` // whether there is a cluster at all
+	Summary  Summary   `json:"summary"`
+	Node     Node      `json:"node"`
+	Members  []Member  `json:"members"` // in the order of their positions
+	States   []State   `json:"states"`
+	Counters []Counter `json:"counters"`
+	Charts   []Chart   `json:"charts"`
+	Events   []Event   `json:"events"` // the newest first
 }
 
 // Node is this node.
@@ -25,6 +26,7 @@ type Node struct {
 	Name     string     `json:"name"`
 	Instance string     `json:"instance"`
 	Position int        `json:"position"`
+	Place    string     `json:"place"`  // the position in words
 	Status   string     `json:"status"` // attached, detached or closed
 	Since    *time.Time `json:"since,omitempty"`
 	Why      string     `json:"why,omitempty"` // why detached, or what else is wrong
@@ -43,6 +45,7 @@ type Member struct {
 	Addr     string            `json:"addr,omitempty"`
 	Meta     map[string]string `json:"meta,omitempty"`
 	Self     bool              `json:"self"`
+	RTT      *float64          `json:"rtt,omitempty"`  // seconds, the mean of the round trips to it, or for this node to the server
 	Said     string            `json:"said,omitempty"` // the last thing
 	SaidAt   *time.Time        `json:"said_at,omitempty"`
 }
@@ -63,7 +66,7 @@ type State struct {
 
 // look takes a snapshot. It does no I/O.
 func (p *Page) look() Snapshot {
-	s := Snapshot{Title: p.opts.Title, Enabled: p.opts.Channel != nil, Members: []Member{}, States: []State{}, Counters: []Counter{}, Events: []Event{}}
+	s := Snapshot{Title: p.opts.Title, Enabled: p.opts.Channel != nil, Members: []Member{}, States: []State{}, Counters: []Counter{}, Charts: []Chart{}, Events: []Event{}}
 	if !s.Enabled {
 		return s
 	}
@@ -73,17 +76,24 @@ func (p *Page) look() Snapshot {
 	if ok {
 		i = inspector.Inspect()
 	}
+	now := time.Now()
+	s.Summary = summarize(v, i, p.absent.list(now), p.opts.Act)
 	s.Node = nodeOf(v, i, ok)
-	for position, m := range v.Members {
-		s.Members = append(s.Members, memberOf(position, m, v, i))
-	}
+	s.Node.Place = place(v, p.opts.Act)
 	figures := gather(p.opts.Gatherer, i.Cluster)
+	for position, m := range v.Members {
+		member := memberOf(position, m, v, i)
+		member.RTT = figures.roundTrip(m.Name)
+		s.Members = append(s.Members, member)
+	}
 	for _, st := range i.States {
 		s.States = append(s.States, stateOf(st, figures))
 	}
 	s.Counters = append(s.Counters, figures.counters()...)
-	p.chart.add(figures.propagation, time.Now())
-	s.Propagate = p.chart.latency()
+	if p.opts.Gatherer != nil {
+		p.past.add(figures, now)
+		s.Charts = p.past.charts()
+	}
 	s.Events = append(s.Events, p.events.latest()...)
 	return s
 }

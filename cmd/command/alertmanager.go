@@ -158,7 +158,7 @@ func (c *alertmanagerCmd) run(ctx context.Context, logger *slog.Logger) (err err
 	}
 	defer generator.Close()
 	app.Handle("/api/v1/history", generator.HistoryHandler())
-	page := status.New(status.Options{Channel: opts.Cluster, Gatherer: registry, Title: "Alertmanager cluster"})
+	page := status.New(status.Options{Channel: opts.Cluster, Gatherer: registry, Title: "Alertmanager cluster", Act: "sends"})
 	defer page.Close()
 	app.Handle("/status", page)
 	app.Handle("/status.json", page)

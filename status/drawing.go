@@ -1,0 +1,72 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The size of a chart, in its own units.
+const (
+	chartWidth  = 300
+	chartHeight = 60
+)
+
+// Max returns the highest value of all lines.
+func (c Chart) Max() (top float64) {
+	for _, l := range c.Lines {
+		for _, v := range l.Values {
+			if v != nil {
+				top = max(top, *v)
+			}
+		}
+	}
+	return top
+}
+
+// Text shows a value in the chart's unit.
+func (c Chart) Text(v float64) string {
+	if c.Unit == "seconds" {
+		return seconds(v)
+	}
+	return fmt.Sprintf("%.4g %s", v, c.Unit)
+}
+
+// Latest returns the newest value, nil where nothing was measured.
+func (l Line) Latest() *float64 {
+	if len(l.Values) == 0 {
+		return nil
+	}
+	return l.Values[len(l.Values)-1]
+}
+
+// Points returns the parts of a line, each the points of an SVG polyline: it ends
+// where nothing was measured.
+func (c Chart) Points(l Line) []string {
+	top := c.Max()
+	if top <= 0 {
+		top = 1
+	}
+	const step = float64(chartWidth) / (maxSamples - 1)
+	var parts []string
+	var part []string
+	end := func() {
+		if len(part) == 1 { // a line of one point is not drawn
+			x, y, _ := strings.Cut(part[0], ",")
+			part = append(part, x+".9,"+y)
+		}
+		if part != nil {
+			parts = append(parts, strings.Join(part, " "))
+		}
+		part = nil
+	}
+	for i, v := range l.Values {
+		if v == nil {
+			end()
+			continue
+		}
+		x := chartWidth - float64(len(l.Values)-1-i)*step
+		part = append(part, fmt.Sprintf("%d,%.1f", int(x), chartHeight-2-*v/top*(chartHeight-4)))
+	}
+	end()
+	return parts
+}
