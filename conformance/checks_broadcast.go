@@ -27,6 +27,8 @@ var broadcastChecks = []*check{
 		holds: "sender and receiver may overwrite a buffer once the call that carried it has returned"},
 	{name: "broadcast/reentrant", level: basic, rules: []int{3, 6}, body: broadcastReentrant,
 		holds: "Merge may broadcast under the state's lock; an echo costs no frame"},
+	{name: "broadcast/said-again", level: basic, rules: []int{1, 6}, body: broadcastSaidAgain,
+		holds: "bytes that a node was given moments ago, and says itself later, are an update of its own and reach all"},
 	{name: "broadcast/never-blocks", level: fault, rules: []int{3, 4}, alone: true, body: broadcastNeverBlocks,
 		holds: "10,000 broadcasts to a stalled server return within a second; drops are counted and repaired"},
 	{name: "broadcast/size-matrix", level: basic, rules: []int{5}, body: broadcastSizeMatrix,
@@ -444,6 +446,34 @@ func broadcastOneBadState(e *env) {
 	nodes = append(nodes, late)
 	e.eventually(e.limit(joiner), "a joiner has the good state", func() error { return holdAll(5, sets...) })
 	e.agreed(nodes...)
+}
+
+// moment is how long a broadcast may be taken for the echo of what was merged.
+const moment = 3 * time.Second
+
+func broadcastSaidAgain(e *env) {
+	nodes := e.openRarely("a", "b", "c")
+	var all []*recorder
+	for _, n := range nodes {
+		all = append(all, n.addRecorder("recorder"))
+	}
+	e.ready(nodes...)
+	said := []byte("said by a, and later by b")
+	all[0].channel.Broadcast(said)
+	e.eventually(e.limit(joiner), "b and c are given it", func() error {
+		return errors.Join(all[1].given(said), all[2].given(said))
+	})
+	e.always(e.scaled(moment), "b and c are given nothing else", func() error {
+		return errors.Join(all[1].given(said), all[2].given(said))
+	})
+	before := all[2].times(said)
+	all[1].channel.Broadcast(said)
+	e.eventually(e.limit(joiner), "a and c are given it when b says it", func() error {
+		if all[0].times(said) == 0 || all[2].times(said) == before {
+			return fmt.Errorf("a was given it %d times, and c %d times after %d", all[0].times(said), all[2].times(said), before)
+		}
+		return nil
+	})
 }
 
 func broadcastSlowState(e *env) {

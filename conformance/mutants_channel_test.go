@@ -121,6 +121,9 @@ type bentChannel struct {
 	echo, storm, oneAtATime, stopAtError, noState, noLargeState bool
 	keepRemoved, loseUnderLoad, inline, neverEqual, allAnswer   bool
 
+	echoForEver bool
+	merged      sync.Map // what was merged
+
 	merging sync.Mutex
 	stopped atomic.Bool
 	sent    atomic.Int64
@@ -248,6 +251,9 @@ func (s *bentSender) TryBroadcast(b []byte) error {
 		case <-time.After(10 * time.Second): // longer than the check may take, but not for ever
 		}
 	}
+	if _, merged := s.owner.merged.Load(string(b)); merged && s.owner.echoForEver {
+		return nil
+	}
 	if s.owner.send != nil {
 		return s.owner.send(s.Channel, b)
 	}
@@ -274,6 +280,9 @@ func (s *bentState) Merge(b []byte) error {
 	}
 	if c.stopAtError && c.stopped.Load() {
 		return nil
+	}
+	if c.echoForEver {
+		c.merged.Store(string(b), true)
 	}
 	err := s.State.Merge(b)
 	if err != nil {

@@ -169,6 +169,7 @@ var mutants = []mutant{
 	{name: "loses its view under load", check: "position/steady-under-load", open: decorated(func(c *bentChannel) { c.loseUnderLoad = true })},
 	{name: "merges on the caller's goroutine", check: "broadcast/reentrant", open: decorated(func(c *bentChannel) { c.inline = true })},
 	{name: "sends an echo storm", check: "broadcast/reentrant", open: decorated(func(c *bentChannel) { c.storm = true })},
+	{name: "takes for an echo what was ever merged", check: "broadcast/said-again", open: decorated(func(c *bentChannel) { c.echoForEver = true })},
 	{name: "lets a slow state hold up others", check: "broadcast/slow-state", open: decorated(func(c *bentChannel) { c.oneAtATime = true })},
 	{name: "mixes up keys", check: "broadcast/keys-apart", open: decorated(func(c *bentChannel) {
 		c.key = func(k string) string { return strings.NewReplacer(".", ":", "*", ">").Replace(k) }
