@@ -127,7 +127,7 @@ func (c *doctorCmd) examine(ctx context.Context) (config backend.Config, steps [
 			err = c.Cluster.blame(err)
 		}
 		e.Fail(name, "decode it", errors.New(params.RedactText(err.Error(), config.Params, b.Params)),
-			"correct the key that is named; \"clusterchannel config check\" shows what is read")
+			"correct the key that is named; config check shows what is read")
 		return config, steps
 	}
 	e.OK(name, "decode it", fmt.Sprintf("backend %s, cluster %q, node %q", config.Backend, config.Cluster, config.Name))

@@ -25,6 +25,10 @@ func init() {
 		return idle{}, nil
 	}
 	backend.Register("recorded", driver.Backend{Open: open})
+	backend.Register("described", driver.Backend{Open: open, Params: struct {
+		Servers []string `param:"servers" alias:"address"`
+		Other   string   `param:"other"`
+	}{}})
 }
 
 func record(t *testing.T, open func(params map[string]string) error) {

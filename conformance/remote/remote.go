@@ -66,12 +66,11 @@ type server struct {
 }
 
 // addressKeys returns the names of the parameter that holds the address of a
-// server: the one for the host of a URL. For a backend that does not describe
-// its parameters these are the usual names.
+// server: the one for the host of a URL.
 func addressKeys(b driver.Backend) []string {
 	const part = "address"
 	if b.Params == nil {
-		return []string{part, "endpoints", "servers"}
+		return []string{part}
 	}
 	for _, k := range params.Keys(b.Params) {
 		if k.Alias == part {

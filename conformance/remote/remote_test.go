@@ -17,13 +17,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestNodesGoThroughTheSuitesProxy(t *testing.T) {
-	for _, c := range []struct{ key, value, address, through string }{
-		{"address", "127.0.0.1:6379", "127.0.0.1:6379", "127.0.0.1:1"},
-		{"servers", "nats://user:s3cret@10.0.0.1:4222/x", "10.0.0.1:4222", "nats://user:s3cret@127.0.0.1:1/x"},
-		{"endpoints", "https://[::1]:2379", "[::1]:2379", "https://127.0.0.1:1"},
+	for _, c := range []struct{ backend, key, value, address, through string }{
+		{"recorded", "address", "127.0.0.1:6379", "127.0.0.1:6379", "127.0.0.1:1"},
+		{"described", "servers", "nats://user:s3cret@10.0.0.1:4222/x", "10.0.0.1:4222", "nats://user:s3cret@127.0.0.1:1/x"},
+		{"described", "address", "https://[::1]:2379", "[::1]:2379", "https://127.0.0.1:1"},
 	} {
 		record(t, func(params map[string]string) error { return nil })
-		h, err := remote.Harness(t.Context(), "recorded", map[string]string{c.key: c.value, "other": "kept"})
+		h, err := remote.Harness(t.Context(), c.backend, map[string]string{c.key: c.value, "other": "kept"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,8 +51,9 @@ func TestParametersThatCannotBeUsed(t *testing.T) {
 		text    string
 	}{
 		"unknown backend": {"nope", nil, backend.ErrUnknownBackend, "memory"},
-		"no address":      {"recorded", map[string]string{"colour": "red"}, backend.ErrConfig, "endpoints"},
-		"several":         {"recorded", map[string]string{"servers": "a:1,b:2"}, backend.ErrConfig, "servers"},
+		"no address":      {"recorded", map[string]string{"colour": "red"}, backend.ErrConfig, "(address)"},
+		"no servers":      {"described", map[string]string{"other": "x"}, backend.ErrConfig, "(servers, address)"},
+		"several":         {"described", map[string]string{"servers": "a:1,b:2"}, backend.ErrConfig, "servers"},
 		"no port":         {"recorded", map[string]string{"address": "redis://localhost"}, backend.ErrConfig, "host:port"},
 		"refused":         {"recorded", map[string]string{"address": "localhost:1", "colour": "red"}, backend.ErrConfig, "colour"},
 		"unreachable":     {"recorded", map[string]string{"address": "localhost:1"}, backend.ErrUnavailable, "unavailable"},
