@@ -56,7 +56,7 @@ type outcome struct {
 	refuse bool
 }
 
-// add takes in one chunk.
+// add handles one chunk.
 func (a *assembly) add(f *wire.Frame, now time.Duration) outcome {
 	if f.Count < 1 || f.Count > maxChunks || f.Index >= f.Count || f.Total > wire.MaxFrame ||
 		f.Total < f.Count || len(f.Chunk) == 0 || uint64(len(f.Chunk)) > f.Total {

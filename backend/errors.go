@@ -7,8 +7,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 )
 
-// The errors of this package. Each is wrapped with what happened and the way
-// out; test with errors.Is.
+// The errors of this package. Each is wrapped with what happened and what
+// to do; test with errors.Is.
 var (
 	// ErrConfig: Open or AddState was given something it cannot use. The text
 	// names the key and the valid values.

@@ -74,7 +74,7 @@ func (l *linkState) set(s *session) {
 	l.notify()
 }
 
-// up tells whether the driver says that it is attached.
+// up reports whether the driver says that it is attached.
 func (l *linkState) up() bool {
 	s, _ := l.current()
 	return s != nil && s.attached.Load()

@@ -108,7 +108,7 @@ func newMetrics(n *node) *metrics {
 
 	m.dropped = counters("clusterchannel_dropped_total", "Updates dropped by this node, to send or received; state exchange repairs them.", "key", "reason")
 	m.stateErrors = counters("clusterchannel_state_errors_total", "Calls of a state that failed or panicked.", "key", "op")
-	m.rejected = counters("clusterchannel_frames_rejected_total", "Inbound frames that were not taken in.", "reason")
+	m.rejected = counters("clusterchannel_frames_rejected_total", "Inbound frames that were rejected.", "reason")
 	m.duplicates = counter("clusterchannel_duplicates_total", "Updates that arrived again and were not merged again.")
 	m.echoSuppressed = counter("clusterchannel_rebroadcasts_suppressed_total", "Broadcasts of a payload that was just merged and so has reached all.")
 	m.gaps = counter("clusterchannel_gaps_total", "Times that updates of a member were found missing, by a gap in its numbers.")

@@ -25,7 +25,7 @@ func (c *counting) Merge(b []byte) error {
 	return c.set.Merge(b)
 }
 
-// A state that one member asked for is taken in by that member alone, also where
+// A state that one member asked for is merged by that member alone, also where
 // the transport can send to all only.
 func TestAnAnswerNamesItsReceiver(t *testing.T) {
 	entry := strings.Repeat("entry", 200)

@@ -32,7 +32,7 @@ func (s *session) Frame(b []byte) {
 	}
 }
 
-// receive takes in one frame: updates go to their states, messages to the core. b
+// receive handles one frame: updates go to their states, messages to the core. b
 // is the driver's again afterwards, unless this node has put it together.
 func (n *node) receive(s *session, b []byte, together bool) {
 	f := frames.Get().(*wire.Frame)
@@ -41,7 +41,7 @@ func (n *node) receive(s *session, b []byte, together bool) {
 		if errors.Is(err, wire.ErrVersion) {
 			n.otherVersion(f, err)
 		} else {
-			n.reject("malformed", "a frame that is none of ours; something else uses our address, channel or subject", "bytes", len(b))
+			n.reject("malformed", "a foreign frame; something else uses our address, channel or subject", "bytes", len(b))
 		}
 		return
 	}
@@ -82,7 +82,7 @@ func (s *session) Reject(why driver.Reason, err error) {
 	s.node.reject(string(why), "the transport brought something that is no frame", "err", err)
 }
 
-// otherVersion takes in a frame of a node that speaks another version.
+// otherVersion handles a frame of a node that speaks another version.
 func (n *node) otherVersion(f *wire.Frame, err error) {
 	if f.Cluster != n.cluster {
 		n.reject("cluster", "cluster label mismatch: a frame of another cluster", "origin", string(f.Origin))
@@ -94,11 +94,11 @@ func (n *node) otherVersion(f *wire.Frame, err error) {
 		"member", who.Name, "instance", who.Instance, "version", who.Version, "own_version", wire.Version, "err", err)
 }
 
-// receiveForeign takes in an update of a peer that is not ours, where the
+// receiveForeign handles an update of a peer that is not ours, where the
 // transport has such peers: it has no number.
 func (n *node) receiveForeign(s *session, f *wire.Frame, size int) {
 	if !s.caps.Exchange || len(f.Key) == 0 {
-		n.reject("malformed", "a frame that is none of ours; something else uses our address, channel or subject", "bytes", size)
+		n.reject("malformed", "a foreign frame; something else uses our address, channel or subject", "bytes", size)
 		return
 	}
 	n.met.update.in(size)
@@ -163,7 +163,7 @@ func (n *node) receiveChunk(s *session, f *wire.Frame, together bool) {
 	origin := string(f.Origin)
 	out := n.assembly.add(f, n.engine.now())
 	if out.refuse || together {
-		n.reject("chunk", "a piece of a larger frame that cannot be taken in", "origin", origin)
+		n.reject("chunk", "a piece of a larger frame that is refused", "origin", origin)
 		return
 	}
 	if out.tell {

@@ -68,7 +68,7 @@ func TestUpdatesOneByOne(t *testing.T) {
 	}{
 		"beside the broadcast":      {&mixed{heard: false}, false},
 		"instead of it":             {&mixed{heard: true}, false},
-		"in vain":                   {&mixed{err: errors.New("no")}, true},
+		"without effect":            {&mixed{err: errors.New("no")}, true},
 		"instead of it, but a part": {&mixed{heard: true, err: errors.New("some")}, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -138,10 +138,10 @@ func TestReject(t *testing.T) {
 		}
 		h := <-d
 		for _, why := range []driver.Reason{driver.Malformed, driver.Foreign, driver.Overflow, "whim", "whim"} {
-			h.Reject(why, errors.New("it is none of ours"))
+			h.Reject(why, errors.New("it is foreign"))
 		}
 		want := `
-			# HELP clusterchannel_frames_rejected_total Inbound frames that were not taken in.
+			# HELP clusterchannel_frames_rejected_total Inbound frames that were rejected.
 			# TYPE clusterchannel_frames_rejected_total counter
 			clusterchannel_frames_rejected_total{cluster_name="t",reason="chunk"} 0
 			clusterchannel_frames_rejected_total{cluster_name="t",reason="cluster"} 1

@@ -24,13 +24,9 @@ var phrases = []struct{ phrase, instead string }{
 	{`takes? note of`, "notes"},
 }
 
-// texts reports whether the words of a file are checked. The core, and what it
-// rests on, are not: they speak of taking in what arrives.
+// texts reports whether the words of a file are checked.
 func texts(path string) bool {
-	switch dir := filepath.ToSlash(filepath.Dir(path)); {
-	case strings.HasPrefix(dir, "backend/internal"), dir == "backend", dir == "internal/wire", path == "docs/protocol.md":
-		return false
-	case path == "internal/house/words_test.go":
+	if path == "internal/house/words_test.go" {
 		return false
 	}
 	switch filepath.Ext(path) {

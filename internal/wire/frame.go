@@ -135,7 +135,7 @@ const (
 	maxTo      = 256     // instances that one frame names
 )
 
-// ErrMalformed says that a frame is none of ours, or damaged.
+// ErrMalformed says that a frame is foreign or damaged.
 var ErrMalformed = field.ErrMalformed
 
 // ErrVersion says that a frame is of another version, or needs a feature that is
@@ -167,7 +167,7 @@ func Decode(b []byte, f *Frame) error {
 	return nil
 }
 
-// take takes in one field.
+// take reads one field.
 func (f *Frame) take(num field.Number, v field.Value) error {
 	switch num {
 	case fieldKey:

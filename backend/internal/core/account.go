@@ -20,7 +20,7 @@ func (c *Core) misses(st *state) bool {
 	return slices.ContainsFunc(st.streams, func(s *stream) bool { return len(s.missing) > 0 && s.peer.wasMember() })
 }
 
-// account takes in the numbers that a merged answer holds.
+// account handles the numbers that a merged answer holds.
 func (c *Core) account(k *pullKey, numbers []Numbers) {
 	for _, n := range numbers {
 		if !n.Ranges.valid() || n.Origin == c.cfg.Self.Instance || n.Origin == "" || len(n.Origin) > maxInstanceBytes {

@@ -60,7 +60,7 @@ func (a *answered) init() {
 	a.pushes = newBucket(answersPerSecond, answersBurst)
 }
 
-// onPull takes in that a member asks.
+// onPull notes that a member asks.
 func (a *answered) onPull(c *Core, from string, p *peer, m *Pull) {
 	switch {
 	case m.To == "":
@@ -94,7 +94,7 @@ func (a *answered) onPull(c *Core, from string, p *peer, m *Pull) {
 	a.at = min(a.at, c.now+wait)
 }
 
-// onEarly takes in that somebody asks who is not known as a member yet.
+// onEarly notes that somebody asks who is not known as a member yet.
 func (a *answered) onEarly(c *Core, from string, m *Pull) {
 	a.early = slices.DeleteFunc(a.early, func(e early) bool { return e.from == from })
 	if len(a.early) >= maxEarly {
@@ -261,7 +261,7 @@ func (a *answered) marshal(c *Core, an *answering, k *answerKey) {
 	c.emit(e)
 }
 
-// marshalled takes in that a state was marshalled for an answer.
+// marshalled notes that a state was marshalled for an answer.
 func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
 	k.state.marshals--
 	m, ok := e.(Marshalled)

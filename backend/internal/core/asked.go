@@ -98,7 +98,7 @@ func (a *asked) start(c *Core, p *peer, keys []*state, reason string) bool {
 	return true
 }
 
-// digested takes in the digest of an own state.
+// digested handles the digest of an own state.
 func (a *asked) digested(c *Core, pl *pull, k *pullKey, e Event) {
 	k.state.digesting = false
 	m, ok := e.(Marshalled)
@@ -168,7 +168,7 @@ func rootOf(all func(yield func(key string, digest uint64))) (root, n uint64) {
 	return root, n
 }
 
-// onAnswer takes in one frame of an answer.
+// onAnswer handles one frame of an answer.
 func (a *asked) onAnswer(c *Core, p *peer, m *Answer) {
 	if p == nil {
 		return
@@ -243,7 +243,7 @@ func (pl *pull) key(key string) *pullKey {
 	return pl.keys[i]
 }
 
-// onItem takes in the answer for one state.
+// onItem handles the answer for one state.
 func (a *asked) onItem(c *Core, pl *pull, k *pullKey, it *AnswerItem) {
 	if k.stage != waiting && k.stage != busyThere || k.state.gone {
 		return
@@ -269,7 +269,7 @@ func (a *asked) onItem(c *Core, pl *pull, k *pullKey, it *AnswerItem) {
 	}
 }
 
-// merged takes in that the data of an answer was merged, or could not be.
+// merged notes that the data of an answer was merged, or could not be.
 func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 	m, ok := e.(Merged)
 	st := k.state
@@ -305,7 +305,7 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 	a.sweep(c, pl)
 }
 
-// over takes in what came of one state of a pull.
+// over handles what came of one state of a pull.
 func (a *asked) over(c *Core, pl *pull, k *pullKey, o outcome) {
 	if k.stage == over {
 		return
@@ -321,7 +321,7 @@ func (a *asked) over(c *Core, pl *pull, k *pullKey, o outcome) {
 	c.asking(k.state, pl.peer, o)
 }
 
-// busy takes in that the answer for one state of a pull is long in coming. It is
+// busy notes that the answer for one state of a pull is long in coming. It is
 // merged when it comes, and others are asked meanwhile.
 func (a *asked) busy(c *Core, pl *pull, k *pullKey) {
 	k.stage = busyThere
@@ -376,7 +376,7 @@ func (a *asked) giveUp(c *Core, pl *pull) {
 	a.at = c.now
 }
 
-// overdue takes in that an exchange has had pieces alone for so long that they
+// overdue notes that an exchange has had pieces alone for so long that they
 // need not be of its answer.
 func (a *asked) overdue(c *Core, pl *pull) {
 	for _, k := range pl.keys {
@@ -397,7 +397,7 @@ func (a *asked) silent(c *Core, instance string) {
 	}
 }
 
-// returned takes in that a member says hello. What it was asked before it was
+// returned notes that a member says hello. What it was asked before it was
 // heard again it may not have heard: an answer has a moment left.
 func (a *asked) returned(c *Core, p *peer) {
 	if pl := a.with(p); pl != nil && pl.sent && pl.blind && !pl.missed {
@@ -418,7 +418,7 @@ func (a *asked) askAgain(c *Core, pl *pull) {
 	}
 }
 
-// progress takes in that a piece of something of that node has arrived.
+// progress notes that a piece of something of that node has arrived.
 func (a *asked) progress(c *Core, from string) {
 	for _, pl := range a.pulls {
 		if pl.peer.Instance == from && pl.sent {

@@ -14,7 +14,7 @@ func TestBucket(t *testing.T) {
 		}
 	}
 	if taken < 16+39 || taken > 16+40 {
-		t.Errorf("%d were taken in 10 s, want the burst and 4 a second", taken)
+		t.Errorf("%d were granted within 10 s, want the burst and 4 a second", taken)
 	}
 }
 

@@ -20,7 +20,7 @@
 // never runs backwards. Nothing is ever compared between two nodes' clocks.
 //
 // The path of a message is calls and not events, for it is walked a hundred
-// thousand times a second: [Core.Assign] and [Core.Sent] on the way out,
+// thousand times a second: [Core.Assign] and [Core.Sent] for what is sent,
 // [Core.Receive], [Core.Queued] and [Core.UpdateMerged] on the way in. They
 // allocate nothing in the usual case and are made under the same lock. After one
 // that returns wake as true, the shell asks for Next and Effects as after Step.

@@ -47,7 +47,7 @@ func (c *Core) viewDigest() ViewDigest {
 	return ViewDigest{c.self.digest.Hash ^ hashOf(c.cfg.Self.Instance), c.self.digest.Count + 1}
 }
 
-// seeView takes in the digest of a peer's view.
+// seeView handles the digest of a peer's view.
 func (c *Core) seeView(p *peer, d ViewDigest) {
 	if d.Count == 0 || p.life != live {
 		return
@@ -188,7 +188,7 @@ func (c *Core) steadyWith(hash uint64) (instance string, ok bool) {
 	return "", false
 }
 
-// seeList takes in the list of a peer whose view differs.
+// seeList handles the list of a peer whose view differs.
 func (c *Core) seeList(p *peer, l *List, listsSelf bool) {
 	if !c.outlasts(p) && !p.dispute.named {
 		return

@@ -65,7 +65,7 @@ func (c *Core) advance(p *peer, incarnation uint32) {
 	}
 }
 
-// onVoid takes in that somebody holds this node for gone.
+// onVoid notes that somebody holds this node for gone.
 func (c *Core) onVoid(p *peer, v *Void) {
 	if v.Instance != c.cfg.Self.Instance || p == nil || !p.present() {
 		return
@@ -103,7 +103,7 @@ func (c *Core) raise(above uint32, why string) {
 	}
 }
 
-// onOwnMessage takes in a message in this node's own name: an echo, or a lie.
+// onOwnMessage handles a message in this node's own name: an echo, or a lie.
 func (c *Core) onOwnMessage(m Message) {
 	switch m := m.(type) {
 	case *Heartbeat:

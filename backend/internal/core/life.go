@@ -105,7 +105,7 @@ func (c *Core) forget(p *peer) {
 	c.roster.remove(p)
 }
 
-// onGoodbye takes in that a peer has left, and what it said last.
+// onGoodbye notes that a peer has left, and what it said last.
 func (c *Core) onGoodbye(from string, g *Goodbye) {
 	p := c.roster.get(from)
 	if p == nil {

@@ -57,7 +57,7 @@ func (c *Core) setLink(to link, err error) {
 	}
 }
 
-// onLinkUp takes in that the driver is attached, or attached again.
+// onLinkUp notes that the driver is attached, or attached again.
 func (c *Core) onLinkUp(t Transport) {
 	c.transport = t
 	if t.Native {
@@ -103,7 +103,7 @@ func (c *Core) sayHello() {
 	}
 }
 
-// heard takes in that this node is heard: the link is sound.
+// heard notes that this node is heard: the link is sound.
 func (c *Core) heard() {
 	if !c.wasUp {
 		c.wasUp = true
@@ -205,7 +205,7 @@ func (c *Core) Late(now time.Duration) bool {
 // for so long that others may have dropped this node.
 func (c *Core) standstill() time.Duration { return heartbeat.Missed * c.cfg.Heartbeat }
 
-// stoodStill takes in that the process did not run for a while.
+// stoodStill notes that the process did not run for a while.
 func (c *Core) stoodStill() {
 	if !c.Late(c.now) {
 		if late := c.now - c.wakeAt; c.wakeAt != Never && late > c.cfg.Heartbeat/2 {
@@ -246,7 +246,7 @@ func (c *Core) beatPause() time.Duration {
 	}
 }
 
-// onEcho takes in that this node heard its own heartbeat.
+// onEcho notes that this node heard its own heartbeat.
 func (c *Core) onEcho(count uint64) {
 	took, ok := c.pulse.Echo(c.now, count)
 	if !ok || c.transport.Native || c.link == down {

@@ -63,7 +63,7 @@ func (c *Core) sendList(to string) {
 	c.send(to, l)
 }
 
-// onMemberList takes in who another node says that the members are. Who has just
+// onMemberList handles who another node says that the members are. Who has just
 // said hello believes it, until it hears them itself or they stay silent.
 func (c *Core) onMemberList(from string, l *List) {
 	if l.To != "" && l.To != c.cfg.Self.Instance {
@@ -111,7 +111,7 @@ func (c *Core) knowsAll() bool {
 	return c.hello == 0
 }
 
-// rumour takes in that another node speaks of a member that this one has not
+// rumour notes that another node speaks of a member that this one has not
 // heard of. It revives nobody who is known to be gone.
 func (c *Core) rumour(m ListMember) {
 	p := c.roster.get(m.Member.Instance)

@@ -38,7 +38,7 @@ type Core struct {
 	markAt      time.Duration // when a mark tells numbers that were sent since the last heartbeat
 	hello       int           // heartbeats that still ask for a list
 	helloAt     time.Duration // when the last one asked
-	informed    bool          // it was told who is there, or asked in vain for an interval
+	informed    bool          // it was told who is there, or asked for an interval without an answer
 	listAt      time.Duration // when this node answers a hello
 	listOwed    time.Duration // since when
 	listFor     *peer         // who said hello
@@ -101,7 +101,7 @@ func New(cfg Config, now time.Duration) *Core {
 	return c
 }
 
-// Step takes in that e has happened. now must not be before that of any former
+// Step notes that e has happened. now must not be before that of any former
 // call.
 func (c *Core) Step(now time.Duration, e Event) {
 	c.begin(now)
@@ -128,7 +128,7 @@ func (c *Core) end() {
 	c.wakeAt = c.next()
 }
 
-// handle takes in one event.
+// handle handles one event.
 func (c *Core) handle(e Event) {
 	switch e := e.(type) {
 	case Tick:
@@ -165,7 +165,7 @@ func (c *Core) handle(e Event) {
 	}
 }
 
-// onMessage takes in one control message.
+// onMessage handles one control message.
 func (c *Core) onMessage(e Received) {
 	if e.From == c.cfg.Self.Instance {
 		c.onOwnMessage(e.Message)

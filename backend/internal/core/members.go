@@ -1,6 +1,6 @@
 package core
 
-// onHeartbeat takes in that another node lives.
+// onHeartbeat notes that another node lives.
 func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 	m := h.Member
 	m.Instance = from
@@ -107,7 +107,7 @@ func (c *Core) meet(m Member) *peer {
 	return p
 }
 
-// learnMember takes in what a peer says of itself.
+// learnMember handles what a peer says of itself.
 func (c *Core) learnMember(p *peer, m Member) {
 	if equalMembers(p.Member, m) {
 		return
@@ -120,7 +120,7 @@ func (c *Core) learnMember(p *peer, m Member) {
 	}
 }
 
-// learnWorth takes in what an exchange with the peer is worth.
+// learnWorth handles what an exchange with the peer is worth.
 func (c *Core) learnWorth(p *peer, w Worth, keySet uint64) {
 	p.worth, p.known = w, true
 	if p.keySet != keySet {
@@ -128,7 +128,7 @@ func (c *Core) learnWorth(p *peer, w Worth, keySet uint64) {
 	}
 }
 
-// onDeparted takes in the last numbers of somebody who has gone, as another
+// onDeparted handles the last numbers of somebody who has gone, as another
 // member tells them.
 func (c *Core) onDeparted(teller *peer, d Departed) {
 	p := c.roster.get(d.Instance)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// meetReady takes in that a member has been ready when it is first heard of, or heard of
+// meetReady notes that a member has been ready when it is first heard of, or heard of
 // again: two parts of a cluster meet, if this node is ready too. Either may still
 // repair itself, and has what its part had.
 func (c *Core) meetReady(p *peer) {
@@ -89,7 +89,7 @@ func (c *Core) pickMet(met []*peer) (best *peer) {
 	return best
 }
 
-// metAsked takes in what came of asking a member for a state, if it is one that
+// metAsked handles what came of asking a member for a state, if it is one that
 // the state has met.
 func (c *Core) metAsked(st *state, p *peer, o outcome) {
 	switch {

@@ -4,7 +4,7 @@ import (
 	"slices"
 )
 
-// onList takes in the transport's own list.
+// onList handles the transport's own list.
 func (c *Core) onList(all []Member) {
 	c.list, c.hasList = all, true
 	if c.link != down {
@@ -86,7 +86,7 @@ func (c *Core) unlist(p *peer) {
 	c.fail(p)
 }
 
-// onLeft takes in that the transport says that a member left.
+// onLeft notes that the transport says that a member left.
 func (c *Core) onLeft(m Member) {
 	if p := c.roster.get(peerID(m)); p != nil && p.life == live {
 		c.leave(p, left)
@@ -94,7 +94,7 @@ func (c *Core) onLeft(m Member) {
 	}
 }
 
-// onExchanged takes in that the transport's own exchange brought a full state and
+// onExchanged notes that the transport's own exchange brought a full state and
 // all of it is merged.
 func (c *Core) onExchanged(e Exchanged) {
 	items := map[string]*AnswerItem{}

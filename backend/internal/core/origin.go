@@ -79,7 +79,7 @@ func (c *Core) sendAgain(to string, st *state, numbers Ranges) bool {
 	return true
 }
 
-// onKept takes in what an origin says of its numbers: it alone can say that one
+// onKept handles what an origin says of its numbers: it alone can say that one
 // was never used.
 func (c *Core) onKept(p *peer, k *Kept) {
 	if p == nil || !p.present() || k.Incarnation != p.incarnation {

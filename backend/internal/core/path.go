@@ -58,7 +58,7 @@ func (c *Core) Sent(now time.Duration, key string, number uint64) (wake bool) {
 	return earlier
 }
 
-// Receive takes in that an update of origin arrived, and says what is to become
+// Receive notes that an update of origin arrived, and says what is to become
 // of it. After Deliver the shell queues it and calls Queued.
 func (c *Core) Receive(now time.Duration, origin, key []byte, incarnation uint32, number uint64) (v Verdict, r Ref, wake bool) {
 	if number == 0 || number > maxNumber {
@@ -100,7 +100,7 @@ func (c *Core) untracked(key []byte) Verdict {
 	return Deliver
 }
 
-// receiveOwn takes in an update in this node's own name: its own, that a bus
+// receiveOwn handles an update in this node's own name: its own, that a bus
 // hands back, or one that somebody forged.
 func (c *Core) receiveOwn(now time.Duration, key []byte, incarnation uint32, number uint64) (Verdict, Ref, bool) {
 	st := c.states[string(key)]
@@ -113,7 +113,7 @@ func (c *Core) receiveOwn(now time.Duration, key []byte, incarnation uint32, num
 	return Own, Ref{}, false
 }
 
-// receiveStranger takes in an update of a node that is not known yet.
+// receiveStranger handles an update of a node that is not known yet.
 func (c *Core) receiveStranger(now time.Duration, origin, key []byte, incarnation uint32, number uint64) (Verdict, Ref, bool) {
 	if len(origin) == 0 || len(origin) > maxInstanceBytes || len(key) > maxKeyBytes {
 		return Refused, Ref{}, false
@@ -203,7 +203,7 @@ func (c *Core) UpdateMerged(now time.Duration, r Ref, err error) (wake bool) {
 	return false
 }
 
-// announced takes in that a peer has used all numbers of a key up to one.
+// announced notes that a peer has used all numbers of a key up to one.
 func (c *Core) announced(p *peer, incarnation uint32, l Last) {
 	if l.Number == 0 || l.Number > maxNumber {
 		c.reject(p.Instance, "number")

@@ -22,7 +22,7 @@ func (c *Core) push(st *state, p *peer) {
 	c.emit(Marshal{Job: job, Key: st.key})
 }
 
-// onPush takes in a state that another member found this node to lack.
+// onPush handles a state that another member found this node to lack.
 func (c *Core) onPush(p *peer, m *Push) {
 	st := c.states[m.Key]
 	if p == nil || !p.present() || st == nil || m.To != "" && m.To != c.cfg.Self.Instance {

@@ -33,7 +33,7 @@ func (c *Core) worthOf(st *state) Worth {
 	}
 }
 
-// becomeReady takes in that the state is ready.
+// becomeReady notes that the state is ready.
 func (c *Core) becomeReady(st *state, how Readiness) {
 	if st.gone || st.ready == how || st.ready == Synced || how == TimedOut && st.ready != Settling {
 		return
@@ -50,7 +50,7 @@ func (c *Core) becomeReady(st *state, how Readiness) {
 	c.settle()
 }
 
-// answeredBy takes in that the state was merged from an answer of that worth, or
+// answeredBy notes that the state was merged from an answer of that worth, or
 // found equal.
 func (c *Core) answeredBy(st *state, w Worth) {
 	if !st.fed { // what it still misses is not in what there is to exchange
@@ -104,7 +104,7 @@ func (c *Core) aloneAt() (at time.Duration) {
 	return c.attachedAt + c.cfg.Heartbeat
 }
 
-// aloneNow takes in that the transport itself says that there is nobody else.
+// aloneNow notes that the transport itself says that there is nobody else.
 func (c *Core) aloneNow() {
 	for _, st := range c.keys {
 		c.becomeReady(st, Alone)
@@ -112,7 +112,7 @@ func (c *Core) aloneNow() {
 	c.settle()
 }
 
-// joinedPeer takes in that a member appeared.
+// joinedPeer notes that a member appeared.
 func (c *Core) joinedPeer() {
 	for _, st := range c.keys {
 		if !c.isReady(st) {

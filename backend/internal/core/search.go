@@ -181,7 +181,7 @@ const (
 	noReply
 )
 
-// asking takes in what came of asking a member for a state.
+// asking handles what came of asking a member for a state.
 func (c *Core) asking(st *state, p *peer, o outcome) {
 	c.metAsked(st, p, o)
 	switch o {
@@ -277,7 +277,7 @@ func (c *Core) jitter(passes int) time.Duration {
 	return time.Duration(rand.New(rand.NewPCG(c.cfg.Seed, uint64(passes))).Int64N(int64(maxPause)))
 }
 
-// anyPeer reports whether another node of ours is there to be asked.
+// anyPeer reports whether another node of this protocol is there to be asked.
 func (c *Core) anyPeer() bool {
 	return slices.ContainsFunc(c.roster.all, (*peer).present)
 }

@@ -60,7 +60,7 @@ type mark struct {
 	at     time.Duration
 }
 
-// sentUp takes in that the numbers up to one have been sent.
+// sentUp notes that the numbers up to one have been sent.
 func (st *state) sentUp(now time.Duration, number uint64) {
 	if now-st.earlier[0].at >= holdDelay {
 		st.earlier = [2]mark{{st.sent, now}, st.earlier[0]}

@@ -33,7 +33,7 @@ func (s *stream) has(n uint64) bool {
 	return n <= s.top && (s.arrived.Has(n) || s.pending.Has(n))
 }
 
-// raise takes in that the origin has used all numbers up to n. It reports
+// raise notes that the origin has used all numbers up to n. It reports
 // whether any are missing that were not before.
 func (s *stream) raise(n uint64) bool {
 	if n <= s.top {
@@ -48,7 +48,7 @@ func (s *stream) raise(n uint64) bool {
 	return s.missing.Count() > before
 }
 
-// lower takes in, from the origin itself, that it has used no number above n. It
+// lower notes, from the origin itself, that it has used no number above n. It
 // reports false where one above has come: then its word is an old one, that says
 // nothing of what is missing now, or that update is a forged one.
 func (s *stream) lower(n uint64) (ok bool) {
@@ -65,7 +65,7 @@ func (s *stream) lower(n uint64) (ok bool) {
 	return true
 }
 
-// queued takes in that the update n waits for its Merge.
+// queued notes that the update n waits for its Merge.
 func (s *stream) queued(n uint64) (opened bool) {
 	if n == s.top+1 && len(s.accounted) == 0 { // in order, the usual case
 		s.top = n
@@ -81,7 +81,7 @@ func (s *stream) queued(n uint64) (opened bool) {
 	return opened
 }
 
-// dropped takes in that there was no room for the update n.
+// dropped notes that there was no room for the update n.
 func (s *stream) dropped(n uint64) (opened bool) {
 	before := s.missing.Count()
 	s.raise(n)
@@ -92,7 +92,7 @@ func (s *stream) dropped(n uint64) (opened bool) {
 	return s.missing.Count() > before
 }
 
-// merged takes in that the Merge of the update n has returned.
+// merged notes that the Merge of the update n has returned.
 func (s *stream) merged(n uint64, ok bool) {
 	if p := s.pending; len(p) == 1 && p[0].First == n && p[0].Last > n { // in order, the usual case
 		p[0].First++
@@ -107,7 +107,7 @@ func (s *stream) merged(n uint64, ok bool) {
 	s.bound()
 }
 
-// account takes in that a merged exchange had these numbers.
+// account notes that a merged exchange had these numbers.
 func (s *stream) account(numbers Ranges) {
 	for _, r := range numbers {
 		s.accounted.Add(r.First, r.Last)

@@ -21,7 +21,7 @@ type Turn struct {
 // NewTurn begins a wait, for turns of that length.
 func NewTurn(now, length time.Duration) Turn { return Turn{began: now, length: length} }
 
-// See takes in a view: the position, whether the node is attached, and whether it
+// See handles a view: the position, whether the node is attached, and whether it
 // has been detached for longer than grace.
 func (t *Turn) See(position int, attached, isolated bool) {
 	if attached || !t.trusted {

@@ -31,7 +31,7 @@ func (c *Core) missUnregistered(now time.Duration, p *peer, key string, incarnat
 	c.missed = append(c.missed, missedUpdate{p, key, incarnation, number, now})
 }
 
-// recallMissed takes in what was missed for a key that is registered now.
+// recallMissed handles what was missed for a key that is registered now.
 func (c *Core) recallMissed(st *state) {
 	c.missed = slices.DeleteFunc(c.missed, func(f missedUpdate) bool {
 		if f.key != st.key {

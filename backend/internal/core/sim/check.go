@@ -60,7 +60,7 @@ func (c *check) of(p *process) *known {
 	return k
 }
 
-// event takes in what a core is about to be told.
+// event handles what a core is about to be told.
 func (c *check) event(p *process, e core.Event) {
 	k := c.of(p)
 	switch e := e.(type) {
@@ -307,7 +307,7 @@ func (c *check) sends(p *process, f *frame) {
 	}
 }
 
-// resumed takes in that a process goes on, which stood still since then.
+// resumed notes that a process goes on, which stood still since then.
 func (c *check) resumed(p *process, since time.Duration) {
 	k := c.of(p)
 	k.woke, k.slept = c.w.now, c.w.now-since

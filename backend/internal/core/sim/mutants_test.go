@@ -305,7 +305,7 @@ func span(fset *token.FileSet, text string, from, to token.Pos) string {
 	return text[fset.Position(from).Offset:fset.Position(to).Offset]
 }
 
-// add takes in the file's text as a mutant has it.
+// add handles the file's text as a mutant has it.
 func (f *mutated) add(number int, text string) error {
 	fset, funcs, err := functions(text)
 	if err != nil {

@@ -272,7 +272,7 @@ func (n *network) stop() {
 	}
 }
 
-// ended takes in that a process is no more.
+// ended notes that a process is no more.
 func (n *network) ended(p *process, graceful bool) {
 	n.detach(p)
 	if graceful {

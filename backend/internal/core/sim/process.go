@@ -267,7 +267,7 @@ func (p *process) lookAgain() {
 	p.after(500*time.Millisecond, p.lookAgain)
 }
 
-// hear takes in a frame.
+// hear handles a frame.
 func (p *process) hear(f *frame) {
 	p.w.tally.heard(p, f)
 	if f.message != nil {
