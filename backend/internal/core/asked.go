@@ -315,8 +315,8 @@ func (a *asked) over(c *Core, pl *pull, k *pullKey, o outcome) {
 	if k.state.stale && pl.began < k.state.staleAt {
 		return // it shows nothing of what came since
 	}
-	if k.state.stale && o == answeredHere && k.worth == Joining && c.isReady(k.state) {
-		o = unclear // that one need not have it
+	if k.state.stale && o == answeredHere && k.worth == Joining && c.isReady(k.state) && c.anyBetter() {
+		o = unclear // that one need not have what another has
 	}
 	c.asking(k.state, pl.peer, o)
 }

@@ -282,6 +282,14 @@ func (c *Core) anyPeer() bool {
 	return slices.ContainsFunc(c.roster.all, (*peer).present)
 }
 
+// anyBetter reports whether a node is there whose own first exchanges are over,
+// or may be.
+func (c *Core) anyBetter() bool {
+	return slices.ContainsFunc(c.roster.all, func(p *peer) bool {
+		return p.present() && (!p.known || p.worth != Joining)
+	})
+}
+
 // allLack reports whether all members lack the state: each has said so, or has
 // the same keys as one that said so.
 func (c *Core) allLack(st *state) bool {
