@@ -45,7 +45,8 @@
 //     exchanged. Attached means that the node hears and is heard.
 //   - server, broker: a program that carries frames and is no member.
 //   - peer: a configured address where another node may be found. It is no member
-//     yet, and may never be one.
+//     yet, and may never be one. Alertmanager and Grafana call their members so, and
+//     their metrics' label and flags have the word.
 //   - own, foreign: made by a node of this project, or by another program on the
 //     same transport that may take part, as an Alertmanager among gossip members.
 //   - stranger: who can reach the transport and has no part in the cluster.

@@ -14,7 +14,7 @@ const echoMoment = time.Second
 // echoes knows which payloads of a state need not be broadcast, since they have
 // reached everybody from their origin: what is being merged now, and what was
 // merged moments ago as a numbered update, unless this node has said something of
-// its own since. A full state, or an update of a peer that is not ours, may have
+// its own since. A full state, or an update of a foreign node, may have
 // reached nobody else.
 type echoes struct {
 	mu      sync.Mutex

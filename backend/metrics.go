@@ -55,7 +55,7 @@ type metrics struct {
 
 	update, fullState traffic // of the per-message path, without a look-up
 
-	peers      peers
+	probes     probes
 	registerer prometheus.Registerer
 	collectors []prometheus.Collector
 }
@@ -63,7 +63,7 @@ type metrics struct {
 type traffic struct{ received, receivedBytes, sent, sentBytes prometheus.Counter }
 
 func newMetrics(n *node) *metrics {
-	m := &metrics{peers: peers{named: map[string]bool{}}}
+	m := &metrics{probes: probes{named: map[string]bool{}}}
 	labels := prometheus.Labels{"cluster_name": n.cfg.Cluster}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels})
@@ -204,44 +204,44 @@ func (m *metrics) propagated(sent int64, now time.Time) {
 	m.propagation.Observe(max(time.Duration(now.UnixNano()-sent).Seconds(), 0))
 }
 
-// peers are the members that have a series of round trips.
-type peers struct {
+// probes are the members that have a series of round trips.
+type probes struct {
 	mu    sync.Mutex
 	named map[string]bool
 }
 
-// peer makes the series of a member's round trips.
-func (m *metrics) peer(name string) {
-	m.peers.mu.Lock()
-	defer m.peers.mu.Unlock()
-	m.peers.named[name] = true
+// member makes the series of a member's round trips.
+func (m *metrics) member(name string) {
+	m.probes.mu.Lock()
+	defer m.probes.mu.Unlock()
+	m.probes.named[name] = true
 	m.pings.WithLabelValues(label(name))
 }
 
 // probed notes a round trip to a member.
 func (m *metrics) probed(name string, rtt time.Duration) {
-	m.peers.mu.Lock() // forgetPeers deletes the series of who is gone under it
-	defer m.peers.mu.Unlock()
-	if m.peers.named[name] {
+	m.probes.mu.Lock() // forgetMembers deletes the series of who is gone under it
+	defer m.probes.mu.Unlock()
+	if m.probes.named[name] {
 		m.pings.WithLabelValues(label(name)).Observe(rtt.Seconds())
 	}
 }
 
-// forgetPeers deletes the series of who is no member any more, and lets those who
+// forgetMembers deletes the series of who is no member any more, and lets those who
 // are have one.
-func (m *metrics) forgetPeers(members []core.Member) {
-	m.peers.mu.Lock()
-	defer m.peers.mu.Unlock()
+func (m *metrics) forgetMembers(members []core.Member) {
+	m.probes.mu.Lock()
+	defer m.probes.mu.Unlock()
 	now := make(map[string]bool, len(members))
 	for _, member := range members {
 		now[member.Name] = true
 	}
-	for name := range m.peers.named {
+	for name := range m.probes.named {
 		if !now[name] {
 			m.pings.DeleteLabelValues(label(name))
 		}
 	}
-	m.peers.named = now
+	m.probes.named = now
 }
 
 func (m *metrics) forgetKey(key string) {

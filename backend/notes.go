@@ -36,7 +36,7 @@ func (n *node) noteMember(o core.Note) {
 		n.met.joined.Inc()
 		n.log.Info("member joined", "member", m.Name, "instance", m.Instance, "addr", m.Addr)
 		if s, _ := n.link.current(); s != nil && s.caps.Membership {
-			n.met.peer(m.Name) // one series a member, from the start
+			n.met.member(m.Name) // one series a member, from the start
 		}
 	case core.NoteLeft:
 		n.met.left.Inc()

@@ -60,7 +60,7 @@ func (n *node) viewError(err error) error {
 
 // published follows a change of the view.
 func (n *node) published(v *core.View) {
-	n.met.forgetPeers(v.Members)
+	n.met.forgetMembers(v.Members)
 	n.said.keep(v.Members)
 	if v.Ready != core.Settling {
 		n.readyOnce.Do(func() { close(n.ready) })

@@ -7,8 +7,8 @@ import (
 // holesOf are the numbers of a state that an exchange is to close.
 func (c *Core) holesOf(st *state) (holes []Numbers) {
 	for _, s := range st.streams {
-		if len(s.missing) > 0 && s.peer.wasMember() {
-			holes = append(holes, Numbers{s.peer.Instance, s.incarnation, slices.Clone(s.missing[:min(len(s.missing), maxWantRanges)])})
+		if len(s.missing) > 0 && s.node.wasMember() {
+			holes = append(holes, Numbers{s.node.Instance, s.incarnation, slices.Clone(s.missing[:min(len(s.missing), maxWantRanges)])})
 		}
 	}
 	return holes
@@ -17,7 +17,7 @@ func (c *Core) holesOf(st *state) (holes []Numbers) {
 // misses reports whether updates are missing that explain a difference: those that
 // are searched for, and so come.
 func (c *Core) misses(st *state) bool {
-	return slices.ContainsFunc(st.streams, func(s *stream) bool { return len(s.missing) > 0 && s.peer.wasMember() })
+	return slices.ContainsFunc(st.streams, func(s *stream) bool { return len(s.missing) > 0 && s.node.wasMember() })
 }
 
 // account handles the numbers that a merged answer holds.
@@ -58,8 +58,8 @@ func (c *Core) account(k *pullKey, numbers []Numbers) {
 func (c *Core) numbersFor(st *state, it PullItem) (numbers []Numbers) {
 	if it.All {
 		for _, s := range st.streams {
-			if r := s.claims(); len(r) > 0 && s.peer.wasMember() && s.incarnation == s.peer.incarnation {
-				numbers = append(numbers, Numbers{s.peer.Instance, s.incarnation, r[:min(len(r), maxWantRanges)]})
+			if r := s.claims(); len(r) > 0 && s.node.wasMember() && s.incarnation == s.node.incarnation {
+				numbers = append(numbers, Numbers{s.node.Instance, s.incarnation, r[:min(len(r), maxWantRanges)]})
 			}
 		}
 		if held := st.held(c.now); len(held) > 0 {

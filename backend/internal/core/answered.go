@@ -17,7 +17,7 @@ type answered struct {
 }
 
 type request struct {
-	peer *peer
+	node *node
 	pull *Pull
 }
 
@@ -61,7 +61,7 @@ func (a *answered) init() {
 }
 
 // onPull notes that a member asks.
-func (a *answered) onPull(c *Core, from string, p *peer, m *Pull) {
+func (a *answered) onPull(c *Core, from string, p *node, m *Pull) {
 	switch {
 	case m.To == "":
 		c.reject(from, "pull")
@@ -77,7 +77,7 @@ func (a *answered) onPull(c *Core, from string, p *peer, m *Pull) {
 	for _, it := range m.Items { // it may have lacked that state once
 		delete(p.lacks, it.Key)
 	}
-	i := slices.IndexFunc(a.waiting, func(r request) bool { return r.peer == p })
+	i := slices.IndexFunc(a.waiting, func(r request) bool { return r.node == p })
 	switch {
 	case i >= 0:
 		a.waiting[i].pull = m
@@ -105,7 +105,7 @@ func (a *answered) onEarly(c *Core, from string, m *Pull) {
 }
 
 // appeared takes up what a node has asked that is a member now.
-func (a *answered) appeared(c *Core, p *peer) {
+func (a *answered) appeared(c *Core, p *node) {
 	i := slices.IndexFunc(a.early, func(e early) bool { return e.from == p.Instance })
 	if i >= 0 {
 		m := a.early[i].pull
@@ -159,7 +159,7 @@ func (a *answered) serve(c *Core) {
 		first := waiting[0]
 		var group, others []request
 		for _, r := range waiting {
-			if r.peer == first.peer || !c.transport.Unicast && sameDigests(r.pull, first.pull) {
+			if r.node == first.node || !c.transport.Unicast && sameDigests(r.pull, first.pull) {
 				group = append(group, r)
 			} else {
 				others = append(others, r)
@@ -195,11 +195,11 @@ func sameDigests(a, b *Pull) bool {
 func (a *answered) begin(c *Core, group []request) {
 	an := &answering{busyAt: c.now + busyAfter, sendAt: Never}
 	for _, r := range group {
-		an.asker = append(an.asker, Asker{r.peer.Instance, r.pull.ID})
+		an.asker = append(an.asker, Asker{r.node.Instance, r.pull.ID})
 	}
 	pull := group[0].pull
 	if !a.starts.take(c.now, 1) || a.bytes.next(c.now) > c.now {
-		c.note(NoteLimited, group[0].peer, "", 1, "answers")
+		c.note(NoteLimited, group[0].node, "", 1, "answers")
 		for _, it := range pull.Items {
 			an.ready = append(an.ready, AnswerItem{Key: it.Key, Outcome: Later})
 		}

@@ -17,14 +17,14 @@ type asked struct {
 	late   []*pull // whose answers for busy states may still come
 
 	syncAt time.Duration // of the periodic comparison
-	cycle  []*peer       // the members that it goes through
+	cycle  []*node       // the members that it goes through
 }
 
 // pull is one exchange that this node asked for.
 type pull struct {
 	id       uint64
 	began    time.Duration
-	peer     *peer
+	node     *node
 	reason   string
 	keys     []*pullKey
 	sent     bool
@@ -63,10 +63,10 @@ func (a *asked) init(now, pause time.Duration) {
 	a.at, a.starts, a.syncAt = Never, newBucket(startsPerSecond, startsBurst), now+pause
 }
 
-// with returns the exchange under way with a peer.
-func (a *asked) with(p *peer) *pull {
+// with returns the exchange under way with a node.
+func (a *asked) with(p *node) *pull {
 	for _, pl := range a.pulls {
-		if pl.peer == p {
+		if pl.node == p {
 			return pl
 		}
 	}
@@ -75,7 +75,7 @@ func (a *asked) with(p *peer) *pull {
 
 // start begins an exchange of these states with a member, if the budget allows
 // it.
-func (a *asked) start(c *Core, p *peer, keys []*state, reason string) bool {
+func (a *asked) start(c *Core, p *node, keys []*state, reason string) bool {
 	if len(keys) == 0 {
 		return false
 	}
@@ -84,7 +84,7 @@ func (a *asked) start(c *Core, p *peer, keys []*state, reason string) bool {
 		return false
 	}
 	a.lastID++
-	pl := &pull{id: a.lastID, began: c.now, peer: p, reason: reason, deadline: c.now + digestPatience}
+	pl := &pull{id: a.lastID, began: c.now, node: p, reason: reason, deadline: c.now + digestPatience}
 	a.pulls = append(a.pulls, pl)
 	for _, st := range keys {
 		k := &pullKey{state: st, version: st.version, all: !c.isReady(st) || st.stale}
@@ -124,14 +124,14 @@ func (a *asked) send(c *Core, pl *pull) {
 		k.stage = over
 		a.release(c, pl, k)
 		c.searchSoon(k.state, c.now+busyPause)
-		c.metAsked(k.state, pl.peer, unclear)
+		c.metAsked(k.state, pl.node, unclear)
 		return true
 	})
 	if len(pl.keys) == 0 {
 		a.remove(pl)
 		return
 	}
-	m := &Pull{To: pl.peer.Instance, ID: pl.id}
+	m := &Pull{To: pl.node.Instance, ID: pl.id}
 	pl.root = len(pl.keys) > rootAbove && len(pl.keys) == len(c.keys) && !pl.sent &&
 		!slices.ContainsFunc(pl.keys, func(k *pullKey) bool { return !k.hasDigest })
 	if pl.root {
@@ -149,11 +149,11 @@ func (a *asked) send(c *Core, pl *pull) {
 		}
 	}
 	if !pl.sent {
-		c.note(NoteExchange, pl.peer, "", uint64(len(pl.keys)), pl.reason)
+		c.note(NoteExchange, pl.node, "", uint64(len(pl.keys)), pl.reason)
 	}
-	pl.sent, pl.blind = true, pl.peer.heardAt < c.attachedAt
+	pl.sent, pl.blind = true, pl.node.heardAt < c.attachedAt
 	pl.deadline, pl.limit = c.now+answerPatience, c.now+piecesFor
-	c.send(pl.peer.Instance, m)
+	c.send(pl.node.Instance, m)
 }
 
 // rootOf folds the digests of all states into one.
@@ -169,7 +169,7 @@ func rootOf(all func(yield func(key string, digest uint64))) (root, n uint64) {
 }
 
 // onAnswer handles one frame of an answer.
-func (a *asked) onAnswer(c *Core, p *peer, m *Answer) {
+func (a *asked) onAnswer(c *Core, p *node, m *Answer) {
 	if p == nil {
 		return
 	}
@@ -226,9 +226,9 @@ func (a *asked) onAnswer(c *Core, p *peer, m *Answer) {
 	a.sweep(c, pl)
 }
 
-func (a *asked) find(p *peer, id uint64) *pull {
+func (a *asked) find(p *node, id uint64) *pull {
 	for _, pl := range append(a.pulls, a.late...) {
-		if pl.peer == p && pl.id == id && pl.sent {
+		if pl.node == p && pl.id == id && pl.sent {
 			return pl
 		}
 	}
@@ -282,7 +282,7 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 		a.over(c, pl, k, unclear)
 		return
 	case m.Err != nil:
-		c.note(NoteRefused, pl.peer, st.key, 1, m.Err.Error())
+		c.note(NoteRefused, pl.node, st.key, 1, m.Err.Error())
 		a.over(c, pl, k, refused)
 		return
 	}
@@ -295,7 +295,7 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 	c.account(k, it.Numbers)
 	c.answeredBy(st, it.Worth)
 	if m.HasDigest && it.HasDigest && m.Digest != it.Digest && quiet && k.hasDigest && !c.misses(st) {
-		c.push(st, pl.peer)
+		c.push(st, pl.node)
 	} else if won {
 		c.spread(st)
 	} else if m.HasDigest && it.HasDigest && m.Digest != it.Digest && !c.isReady(st) {
@@ -318,7 +318,7 @@ func (a *asked) over(c *Core, pl *pull, k *pullKey, o outcome) {
 	if k.state.stale && o == answeredHere && k.worth == Joining && c.isReady(k.state) && c.anyBetter() {
 		o = unclear // that one need not have what another has
 	}
-	c.asking(k.state, pl.peer, o)
+	c.asking(k.state, pl.node, o)
 }
 
 // busy notes that the answer for one state of a pull is long in coming. It is
@@ -326,7 +326,7 @@ func (a *asked) over(c *Core, pl *pull, k *pullKey, o outcome) {
 func (a *asked) busy(c *Core, pl *pull, k *pullKey) {
 	k.stage = busyThere
 	a.release(c, pl, k)
-	c.asking(k.state, pl.peer, unclear)
+	c.asking(k.state, pl.node, unclear)
 }
 
 // release lets the state be exchanged with others.
@@ -391,7 +391,7 @@ func (a *asked) overdue(c *Core, pl *pull) {
 // silent ends what is under way with a member that is not there.
 func (a *asked) silent(c *Core, instance string) {
 	for _, pl := range slices.Clone(a.pulls) {
-		if pl.peer.Instance == instance && pl.sent {
+		if pl.node.Instance == instance && pl.sent {
 			a.giveUp(c, pl)
 		}
 	}
@@ -399,7 +399,7 @@ func (a *asked) silent(c *Core, instance string) {
 
 // returned notes that a member says hello. What it was asked before it was
 // heard again it may not have heard: an answer has a moment left.
-func (a *asked) returned(c *Core, p *peer) {
+func (a *asked) returned(c *Core, p *node) {
 	if pl := a.with(p); pl != nil && pl.sent && pl.blind && !pl.missed {
 		pl.missed, pl.deadline = true, min(pl.deadline, c.now+joinPause)
 	}
@@ -421,7 +421,7 @@ func (a *asked) askAgain(c *Core, pl *pull) {
 // progress notes that a piece of something of that node has arrived.
 func (a *asked) progress(c *Core, from string) {
 	for _, pl := range a.pulls {
-		if pl.peer.Instance == from && pl.sent {
+		if pl.node.Instance == from && pl.sent {
 			pl.deadline = max(pl.deadline, min(c.now+answerPatience, pl.limit))
 		}
 	}

@@ -15,7 +15,7 @@ func (c *Core) onClose() {
 func (c *Core) onFlushed() {
 	c.onClose()
 	c.flushed = true
-	if c.link == down || c.link == unheard || !c.anyPeer() {
+	if c.link == down || c.link == unheard || !c.anyNode() {
 		c.lingerAt = c.now
 		return
 	}

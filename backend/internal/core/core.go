@@ -41,7 +41,7 @@
 // (its two ends), account.go (the numbers that it carries), push.go, ready.go,
 // budget.go.
 //
-// Members: peer.go (what is known of one), members.go and life.go (its life),
+// Members: node.go (what is known of one), members.go and life.go (its life),
 // incarnation.go, list.go, beat.go, native.go, dispute.go (views that disagree).
 //
 // The node itself: link.go (attached, catching up, isolated), close.go, turn.go,
@@ -116,7 +116,7 @@ type (
 
 	// Exchanged: the transport's own exchange brought a full state, and all of it
 	// is merged. Head is what the other node's [Core.Head] said, nil for a foreign
-	// peer. Keys are the states that it held; Failed are those of them that could
+	// node. Keys are the states that it held; Failed are those of them that could
 	// not be merged.
 	Exchanged struct {
 		Head         *Head

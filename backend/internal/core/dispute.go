@@ -12,7 +12,7 @@ type ownView struct {
 	at        time.Duration // when somebody may become steady
 }
 
-// dispute is a disagreement with one peer's view.
+// dispute is a disagreement with one node's view.
 type dispute struct {
 	since   time.Duration // when its digest began to differ; 0: it does not
 	asked   time.Duration // when its list was asked for
@@ -22,18 +22,18 @@ type dispute struct {
 	more    []string // and the other way round
 }
 
-// lacksSelf reports whether the peer's view lacks this node.
+// lacksSelf reports whether the node's view lacks this node.
 func (d *dispute) lacksSelf(self string) bool { return d.named && slices.Contains(d.without, self) }
 
 // steadyFor is how long a member must have been in the view to count for its
 // digest: views that are only not at rest do not differ.
-func (c *Core) steadyFor(p *peer) time.Duration {
+func (c *Core) steadyFor(p *node) time.Duration {
 	return steadyBeats * max(p.beat.Interval(), c.cfg.Heartbeat)
 }
 
-func (c *Core) steadySoon(p *peer) { c.self.at = min(c.self.at, c.now+c.steadyFor(p)) }
+func (c *Core) steadySoon(p *node) { c.self.at = min(c.self.at, c.now+c.steadyFor(p)) }
 
-func (c *Core) notSteady(p *peer) {
+func (c *Core) notSteady(p *node) {
 	if p.steady {
 		p.steady, c.self.changedAt = false, c.now
 		c.self.digest.Hash ^= hashOf(p.Instance)
@@ -47,8 +47,8 @@ func (c *Core) viewDigest() ViewDigest {
 	return ViewDigest{c.self.digest.Hash ^ hashOf(c.cfg.Self.Instance), c.self.digest.Count + 1}
 }
 
-// seeView handles the digest of a peer's view.
-func (c *Core) seeView(p *peer, d ViewDigest) {
+// seeView handles the digest of a node's view.
+func (c *Core) seeView(p *node, d ViewDigest) {
 	if d.Count == 0 || p.life != live {
 		return
 	}
@@ -66,16 +66,16 @@ func (c *Core) seeView(p *peer, d ViewDigest) {
 }
 
 // patience is for how long views may differ before that means something.
-func (c *Core) patience(p *peer) time.Duration { return disputeAfter * c.steadyFor(p) }
+func (c *Core) patience(p *node) time.Duration { return disputeAfter * c.steadyFor(p) }
 
 // outlasts reports whether the disagreement has lasted for longer than views
 // that are only not at rest can differ.
-func (c *Core) outlasts(p *peer) bool {
+func (c *Core) outlasts(p *node) bool {
 	return p.dispute.since > 0 && c.now >= max(p.dispute.since, c.self.changedAt)+c.patience(p)
 }
 
 // agree ends a disagreement.
-func (c *Core) agree(p *peer) {
+func (c *Core) agree(p *node) {
 	named := p.dispute.named
 	p.dispute = dispute{}
 	if named {
@@ -145,7 +145,7 @@ func (c *Core) agreeNow() {
 
 // compareViews finds out in whom two views differ: by the digests alone where
 // that is one member, else by asking for the other's list.
-func (c *Core) compareViews(p *peer) {
+func (c *Core) compareViews(p *node) {
 	mine := c.viewDigest()
 	diff := mine.Hash ^ p.view.Hash
 	if mine.Count == p.view.Count+1 {
@@ -157,8 +157,8 @@ func (c *Core) compareViews(p *peer) {
 	c.askList(p)
 }
 
-// askList asks a peer for its list, with a back-off.
-func (c *Core) askList(p *peer) {
+// askList asks a node for its list, with a back-off.
+func (c *Core) askList(p *node) {
 	d := &p.dispute
 	if d.pause == 0 {
 		d.pause = firstPause
@@ -188,8 +188,8 @@ func (c *Core) steadyWith(hash uint64) (instance string, ok bool) {
 	return "", false
 }
 
-// seeList handles the list of a peer whose view differs.
-func (c *Core) seeList(p *peer, l *List, listsSelf bool) {
+// seeList handles the list of a node whose view differs.
+func (c *Core) seeList(p *node, l *List, listsSelf bool) {
 	if !c.outlasts(p) && !p.dispute.named {
 		return
 	}
@@ -218,7 +218,7 @@ func (c *Core) seeList(p *peer, l *List, listsSelf bool) {
 }
 
 // differ names a disagreement.
-func (c *Core) differ(p *peer, without, more []string) {
+func (c *Core) differ(p *node, without, more []string) {
 	d := &p.dispute
 	if len(without)+len(more) == 0 {
 		c.agree(p)
@@ -273,7 +273,7 @@ func (c *Core) disputed() (texts []string) {
 	return texts[:min(len(texts), maxNamed)]
 }
 
-func (c *Core) disputesWith(p *peer) (texts []string) {
+func (c *Core) disputesWith(p *node) (texts []string) {
 	for _, id := range p.dispute.without {
 		if id == c.cfg.Self.Instance {
 			texts = append(texts, p.Name+" does not hear this node")

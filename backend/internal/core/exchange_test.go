@@ -164,7 +164,7 @@ func TestNewsSpread(t *testing.T) {
 	}})
 	p.step(Merged{Job: take[Merge](p)[0].Job, HasDigest: true, Digest: 2})
 	p.step(Tick{})
-	if len(p.asked.pulls) != 1 || p.asked.pulls[0].peer.Name != "c" && p.asked.pulls[0].peer.Name != "b" {
+	if len(p.asked.pulls) != 1 || p.asked.pulls[0].node.Name != "c" && p.asked.pulls[0].node.Name != "b" {
 		t.Errorf("news of b are not compared with the next: %v", p.asked.pulls)
 	}
 }

@@ -21,7 +21,7 @@ type holes struct {
 // note lists the stream if something is missing in it that its origin is to be
 // asked for, from at on. Nothing is searched of who never was a member.
 func (h *holes) note(s *stream, at time.Duration) {
-	if len(s.missing) == 0 || s.gone || !s.peer.wasMember() {
+	if len(s.missing) == 0 || s.gone || !s.node.wasMember() {
 		return
 	}
 	if !s.listed {
@@ -36,13 +36,13 @@ func (h *holes) note(s *stream, at time.Duration) {
 // giveUp counts what is missing in a stream as lost.
 func (c *Core) giveUp(s *stream, numbers Ranges) {
 	if n := s.giveUp(numbers); n > 0 {
-		c.note(NoteLost, s.peer, s.state.key, n, "")
+		c.note(NoteLost, s.node, s.state.key, n, "")
 	}
 }
 
 // reopenLost has what was given up asked of its origin once more, which has come to
 // hear the others again.
-func (c *Core) reopenLost(p *peer) {
+func (c *Core) reopenLost(p *node) {
 	for _, s := range sortedStreams(p.streams) {
 		if len(s.lost) > 0 {
 			s.reopen()
@@ -62,8 +62,8 @@ func (c *Core) tickHoles() {
 		return
 	}
 	c.holes.at = Never
-	wants := map[*peer]*Missing{}
-	var asked []*peer
+	wants := map[*node]*Missing{}
+	var asked []*node
 	open := c.holes.open
 	c.holes.open = open[:0]
 	for _, s := range open {
@@ -84,7 +84,7 @@ func (c *Core) tickHoles() {
 }
 
 // seek does the next thing for what is missing in a stream.
-func (c *Core) seek(s *stream, wants map[*peer]*Missing, asked *[]*peer) {
+func (c *Core) seek(s *stream, wants map[*node]*Missing, asked *[]*node) {
 	if s.state.ready == Settling && s.state.search.open && !s.state.fed { // its first exchange may bring it
 		s.hole.at = Never
 		return
@@ -95,17 +95,17 @@ func (c *Core) seek(s *stream, wants map[*peer]*Missing, asked *[]*peer) {
 		s.hole.at = Never
 		return
 	}
-	if !s.peer.present() || s.incarnation != s.peer.incarnation || s.hole.asks >= originAsks {
+	if !s.node.present() || s.incarnation != s.node.incarnation || s.hole.asks >= originAsks {
 		s.given.AddAll(fresh)
 		s.hole = hole{at: Never}
 		c.want(s.state, "gap")
 		return
 	}
-	m := wants[s.peer]
+	m := wants[s.node]
 	if m == nil {
-		m = &Missing{To: s.peer.Instance}
-		wants[s.peer] = m
-		*asked = append(*asked, s.peer)
+		m = &Missing{To: s.node.Instance}
+		wants[s.node] = m
+		*asked = append(*asked, s.node)
 	}
 	if len(m.Wants) >= maxWants {
 		s.hole.at = c.now + reorderDelay
@@ -113,7 +113,7 @@ func (c *Core) seek(s *stream, wants map[*peer]*Missing, asked *[]*peer) {
 	}
 	fresh = fresh[:min(len(fresh), maxWantRanges)]
 	m.Wants = append(m.Wants, Want{s.state.key, s.incarnation, fresh})
-	c.note(NoteAskedAgain, s.peer, s.state.key, fresh.Count(), "")
+	c.note(NoteAskedAgain, s.node, s.state.key, fresh.Count(), "")
 	s.hole.at = c.now + originPatience<<s.hole.asks
 	s.hole.asks++
 }

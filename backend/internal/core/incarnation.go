@@ -6,7 +6,7 @@ import (
 
 // ignore notes a heartbeat that is not believed. A node that goes on is told, and
 // believed if it still goes on then.
-func (c *Core) ignore(p *peer, count uint64) {
+func (c *Core) ignore(p *node, count uint64) {
 	switch {
 	case !c.persists(p, count):
 	case p.voided:
@@ -24,7 +24,7 @@ func (c *Core) ignore(p *peer, count uint64) {
 // on. Old ones come again, in any order. But one that goes on for longer than a
 // silence is allowed to be is of a node that lives, and that something false is
 // believed of.
-func (c *Core) persists(p *peer, count uint64) bool {
+func (c *Core) persists(p *node, count uint64) bool {
 	if c.link == down || c.link == unheard {
 		p.ignored = 0 // what a bus hands over at first may be a backlog
 		return false
@@ -49,9 +49,9 @@ func (c *Core) persists(p *peer, count uint64) bool {
 // distance is how far two incarnations are apart.
 func distance(a, b uint32) uint32 { return max(a, b) - min(a, b) }
 
-// advance moves a peer on to a higher incarnation. Its numbers begin anew; the
+// advance moves a node on to a higher incarnation. Its numbers begin anew; the
 // former ones stay known, for late updates.
-func (c *Core) advance(p *peer, incarnation uint32) {
+func (c *Core) advance(p *node, incarnation uint32) {
 	for _, s := range sortedStreams(p.former) {
 		c.dropStream(s)
 	}
@@ -66,7 +66,7 @@ func (c *Core) advance(p *peer, incarnation uint32) {
 }
 
 // onVoid notes that somebody holds this node for gone.
-func (c *Core) onVoid(p *peer, v *Void) {
+func (c *Core) onVoid(p *node, v *Void) {
 	if v.Instance != c.cfg.Self.Instance || p == nil || !p.present() {
 		return
 	}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// appear makes a peer a member of the view.
-func (c *Core) appear(p *peer) {
+// appear makes a node a member of the view.
+func (c *Core) appear(p *node) {
 	if p.life == live {
 		return
 	}
@@ -27,7 +27,7 @@ func (c *Core) appear(p *peer) {
 		c.holes.note(s, c.now+reorderDelay)
 	}
 	if !p.foreign() {
-		c.joinedPeer()
+		c.joinedNode()
 		c.answered.appeared(c, p)
 		if p.known && p.worth != Joining {
 			c.meetReady(p)
@@ -35,8 +35,8 @@ func (c *Core) appear(p *peer) {
 	}
 }
 
-// leave takes a peer out of the view that leaves by its own will.
-func (c *Core) leave(p *peer, how life) {
+// leave takes a node out of the view that leaves by its own will.
+func (c *Core) leave(p *node, how life) {
 	switch p.life {
 	case live:
 		c.note(NoteLeft, p, "", 1, "")
@@ -56,8 +56,8 @@ func (c *Core) leave(p *peer, how life) {
 	}
 }
 
-// fail takes a peer out of the view that vanished.
-func (c *Core) fail(p *peer) {
+// fail takes a node out of the view that vanished.
+func (c *Core) fail(p *node) {
 	c.makeRoom()
 	c.roster.turn(p, failed, c.now)
 	c.note(NoteFailed, p, "", 1, "")
@@ -68,25 +68,25 @@ func (c *Core) fail(p *peer) {
 
 // gone does what follows when a member is in the view no more. Its last numbers
 // are told to the others for some heartbeats.
-func (c *Core) gone(p *peer, tell int) {
+func (c *Core) gone(p *node, tell int) {
 	c.changed = true
 	p.tell = tell
 	p.view, p.dispute = ViewDigest{}, dispute{}
 	c.notSteady(p)
 	c.heardByMost() // what it held of this node counts no more
-	c.joined = slices.DeleteFunc(c.joined, func(q *peer) bool { return p == q })
+	c.joined = slices.DeleteFunc(c.joined, func(q *node) bool { return p == q })
 	c.searchReady()
 }
 
-// unaskable has others asked for what the peer cannot give any more.
-func (c *Core) unaskable(p *peer) {
+// unaskable has others asked for what the node cannot give any more.
+func (c *Core) unaskable(p *node) {
 	c.asked.silent(c, p.Instance)
 	for _, s := range sortedStreams(p.streams) {
 		c.holes.note(s, c.now)
 	}
 }
 
-// makeRoom forgets the peer that has been gone the longest, if there are too
+// makeRoom forgets the node that has been gone the longest, if there are too
 // many.
 func (c *Core) makeRoom() {
 	for c.roster.full(left) {
@@ -94,8 +94,8 @@ func (c *Core) makeRoom() {
 	}
 }
 
-// forget knows a peer no more.
-func (c *Core) forget(p *peer) {
+// forget knows a node no more.
+func (c *Core) forget(p *node) {
 	for _, s := range sortedStreams(p.streams) {
 		c.dropStream(s)
 	}
@@ -105,7 +105,7 @@ func (c *Core) forget(p *peer) {
 	c.roster.remove(p)
 }
 
-// onGoodbye notes that a peer has left, and what it said last.
+// onGoodbye notes that a node has left, and what it said last.
 func (c *Core) onGoodbye(from string, g *Goodbye) {
 	p := c.roster.get(from)
 	if p == nil {

@@ -39,7 +39,7 @@ type catchUp struct {
 	began time.Duration
 	until time.Duration // the limit
 	echo  uint64        // the heartbeat that is to be heard; 0: it was
-	peers bool          // others were there when it began
+	nodes bool          // others were there when it began
 }
 
 // setLink moves the link on.
@@ -139,7 +139,7 @@ func (c *Core) wake() {
 
 // startCatchUp has what came meanwhile merged before this node says Attached.
 func (c *Core) startCatchUp(echo uint64) {
-	c.catchUp = catchUp{began: c.now, until: c.now + catchUpLimit, echo: echo, peers: c.anyPeer()}
+	c.catchUp = catchUp{began: c.now, until: c.now + catchUpLimit, echo: echo, nodes: c.anyNode()}
 	c.setLink(catchingUp, ErrCatchingUp)
 	c.attachedAt = c.now
 	if echo == 0 {
@@ -169,8 +169,8 @@ func (c *Core) caughtUp() {
 	if c.link != catchingUp {
 		return
 	}
-	done := c.catchUp.echo == 0 && c.catchUpOpen() == 0 && (c.anyPeer() || !c.catchUp.peers)
-	if done && c.since == c.now && c.anyPeer() { // no view has said Detached yet
+	done := c.catchUp.echo == 0 && c.catchUpOpen() == 0 && (c.anyNode() || !c.catchUp.nodes)
+	if done && c.since == c.now && c.anyNode() { // no view has said Detached yet
 		c.catchUp.until = min(c.catchUp.until, c.now+catchUpLeast)
 		return
 	}
@@ -266,9 +266,9 @@ func (c *Core) onEcho(count uint64) {
 	c.caughtUp()
 }
 
-// age adds to every peer's silence the time for which this node heard itself.
+// age adds to every node's silence the time for which this node heard itself.
 func (c *Core) age(by time.Duration) {
-	var silent []*peer
+	var silent []*node
 	for _, p := range c.roster.live {
 		heard := max(p.heardAt, p.since) // by less than since it was heard
 		if !p.foreign() && p.beat.Age(min(by, c.now-heard)) {

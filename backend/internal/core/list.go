@@ -7,7 +7,7 @@ import (
 
 // oweList has a hello answered, by the lowest member and, if that one does not,
 // by the next.
-func (c *Core) oweList(asker *peer) {
+func (c *Core) oweList(asker *node) {
 	if c.link != attached && c.link != catchingUp || c.closing {
 		return
 	}
@@ -141,7 +141,7 @@ func (c *Core) rumour(m ListMember) {
 }
 
 // onListRequest answers who wants to know whom this node lists.
-func (c *Core) onListRequest(p *peer, r *ListRequest) {
+func (c *Core) onListRequest(p *node, r *ListRequest) {
 	if r.To == c.cfg.Self.Instance && p != nil && p.present() {
 		c.sendList(p.Instance)
 	}

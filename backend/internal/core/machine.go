@@ -41,7 +41,7 @@ type Core struct {
 	informed    bool          // it was told who is there, or asked for an interval without an answer
 	listAt      time.Duration // when this node answers a hello
 	listOwed    time.Duration // since when
-	listFor     *peer         // who said hello
+	listFor     *node         // who said hello
 	listBudget  bucket
 	raises      bucket
 	voids       bucket
@@ -51,7 +51,7 @@ type Core struct {
 	hasList  bool
 	departAt time.Duration // when the departed are looked through
 	self     ownView       // of who is steady
-	joined   []*peer       // that appeared ready, and are to be compared with
+	joined   []*node       // that appeared ready, and are to be compared with
 	joinedAt time.Duration
 
 	states   map[string]*state
@@ -88,7 +88,7 @@ func New(cfg Config, now time.Duration) *Core {
 		settleBy: now + cfg.Settle, since: now, detachedAt: now, attachedAt: Never, interval: cfg.Heartbeat,
 		nextBeat: Never, markAt: Never, listAt: Never, lingerAt: Never, joinedAt: Never, departAt: Never, wakeAt: Never,
 		listBudget: newBucket(listsPerSecond, listsBurst), raises: newBucket(1/raiseEvery.Seconds(), raiseBurst), voids: newBucket(voidsPerSecond, voidsBurst),
-		roster: roster{byID: map[string]*peer{}},
+		roster: roster{byID: map[string]*node{}},
 		states: map[string]*state{}, retired: map[string]numbersOf{},
 		jobs:  map[Job]func(Event){},
 		begun: map[Job]func(){},
@@ -238,7 +238,7 @@ func (c *Core) emit(e Effect) { c.effects = append(c.effects, e) }
 
 func (c *Core) send(to string, m Message) { c.emit(Send{to, m}) }
 
-func (c *Core) note(k NoteKind, p *peer, key string, n uint64, text string) {
+func (c *Core) note(k NoteKind, p *node, key string, n uint64, text string) {
 	note := Note{Kind: k, Key: key, Count: n, Text: text}
 	if p != nil {
 		note.Member = p.Member
@@ -326,7 +326,7 @@ func (c *Core) publish() {
 	c.emit(Publish{v})
 }
 
-// conflict reports whether the live peer at i has this node's name.
+// conflict reports whether the live node at i has this node's name.
 func (c *Core) conflict(i int) bool {
 	return i >= 0 && i < len(c.roster.live) && c.roster.live[i].Name == c.cfg.Self.Name && !c.roster.live[i].foreign()
 }

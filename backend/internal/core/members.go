@@ -70,8 +70,8 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 }
 
 // believe reports whether a heartbeat or goodbye with this incarnation and count
-// is news of the peer, and moves the peer on to the incarnation.
-func (c *Core) believe(p *peer, incarnation uint32, count uint64, leaves bool) bool {
+// is news of the node, and moves the node on to the incarnation.
+func (c *Core) believe(p *node, incarnation uint32, count uint64, leaves bool) bool {
 	switch {
 	case !p.numbered && incarnation != p.incarnation: // what others said of it gives way
 		c.advance(p, incarnation)
@@ -91,8 +91,8 @@ func (c *Core) believe(p *peer, incarnation uint32, count uint64, leaves bool) b
 	return true
 }
 
-// meet makes a peer known that was not.
-func (c *Core) meet(m Member) *peer {
+// meet makes a node known that was not.
+func (c *Core) meet(m Member) *node {
 	if c.roster.full(stranger) {
 		if old := c.roster.oldest(stranger); c.now-old.since > c.cfg.Heartbeat {
 			c.forget(old)
@@ -107,8 +107,8 @@ func (c *Core) meet(m Member) *peer {
 	return p
 }
 
-// learnMember handles what a peer says of itself.
-func (c *Core) learnMember(p *peer, m Member) {
+// learnMember handles what a node says of itself.
+func (c *Core) learnMember(p *node, m Member) {
 	if equalMembers(p.Member, m) {
 		return
 	}
@@ -120,8 +120,8 @@ func (c *Core) learnMember(p *peer, m Member) {
 	}
 }
 
-// learnWorth handles what an exchange with the peer is worth.
-func (c *Core) learnWorth(p *peer, w Worth, keySet uint64) {
+// learnWorth handles what an exchange with the node is worth.
+func (c *Core) learnWorth(p *node, w Worth, keySet uint64) {
 	p.worth, p.known = w, true
 	if p.keySet != keySet {
 		p.keySet, p.lacks = keySet, nil
@@ -130,7 +130,7 @@ func (c *Core) learnWorth(p *peer, w Worth, keySet uint64) {
 
 // onDeparted handles the last numbers of somebody who has gone, as another
 // member tells them.
-func (c *Core) onDeparted(teller *peer, d Departed) {
+func (c *Core) onDeparted(teller *node, d Departed) {
 	p := c.roster.get(d.Instance)
 	if p == nil || !p.wasMember() || d.Incarnation != p.incarnation {
 		return

@@ -12,7 +12,7 @@ func TestBelieve(t *testing.T) {
 		what               string
 		life               life
 		numbered           bool
-		incarnation, count uint64 // of the peer: at incarnation 5, count 10
+		incarnation, count uint64 // of the node: at incarnation 5, count 10
 		leaves             bool
 		want               bool
 		then               uint32
@@ -263,7 +263,7 @@ func TestInventedGoodbyes(t *testing.T) {
 		t.Errorf("%d requests", n)
 	}
 	if n := len(w.node("a").core.roster.all); n > maxDeparted+maxStrangers+1 {
-		t.Errorf("%d peers are known", n)
+		t.Errorf("%d nodes are known", n)
 	}
 }
 

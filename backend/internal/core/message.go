@@ -203,7 +203,7 @@ const (
 )
 
 // Head travels with the transport's own full state, beside the states: it is to
-// a native exchange what Answer is to a Pull. Foreign peers skip it.
+// a native exchange what Answer is to a Pull. Foreign nodes skip it.
 type Head struct {
 	Instance string
 	View     ViewDigest

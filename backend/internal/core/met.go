@@ -8,7 +8,7 @@ import (
 // meetReady notes that a member has been ready when it is first heard of, or heard of
 // again: two parts of a cluster meet, if this node is ready too. Either may still
 // repair itself, and has what its part had.
-func (c *Core) meetReady(p *peer) {
+func (c *Core) meetReady(p *node) {
 	if c.worth() == Joining {
 		return
 	}
@@ -36,14 +36,14 @@ func (c *Core) compareJoined() {
 // askMet asks one of those that each state has met, the same for as many states
 // as can be. Who lacks a state, or does not answer, is followed by the next.
 func (c *Core) askMet() {
-	var picked []*peer
-	groups := map[*peer][]*state{}
+	var picked []*node
+	groups := map[*node][]*state{}
 	for _, st := range c.keys {
 		if len(st.met) == 0 {
 			continue
 		}
-		st.met = slices.DeleteFunc(slices.Clone(st.met), func(p *peer) bool { return !p.present() || p.lacks[st.key] })
-		i := slices.IndexFunc(picked, func(p *peer) bool { return slices.Contains(st.met, p) })
+		st.met = slices.DeleteFunc(slices.Clone(st.met), func(p *node) bool { return !p.present() || p.lacks[st.key] })
+		i := slices.IndexFunc(picked, func(p *node) bool { return slices.Contains(st.met, p) })
 		switch {
 		case len(st.met) == 0:
 			continue
@@ -75,7 +75,7 @@ func (c *Core) askMet() {
 
 // pickMet returns one that no exchange is under way with: on a bus the lowest,
 // that all ask, which answers all at once.
-func (c *Core) pickMet(met []*peer) (best *peer) {
+func (c *Core) pickMet(met []*node) (best *node) {
 	alike := 0
 	for _, p := range met {
 		if c.asked.with(p) != nil {
@@ -91,7 +91,7 @@ func (c *Core) pickMet(met []*peer) (best *peer) {
 
 // metAsked handles what came of asking a member for a state, if it is one that
 // the state has met.
-func (c *Core) metAsked(st *state, p *peer, o outcome) {
+func (c *Core) metAsked(st *state, p *node, o outcome) {
 	switch {
 	case !slices.Contains(st.met, p):
 	case o == answeredHere, o == refused:

@@ -16,7 +16,7 @@ func (c *Core) onList(all []Member) {
 // present.
 func (c *Core) applyList() {
 	all := c.list
-	listed := make(map[*peer]bool, len(all))
+	listed := make(map[*node]bool, len(all))
 	for _, m := range all {
 		if m.Instance == c.cfg.Self.Instance {
 			if m.Addr != "" && m.Addr != c.cfg.Self.Addr {
@@ -24,7 +24,7 @@ func (c *Core) applyList() {
 			}
 			continue
 		}
-		p := c.roster.get(peerID(m))
+		p := c.roster.get(nodeID(m))
 		if p == nil {
 			p = c.roster.add(m)
 			p.since = c.now
@@ -73,12 +73,12 @@ func (c *Core) applyList() {
 // isExcused reports whether a member is kept though the list lacks it: this node
 // was away, and the other need not be back. That it was still listed says nothing,
 // since the transport may hold for a while whom it does not hear; a word of it does.
-func (c *Core) isExcused(p *peer) bool {
+func (c *Core) isExcused(p *node) bool {
 	return c.now < p.unlisted && p.goodbye == 0 && (p.lacking || p.heardAt <= p.unlisted-c.cfg.Grace)
 }
 
 // unlist drops a member that the transport's list lacks.
-func (c *Core) unlist(p *peer) {
+func (c *Core) unlist(p *node) {
 	if p.goodbye > 0 {
 		c.leave(p, left)
 		return
@@ -88,7 +88,7 @@ func (c *Core) unlist(p *peer) {
 
 // onLeft notes that the transport says that a member left.
 func (c *Core) onLeft(m Member) {
-	if p := c.roster.get(peerID(m)); p != nil && p.life == live {
+	if p := c.roster.get(nodeID(m)); p != nil && p.life == live {
 		c.leave(p, left)
 		p.still = true
 	}
@@ -98,7 +98,7 @@ func (c *Core) onLeft(m Member) {
 // all of it is merged.
 func (c *Core) onExchanged(e Exchanged) {
 	items := map[string]*AnswerItem{}
-	var p *peer
+	var p *node
 	if e.Head != nil {
 		p = c.roster.get(e.Head.Instance)
 		for i := range e.Head.Items {

@@ -5,7 +5,7 @@ import (
 )
 
 // onMissing sends updates again to who missed them.
-func (c *Core) onMissing(p *peer, m *Missing) {
+func (c *Core) onMissing(p *node, m *Missing) {
 	if m.To != c.cfg.Self.Instance || p == nil || !p.present() {
 		return
 	}
@@ -81,7 +81,7 @@ func (c *Core) sendAgain(to string, st *state, numbers Ranges) bool {
 
 // onKept handles what an origin says of its numbers: it alone can say that one
 // was never used.
-func (c *Core) onKept(p *peer, k *Kept) {
+func (c *Core) onKept(p *node, k *Kept) {
 	if p == nil || !p.present() || k.Incarnation != p.incarnation {
 		return
 	}

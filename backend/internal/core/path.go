@@ -168,12 +168,12 @@ func (c *Core) Queued(now time.Duration, r Ref, ok bool) (wake bool) {
 // opened notes that n numbers are missing in a stream that were not before.
 func (c *Core) opened(now time.Duration, s *stream, n uint64, pause time.Duration) (wake bool) {
 	c.begin(now)
-	if !s.peer.wasMember() {
+	if !s.node.wasMember() {
 		return false
 	}
 	c.holes.note(s, now+pause)
 	if n > 0 {
-		c.note(NoteGap, s.peer, s.state.key, n, "")
+		c.note(NoteGap, s.node, s.state.key, n, "")
 	}
 	if c.holes.at < c.wakeAt {
 		c.wakeAt = c.holes.at
@@ -203,8 +203,8 @@ func (c *Core) UpdateMerged(now time.Duration, r Ref, err error) (wake bool) {
 	return false
 }
 
-// announced notes that a peer has used all numbers of a key up to one.
-func (c *Core) announced(p *peer, incarnation uint32, l Last) {
+// announced notes that a node has used all numbers of a key up to one.
+func (c *Core) announced(p *node, incarnation uint32, l Last) {
 	if l.Number == 0 || l.Number > maxNumber {
 		c.reject(p.Instance, "number")
 		return

@@ -249,7 +249,7 @@ func TestInventedNames(t *testing.T) {
 		t.Errorf("%d members", n)
 	}
 	if n := len(a.core.roster.all); n > maxMembers+maxDeparted+maxStrangers {
-		t.Errorf("%d peers", n)
+		t.Errorf("%d nodes", n)
 	}
 	w.run(2 * time.Second)
 	if a.core.interval != 500*time.Millisecond {

@@ -2,7 +2,7 @@ package core
 
 // push gives a member a state that differs from its own, and that no missing
 // update explains. On a bus all get it: it is news for them too.
-func (c *Core) push(st *state, p *peer) {
+func (c *Core) push(st *state, p *node) {
 	if !c.answered.bytes.take(c.now, 1) {
 		c.note(NoteLimited, p, st.key, 1, "bytes")
 		return
@@ -23,7 +23,7 @@ func (c *Core) push(st *state, p *peer) {
 }
 
 // onPush handles a state that another member found this node to lack.
-func (c *Core) onPush(p *peer, m *Push) {
+func (c *Core) onPush(p *node, m *Push) {
 	st := c.states[m.Key]
 	if p == nil || !p.present() || st == nil || m.To != "" && m.To != c.cfg.Self.Instance {
 		return

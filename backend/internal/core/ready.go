@@ -112,8 +112,8 @@ func (c *Core) aloneNow() {
 	c.settle()
 }
 
-// joinedPeer notes that a member appeared.
-func (c *Core) joinedPeer() {
+// joinedNode notes that a member appeared.
+func (c *Core) joinedNode() {
 	for _, st := range c.keys {
 		if !c.isReady(st) {
 			c.searchSoon(st, c.now)

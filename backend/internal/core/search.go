@@ -14,7 +14,7 @@ type search struct {
 	reason  string
 	began   time.Duration
 	at      time.Duration // when the next member is asked
-	tried   []*peer       // in this round
+	tried   []*node       // in this round
 	replies int           // in this round
 	unsure  bool          // in this round somebody could not say: it was busy, or silent
 	rounds  int           // that were answered
@@ -81,7 +81,7 @@ func (c *Core) compareAll(reason string) {
 
 // candidate returns whom to ask for the state next. wait is set where there is
 // somebody to ask later on.
-func (c *Core) candidate(st *state) (best *peer, wait time.Duration) {
+func (c *Core) candidate(st *state) (best *node, wait time.Duration) {
 	wait = Never
 	if len(st.search.tried) >= maxAsked {
 		return nil, wait
@@ -128,7 +128,7 @@ func (c *Core) candidate(st *state) (best *peer, wait time.Duration) {
 }
 
 // tellers are the members that told of what is searched.
-func (st *state) tellers() (tellers []*peer) {
+func (st *state) tellers() (tellers []*node) {
 	for _, s := range st.streams {
 		if len(s.given) > 0 && s.teller != nil {
 			tellers = append(tellers, s.teller)
@@ -138,7 +138,7 @@ func (st *state) tellers() (tellers []*peer) {
 }
 
 // rank orders members by what an exchange with them is worth, the best first.
-func (c *Core) rank(p *peer) int {
+func (c *Core) rank(p *node) int {
 	rank := 2
 	if p.known {
 		rank = map[Worth]int{Whole: 0, Repairing: 4, Joining: 6}[p.worth]
@@ -182,7 +182,7 @@ const (
 )
 
 // asking handles what came of asking a member for a state.
-func (c *Core) asking(st *state, p *peer, o outcome) {
+func (c *Core) asking(st *state, p *node, o outcome) {
 	c.metAsked(st, p, o)
 	switch o {
 	case lacked:
@@ -240,7 +240,7 @@ func (c *Core) giveUpGiven(st *state) {
 // roundOver ends a round: everybody who was to be asked for the state was.
 func (c *Core) roundOver(st *state) {
 	s := &st.search
-	if !c.anyPeer() { // nobody is there: whoever comes is compared with
+	if !c.anyNode() { // nobody is there: whoever comes is compared with
 		st.compare, st.stale = false, false
 		c.giveUpGiven(st)
 		s.at, s.tried = Never, nil
@@ -277,15 +277,15 @@ func (c *Core) jitter(passes int) time.Duration {
 	return time.Duration(rand.New(rand.NewPCG(c.cfg.Seed, uint64(passes))).Int64N(int64(maxPause)))
 }
 
-// anyPeer reports whether another node of this protocol is there to be asked.
-func (c *Core) anyPeer() bool {
-	return slices.ContainsFunc(c.roster.all, (*peer).present)
+// anyNode reports whether another node of this protocol is there to be asked.
+func (c *Core) anyNode() bool {
+	return slices.ContainsFunc(c.roster.all, (*node).present)
 }
 
 // anyBetter reports whether a node is there whose own first exchanges are over,
 // or may be.
 func (c *Core) anyBetter() bool {
-	return slices.ContainsFunc(c.roster.all, func(p *peer) bool {
+	return slices.ContainsFunc(c.roster.all, func(p *node) bool {
 		return p.present() && (!p.known || p.worth != Joining)
 	})
 }

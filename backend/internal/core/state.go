@@ -45,7 +45,7 @@ type state struct {
 	pull      *pull   // the exchange under way
 	digesting bool    // a digest that it was asked for is to come
 	marshals  int     // that others have asked for and that are to come
-	met       []*peer // that appeared ready, and one of which it is to be compared with
+	met       []*node // that appeared ready, and one of which it is to be compared with
 	metTries  int
 	news      bool // it holds something that the others may not, to be compared soon
 

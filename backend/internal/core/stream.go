@@ -10,7 +10,7 @@ import (
 // one key. Every number up to top is in exactly one of arrived or pending (or
 // both of them and accounted), accounted, lost and missing.
 type stream struct {
-	peer        *peer
+	node        *node
 	incarnation uint32
 	state       *state
 	top         uint64 // the highest that the origin is known to have used
@@ -21,7 +21,7 @@ type stream struct {
 	lost      Ranges // given up; a comparison may still bring it
 	missing   Ranges // none of these
 	given     Ranges // of missing: what its origin cannot give, and others are asked for
-	teller    *peer  // who told of the last of these, and so may have it
+	teller    *node  // who told of the last of these, and so may have it
 
 	hole   hole
 	listed bool // in holes.open
@@ -161,7 +161,7 @@ func (s *stream) claims() Ranges {
 
 // newStream begins the account of an origin's numbers for a key, unless there is
 // no such state here.
-func (c *Core) newStream(now time.Duration, p *peer, streams map[string]*stream, key []byte, incarnation uint32, number uint64) *stream {
+func (c *Core) newStream(now time.Duration, p *node, streams map[string]*stream, key []byte, incarnation uint32, number uint64) *stream {
 	st := c.states[string(key)]
 	if st == nil {
 		c.missUnregistered(now, p, string(key), incarnation, number)
@@ -170,7 +170,7 @@ func (c *Core) newStream(now time.Duration, p *peer, streams map[string]*stream,
 	if c.streams >= maxStreams || p.life == stranger && len(streams) >= maxStrangerKeys {
 		return nil
 	}
-	s := &stream{peer: p, incarnation: incarnation, state: st}
+	s := &stream{node: p, incarnation: incarnation, state: st}
 	streams[st.key] = s
 	st.streams = append(st.streams, s)
 	c.streams++
@@ -185,7 +185,7 @@ func (c *Core) dropStream(s *stream) {
 	s.gone = true
 	c.streams--
 	s.state.streams = slices.DeleteFunc(s.state.streams, func(o *stream) bool { return o == s })
-	for _, m := range []map[string]*stream{s.peer.streams, s.peer.former} {
+	for _, m := range []map[string]*stream{s.node.streams, s.node.former} {
 		if m[s.state.key] == s {
 			delete(m, s.state.key)
 		}

@@ -8,19 +8,19 @@ import (
 // missedUpdate is the last number of an origin for a key that is not registered
 // here: if it soon is, this is what was missed.
 type missedUpdate struct {
-	peer        *peer
+	node        *node
 	key         string
 	incarnation uint32
 	number      uint64
 	at          time.Duration
 }
 
-func (c *Core) missUnregistered(now time.Duration, p *peer, key string, incarnation uint32, number uint64) {
+func (c *Core) missUnregistered(now time.Duration, p *node, key string, incarnation uint32, number uint64) {
 	if len(key) > maxKeyBytes {
 		return
 	}
 	for i := range c.missed {
-		if f := &c.missed[i]; f.peer == p && f.key == key && f.incarnation == incarnation {
+		if f := &c.missed[i]; f.node == p && f.key == key && f.incarnation == incarnation {
 			f.number, f.at = max(f.number, number), now
 			return
 		}
@@ -37,8 +37,8 @@ func (c *Core) recallMissed(st *state) {
 		if f.key != st.key {
 			return false
 		}
-		if c.now-f.at <= unregisteredFor && f.peer.incarnation == f.incarnation && c.roster.get(f.peer.Instance) == f.peer {
-			c.announced(f.peer, f.incarnation, Last{f.key, f.number})
+		if c.now-f.at <= unregisteredFor && f.node.incarnation == f.incarnation && c.roster.get(f.node.Instance) == f.node {
+			c.announced(f.node, f.incarnation, Last{f.key, f.number})
 		}
 		return true
 	})

@@ -106,7 +106,7 @@ func (a *asked) search(c *Core) {
 // could be asked of next.
 func (a *asked) anyWith(c *Core, st *state) bool {
 	return len(st.search.tried) < maxAsked && slices.ContainsFunc(a.pulls, func(pl *pull) bool {
-		return pl.peer.present() && !pl.peer.lacks[st.key] && !slices.Contains(st.search.tried, pl.peer)
+		return pl.node.present() && !pl.node.lacks[st.key] && !slices.Contains(st.search.tried, pl.node)
 	})
 }
 
@@ -142,7 +142,7 @@ func (a *asked) period(c *Core) {
 }
 
 // nextInCycle returns the next of the members, shuffled anew when all were asked.
-func (a *asked) nextInCycle(c *Core) *peer {
+func (a *asked) nextInCycle(c *Core) *node {
 	for range 2 {
 		for len(a.cycle) > 0 {
 			p := a.cycle[0]
@@ -203,15 +203,15 @@ func (c *Core) syncPause() time.Duration {
 func (a *asked) owed(st *state) bool {
 	return slices.ContainsFunc(a.late, func(pl *pull) bool {
 		k := pl.key(st.key)
-		return k != nil && k.stage == busyThere && pl.peer.present()
+		return k != nil && k.stage == busyThere && pl.node.present()
 	})
 }
 
-// againAt returns when a peer may be asked once more for a state that was busy
+// againAt returns when a node may be asked once more for a state that was busy
 // and whose answer may still come.
-func (a *asked) againAt(p *peer, st *state) (at time.Duration) {
+func (a *asked) againAt(p *node, st *state) (at time.Duration) {
 	for _, pl := range a.late {
-		if k := pl.key(st.key); pl.peer == p && k != nil && k.stage == busyThere {
+		if k := pl.key(st.key); pl.node == p && k != nil && k.stage == busyThere {
 			at = max(at, pl.againAt)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 )
 
-// foreign is a peer that speaks another protocol, as a real Alertmanager does: it
+// foreign is a node that speaks another protocol, as a real Alertmanager does: it
 // is a member, and exchanges full states as the transport does by itself.
 type foreign struct {
 	name   string
@@ -16,7 +16,7 @@ type foreign struct {
 
 func (f *foreign) member() core.Member { return core.Member{Name: f.name, Addr: f.name + ":1"} }
 
-// stepForeign has such a peer run, with the states named after it.
+// stepForeign has such a node run, with the states named after it.
 func stepForeign(w *World, args []string) func() {
 	f := &foreign{name: args[0], states: map[string]*set{}}
 	for _, key := range args[1:] {
@@ -35,7 +35,7 @@ func stepForeign(w *World, args []string) func() {
 	}
 }
 
-// stepTold has a foreign peer learn something.
+// stepTold has a foreign node learn something.
 func stepTold(w *World, args []string) func() {
 	for _, f := range w.net.foreign {
 		if st := f.states[args[1]]; f.name == args[0] && st != nil {

@@ -23,7 +23,7 @@ func init() { // for schedule refers to it, by way of every
 		"pause":   stepPause,   // for 5s pause a
 		"without": stepWithout, // without a Missing Void : a's version does not know these messages
 
-		"foreign": stepForeign, // [for 5s] foreign x s t : a peer that speaks another protocol
+		"foreign": stepForeign, // [for 5s] foreign x s t : a node that speaks another protocol
 		"told":    stepTold,    // told x s : it learns something
 
 		// States.

@@ -13,7 +13,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
 )
 
-// life is how far a peer's life is.
+// life is how far a node's life is.
 type life uint8
 
 const (
@@ -28,9 +28,9 @@ func (l life) String() string {
 	return [...]string{"stranger", "live", "leaving", "left", "failed"}[l]
 }
 
-// peer is another node, from the first that is heard of it until it is
+// node is another node, from the first that is heard of it until it is
 // forgotten.
-type peer struct {
+type node struct {
 	Member
 	life        life
 	member      bool // it was in the view, at some time
@@ -67,18 +67,18 @@ type peer struct {
 	dispute dispute
 }
 
-// foreign reports whether the peer speaks another protocol.
-func (p *peer) foreign() bool { return p.Instance == "" }
+// foreign reports whether the node speaks another protocol.
+func (p *node) foreign() bool { return p.Instance == "" }
 
-// present reports whether the peer is there to be asked.
-func (p *peer) present() bool { return (p.life == live || p.life == leaving) && !p.foreign() }
+// present reports whether the node is there to be asked.
+func (p *node) present() bool { return (p.life == live || p.life == leaving) && !p.foreign() }
 
-// departed reports whether the peer was a member and is one no more.
-func (p *peer) departed() bool { return p.life == left || p.life == failed }
+// departed reports whether the node was a member and is one no more.
+func (p *node) departed() bool { return p.life == left || p.life == failed }
 
-// wasMember reports whether the peer is or was a member: only then is what it
+// wasMember reports whether the node is or was a member: only then is what it
 // lacks searched for.
-func (p *peer) wasMember() bool { return p.member }
+func (p *node) wasMember() bool { return p.member }
 
 func compareMembers(a, b Member) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Instance, b.Instance))
@@ -122,31 +122,31 @@ func validName(name string) bool {
 
 func hashOf(s string) uint64 { return xxhash.Sum64String(s) }
 
-// roster is the peers that are known, in any turn of their lives.
+// roster is the nodes that are known, in any turn of their lives.
 type roster struct {
-	byID  map[string]*peer
-	all   []*peer // in the order in which they became known
-	live  []*peer // sorted by name, then instance
+	byID  map[string]*node
+	all   []*node // in the order in which they became known
+	live  []*node // sorted by name, then instance
 	count [failed + 1]int
 }
 
-// peerID is the key of a member: a foreign one has no instance, and no name of
+// nodeID is the key of a member: a foreign one has no instance, and no name of
 // ours begins with a slash.
-func peerID(m Member) string { return cmp.Or(m.Instance, "/"+m.Name) }
+func nodeID(m Member) string { return cmp.Or(m.Instance, "/"+m.Name) }
 
-func (r *roster) get(id string) *peer { return r.byID[id] }
+func (r *roster) get(id string) *node { return r.byID[id] }
 
-// add makes a peer known.
-func (r *roster) add(m Member) *peer {
-	p := &peer{Member: m, streams: map[string]*stream{}}
-	r.byID[peerID(m)] = p
+// add makes a node known.
+func (r *roster) add(m Member) *node {
+	p := &node{Member: m, streams: map[string]*stream{}}
+	r.byID[nodeID(m)] = p
 	r.all = append(r.all, p)
 	r.count[stranger]++
 	return p
 }
 
-// turn moves a peer on in its life.
-func (r *roster) turn(p *peer, to life, now time.Duration) {
+// turn moves a node on in its life.
+func (r *roster) turn(p *node, to life, now time.Duration) {
 	r.count[p.life]--
 	r.count[to]++
 	switch {
@@ -161,17 +161,17 @@ func (r *roster) turn(p *peer, to life, now time.Duration) {
 
 // find returns where in the live ones a member is, or would be.
 func (r *roster) find(m Member) (i int, ok bool) {
-	return slices.BinarySearchFunc(r.live, m, func(p *peer, m Member) int { return compareMembers(p.Member, m) })
+	return slices.BinarySearchFunc(r.live, m, func(p *node, m Member) int { return compareMembers(p.Member, m) })
 }
 
-func (r *roster) unlist(p *peer) {
+func (r *roster) unlist(p *node) {
 	if i, ok := r.find(p.Member); ok {
 		r.live = slices.Delete(r.live, i, i+1)
 	}
 }
 
-// describe changes what is known of a peer as a member.
-func (r *roster) describe(p *peer, m Member) {
+// describe changes what is known of a node as a member.
+func (r *roster) describe(p *node, m Member) {
 	if p.life != live {
 		p.Member = m
 		return
@@ -182,10 +182,10 @@ func (r *roster) describe(p *peer, m Member) {
 	r.live = slices.Insert(r.live, i, p)
 }
 
-func (r *roster) remove(p *peer) {
+func (r *roster) remove(p *node) {
 	r.count[p.life]--
-	delete(r.byID, peerID(p.Member))
-	r.all = slices.DeleteFunc(r.all, func(q *peer) bool { return p == q })
+	delete(r.byID, nodeID(p.Member))
+	r.all = slices.DeleteFunc(r.all, func(q *node) bool { return p == q })
 }
 
 // full reports whether there is no room for one more in that turn of life.
@@ -201,7 +201,7 @@ func (r *roster) full(l life) bool {
 }
 
 // oldest returns the one that has been in one of these turns of life the longest.
-func (r *roster) oldest(lives ...life) (oldest *peer) {
+func (r *roster) oldest(lives ...life) (oldest *node) {
 	for _, p := range r.all {
 		if slices.Contains(lives, p.life) && (oldest == nil || p.since < oldest.since) {
 			oldest = p
@@ -210,7 +210,7 @@ func (r *roster) oldest(lives ...life) (oldest *peer) {
 	return oldest
 }
 
-// settled counts the peers that were heard often enough to stretch intervals.
+// settled counts the nodes that were heard often enough to stretch intervals.
 func (r *roster) settled() (n int) {
 	for _, p := range r.live {
 		if p.beat.Settled() {
