@@ -120,8 +120,8 @@ func (c *Core) onExchanged(e Exchanged) {
 		default:
 			c.account(&pullKey{state: st, all: true}, it.Numbers)
 			st.version++
-			if p != nil {
-				st.compare, st.stale = false, false
+			if p != nil && !st.stale { // else it may have waited while this node stood still
+				st.compare = false
 			}
 			c.answeredBy(st, it.Worth)
 			c.settleSearch(st)

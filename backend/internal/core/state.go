@@ -111,6 +111,9 @@ func (c *Core) onStateAdded(e StateAdded) {
 	c.keys = slices.Insert(c.keys, i, st)
 	c.keySet ^= hashOf(e.Key)
 	c.changed = true
+	if c.link == catchingUp { // it may have been there while this node was away
+		st.stale, st.staleAt = true, c.now
+	}
 	c.recallMissed(st)
 	c.tellMark()
 	c.want(st, "add_state")

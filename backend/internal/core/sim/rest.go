@@ -65,8 +65,11 @@ func (c *check) untilRest() {
 func (c *check) idle() {
 	w := c.w
 	calm := calmDown
-	if w.scenario.Net.Native && c.lied { // a lie shows by two marks that are not believed
-		calm += marks
+	if w.scenario.Net.Native {
+		calm += c.told()
+		if c.lied { // a lie shows by two marks that are not believed
+			calm += marks
+		}
 	}
 	w.run(w.now + calm)
 	t, n := w.scenario.Timing, float64(len(w.running()))
@@ -106,6 +109,17 @@ func (c *check) idle() {
 // calmDown is how long after all is whole something may still go on: a search
 // that cannot know that it was closed, and what backs off.
 const calmDown = 45 * time.Second
+
+// told is how long it takes at most, with native membership, until the last number of
+// each key was told again: four idle keys a mark, of which the others may have lost
+// those that came with the update.
+func (c *check) told() time.Duration {
+	keys := 0
+	for _, p := range c.w.running() {
+		keys = max(keys, len(p.keys))
+	}
+	return time.Duration((keys+3)/4) * 33 * time.Second
+}
 
 // marks is how long five marks take at most, with native membership: two until a
 // void is said, two more until who does not know it is believed, and the next.
