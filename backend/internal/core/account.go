@@ -23,7 +23,14 @@ func (c *Core) misses(st *state) bool {
 // account handles the numbers that a merged answer holds.
 func (c *Core) account(k *pullKey, numbers []Numbers) {
 	for _, n := range numbers {
-		if !n.Ranges.valid() || n.Origin == c.cfg.Self.Instance || n.Origin == "" || len(n.Origin) > maxInstanceBytes {
+		if !n.Ranges.valid() || n.Origin == "" || len(n.Origin) > maxInstanceBytes {
+			continue
+		}
+		if n.Origin == c.cfg.Self.Instance {
+			if st := k.state; k.all && n.Incarnation == c.incarnation {
+				st.own.AddAll(n.Ranges.Up(st.former))
+				st.own.shed()
+			}
 			continue
 		}
 		p := c.roster.get(n.Origin)

@@ -91,7 +91,7 @@ func (c *Core) raise(above uint32, why string) {
 	c.note(NoteRaised, nil, "", uint64(c.incarnation), why)
 	for _, st := range c.keys {
 		st.assigned = st.kept.renumber()
-		st.sent, st.earlier, st.former = st.assigned, [2]mark{}, 0
+		st.sent, st.earlier, st.former, st.own = st.assigned, [2]mark{}, 0, nil
 		c.tellSoon(st)
 	}
 	clear(c.retired)

@@ -64,7 +64,7 @@ func (c *Core) searchSoon(st *state, at time.Duration) {
 
 // needs reports whether the state needs an exchange.
 func (c *Core) needs(st *state) bool {
-	return !st.gone && (!c.isReady(st) || st.compare || slices.ContainsFunc(st.streams, func(s *stream) bool { return len(s.given) > 0 }))
+	return !st.gone && (!c.isReady(st) || st.compare || st.lacksOwn() || slices.ContainsFunc(st.streams, func(s *stream) bool { return len(s.given) > 0 }))
 }
 
 // compareAll has every state compared with any other member.
@@ -230,6 +230,9 @@ func (c *Core) settleSearch(st *state) {
 
 // giveUpGiven counts as lost what the origins could not give.
 func (c *Core) giveUpGiven(st *state) {
+	if st.lacksOwn() {
+		st.own = Ranges{{1, st.former}}
+	}
 	for _, s := range st.streams {
 		if len(s.given) > 0 {
 			c.giveUp(s, slices.Clone(s.given))

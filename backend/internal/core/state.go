@@ -16,6 +16,7 @@ type state struct {
 
 	assigned uint64 // of this node's own numbers
 	former   uint64 // those of a state that was registered before: this one need not hold them
+	own      Ranges // which of those a merged exchange had, or nobody has
 	sent     uint64
 	sentAt   time.Duration
 	earlier  [2]mark // what had been sent some time ago
@@ -67,6 +68,10 @@ func (st *state) sentUp(now time.Duration, number uint64) {
 	}
 	st.sent, st.sentAt = number, now
 }
+
+// lacksOwn reports whether this node said something of a state that was registered
+// before and has not got it back: one that missed an update has the rest of them.
+func (st *state) lacksOwn() bool { return st.own.Count() < st.former }
 
 // held returns the own numbers that this node may claim to hold: one that
 // broadcasts before its state holds the update gets a moment for it.
