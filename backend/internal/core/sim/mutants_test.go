@@ -145,6 +145,9 @@ func figures(out string) string {
 	return strings.Join(all, ", ")
 }
 
+// readMutants reads testdata/mutants. Those below unkilled are faults that the schedule
+// by which each was found no longer shows, as what others do has changed: they wait for
+// a new one, and are not played.
 func readMutants(t *testing.T) []*mutant {
 	t.Helper()
 	files, err := filepath.Glob("testdata/mutants/*.txt")
