@@ -86,7 +86,7 @@ func TestFormsOfFlags(t *testing.T) {
 			t.Errorf("a line of the log is no JSON: %v: %s", err, line)
 		}
 	}
-	for _, word := range []string{`"msg":"starting"`, `"backend":"memberlist"`, alertmanager.Version, "GOMEMLIMIT", `"until_at_most":`} {
+	for _, word := range []string{`"msg":"starting"`, `"backend":"memberlist"`, alertmanager.Version, "GOMEMLIMIT"} {
 		if !strings.Contains(p.stderr.String(), word) {
 			t.Errorf("the log does not say %s", word)
 		}
