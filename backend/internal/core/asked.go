@@ -294,7 +294,8 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 	}
 	c.account(k, it.Numbers)
 	c.answeredBy(st, it.Worth)
-	if m.HasDigest && it.HasDigest && m.Digest != it.Digest && quiet && k.hasDigest && !c.misses(st) && it.Worth != Joining { // who joins asks for itself
+	if m.HasDigest && it.HasDigest && m.Digest != it.Digest && quiet && k.hasDigest && !c.misses(st) &&
+		(it.Worth != Joining || pl.reason != "joined") { // who joins asks for itself
 		c.push(st, pl.node)
 	} else if won {
 		c.spread(st)
