@@ -25,7 +25,7 @@ func Example() {
 	get := func() string {
 		conn, err := net.Dial("tcp", proxy.Addr())
 		if err != nil {
-			return err.Error()
+			return "cut off"
 		}
 		defer conn.Close()
 		if _, err := fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
