@@ -8,7 +8,7 @@ PACKAGES  ?= work
 # The modules, as go.work lists them.
 MODULES   ?= $(shell sed -n 's/^\t\(\.[^ ]*\)$$/\1/p' go.work)
 
-.PHONY: build servers test processes race lint format modules static fuzz bench demo simulate sizes mutants compat release ci
+.PHONY: build servers test processes race whole lint format modules static fuzz bench demo simulate sizes mutants mutation nemesis compat release ci
 
 build:
 	$(GO) build work
@@ -21,20 +21,41 @@ servers:
 	conformance/images/build
 	conformance/images/build --binaries
 
+# How many packages, and tests of one, run side by side. Most of their time they wait for
+# servers and periods, so twice as many as processors are no load.
+WIDTH     ?= 4
+
 # Everything, faults included.
 test: servers
-	$(GO) test $(TESTFLAGS) -timeout 20m $(PACKAGES)
+	$(GO) test $(TESTFLAGS) -p $(WIDTH) -parallel $(WIDTH) -timeout 30m $(PACKAGES)
 
-# The suite once more on local processes instead of containers, without the slow
-# fault checks; one package at a time, since the servers of three are too many for a small machine.
-# Without go.work each client library is of the oldest version that its driver allows.
+# What containers do not show: that the suite passes on local processes, and that it does
+# on the oldest version of each client library that its driver allows, as go.work would
+# not have it. Without the slow fault checks.
 processes:
 	conformance/images/build --binaries
-	cd tests && GOWORK=off CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -short -p 1 -timeout 10m -run Conformance ./...
+	cd tests && GOWORK=off CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -short -timeout 10m -run '^TestConformance$$' $(SUITES)
 
-# Under the race detector, which needs a C compiler; without the slow fault checks.
+# Under the race detector, which needs a C compiler: all but the slow fault checks and
+# the tests that run programs, which it does not see. A driver whose suite needs a server
+# runs that once, with the basic checks. What fails in the first does not hide the second.
+SUITES   := ./redis ./etcd ./nats
+PROGRAMS := tests/(redis|etcd|nats|command|grafana|browser|inputs|servers)$$
 race:
-	$(GO) test $(TESTFLAGS) -race -short -timeout 30m $(PACKAGES)
+	@failed=0; \
+	$(GO) test $(TESTFLAGS) -race -short -vet=off -parallel $(WIDTH) -timeout 30m $$($(GO) list $(PACKAGES) | grep -vE '$(PROGRAMS)') || failed=1; \
+	cd tests && $(GO) test $(TESTFLAGS) -race -short -vet=off -timeout 30m -run '^TestConformance$$' $(SUITES) || failed=1; \
+	exit $$failed
+
+# What each change runs a part of, all of it: with the race detector, and on processes.
+# And gossip with states of 50 MiB and a hundred leaves of a real Alertmanager, and the
+# image's program for each architecture.
+whole:
+	conformance/images/build --binaries
+	$(GO) test $(TESTFLAGS) -race -vet=off -p 1 -timeout 90m $(PACKAGES)
+	cd tests && CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -timeout 60m $(SUITES)
+	cd tests && $(GO) test $(TESTFLAGS) -timeout 30m -run 'TestManyJoinOneSeed|TestRealAlertmanagerLeaves' ./memberlist -large -leaves 50
+	$(GO) test $(TESTFLAGS) -timeout 30m -run '^TestStaticProgram$$' ./deploy -architectures
 
 lint: format modules static
 
@@ -67,7 +88,7 @@ bench:
 
 # The protocol in virtual time: random schedules, so many or for so long, from SEED
 # on. A failure is printed as a file for testdata/found. CI plays 10,000, which take a
-# minute or two on two processors; others, and the last two targets, are run at night.
+# minute or two on two processors; others, and the other targets here, are run at night.
 SIMULATION := ./backend/internal/core/sim
 SEED       ?= 1
 SCHEDULES  ?= 10000
@@ -81,6 +102,22 @@ sizes:
 # Faults put into the protocol, one at a time: each must be found.
 mutants:
 	$(GO) test -v -count=1 -timeout 0 -run '^TestMutants$$' $(SIMULATION) -mutants
+
+# Each operator of the core's packages changed, one at a time: their tests, or the
+# scenarios of the simulator, notice 90 % at least, and what they do not is listed. It takes
+# half an hour on two processors; FILES is a pattern of what is changed: a file and a
+# function, such as '^stream.go claims'.
+FILES ?= .
+mutation:
+	$(GO) test -v -count=1 -timeout 0 -run '^TestGenerated$$' $(SIMULATION) -generated '$(FILES)'
+
+# Clusters of one backend broken at random on a real server, for so long, from SEED on.
+# Each change is tried for some seconds by the tests.
+NEMESIS ?= memory
+NEMESIS_PACKAGE = $(if $(filter memory,$(NEMESIS)),./conformance/nemesis,$(if $(filter memberlist,$(NEMESIS)),./backends/memberlist,./tests/$(NEMESIS)))
+nemesis:
+	CLUSTERCHANNEL_NEMESIS_FOR=$(or $(FOR),10m) CLUSTERCHANNEL_NEMESIS_SEED=$(SEED) \
+		$(GO) test -v -count=1 -timeout 0 -run '^TestNemesis' $(NEMESIS_PACKAGE)
 
 demo:
 	$(GO) run ./cmd/clusterchannel demo

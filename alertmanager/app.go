@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/dispatch"
 	"github.com/prometheus/alertmanager/eventrecorder"
+	"github.com/prometheus/alertmanager/eventrecorder/eventrecorderpb"
 	"github.com/prometheus/alertmanager/marker"
 	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/notify"
@@ -25,6 +26,7 @@ import (
 	"github.com/prometheus/alertmanager/tracing"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/version"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 )
@@ -100,7 +102,15 @@ func (a *App) observe(conf *config.Config) error {
 		return fmt.Errorf("the host has no name: %w", err)
 	}
 	a.events = eventrecorder.NewRecorderFromConfig(conf.EventRecorder, host, a.opts.Logger.With("component", "eventrecorder"), a.registry)
+	a.record(&eventrecorderpb.EventData{EventType: &eventrecorderpb.EventData_AlertmanagerStartupEvent{
+		AlertmanagerStartupEvent: &eventrecorderpb.AlertmanagerStartupEvent{Version: version.Version, BuildContext: version.BuildContext()},
+	}})
 	return nil
+}
+
+// record adds an event to the log of events.
+func (a *App) record(e *eventrecorderpb.EventData) {
+	a.events.RecordEvent(eventrecorder.WithEventRecording(context.Background()), func() *eventrecorderpb.EventData { return e })
 }
 
 // openStates makes the notification log and the silences, from their snapshots
@@ -207,11 +217,13 @@ func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silenc
 		events: a.events, tracing: a.tracing,
 		dispatcherMetrics: dispatch.NewDispatcherMetrics(false, a.registry, a.opts.flags),
 		pipelines:         notify.NewPipelineBuilder(a.registry, a.opts.flags, a.events),
+		comebacks:         newComebacks(),
 		started:           time.Now(),
 	}
 	var peer cluster.ClusterPeer
 	if a.opts.Cluster != nil {
 		a.tasks.Go(func() { metrics.lost.watch(a.open, a.opts.Cluster) })
+		a.tasks.Go(func() { a.reload.comebacks.watch(a.open, a.opts.Cluster) })
 		peer = clusterPeer{a.opts.Cluster, a.opts.Name}
 	}
 	a.api, err = api.New(api.Options{
@@ -274,6 +286,9 @@ func (a *App) Close() {
 		for _, c := range a.channels {
 			c.Remove()
 		}
+		a.record(&eventrecorderpb.EventData{EventType: &eventrecorderpb.EventData_AlertmanagerShutdownEvent{
+			AlertmanagerShutdownEvent: &eventrecorderpb.AlertmanagerShutdownEvent{},
+		}})
 		if err := a.events.Close(); err != nil {
 			a.opts.Logger.Warn("the last events are not recorded", "err", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -103,6 +104,41 @@ func cameInFront(t *testing.T, turn time.Duration) bool {
 		t.Errorf("position 2 sent after %v, before the turns of those in front were over, %v", waited, 2*turn)
 	}
 	sink.expect(t, "DiskFull", third.external())
+	return true
+}
+
+// A node that came back in front knows of no alert that began before, and so nobody
+// waits for it. If the machine is so busy that it comes back too late, the test tries
+// again with a group that waits twice as long.
+func TestWhoCameBackIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for wait := 2 * time.Second; !cameBack(t, wait); wait *= 2 {
+		if wait > time.Minute {
+			t.Fatal("no node comes back within a minute")
+		}
+	}
+}
+
+// cameBack reports whether the first was back before the alert's group had waited.
+func cameBack(t *testing.T, wait time.Duration) bool {
+	t.Helper()
+	sink, bus := newSink(t), newBus(t)
+	content := strings.Replace(config(sink.url), "group_wait: "+groupWait.String(), "group_wait: "+wait.String(), 1)
+	opts := alertmanager.Options{ConfigFile: configFile(t, content), PeerTimeout: time.Hour}
+	first, second := start(t, "a", bus, backend.Timing{}, opts), start(t, "b", bus, backend.Timing{}, opts)
+	agree(t, []*node{first, second})
+	began := time.Now()
+	fire(t, []*node{first, second}, "DiskFull")
+	first.app.Close()
+	first.leave(t)
+	agree(t, []*node{second})
+	back := start(t, "a", bus, backend.Timing{}, opts)
+	agree(t, []*node{back, second})
+	if time.Since(began) >= wait {
+		return false
+	}
+	sink.waitFor(t, "DiskFull")
+	sink.expect(t, "DiskFull", second.external())
 	return true
 }
 

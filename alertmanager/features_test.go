@@ -3,6 +3,7 @@ package alertmanager_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -134,5 +135,26 @@ func namesInMode(t *testing.T, mode string) {
 	err := alertmanager.Check(alertmanager.Options{ConfigFile: file, Features: mode})
 	if strict := mode == "utf8-strict-mode"; strict != errors.Is(err, backend.ErrConfig) {
 		t.Errorf("a matcher that needs the classic parser: %v", err)
+	}
+}
+
+// The log of events begins with the start of the instance and ends with its stop.
+func TestLogOfEvents(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "events")
+	n := start(t, "a", nil, backend.Timing{}, alertmanager.Options{
+		ConfigFile: configFile(t, config("http://127.0.0.1:1/")+fmt.Sprintf("event_recorder: {file_outputs: [{path: %q}]}\n", log)),
+		Features:   "event-recorder",
+	})
+	fire(t, []*node{n}, "DiskFull")
+	n.app.Close()
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if first, last := lines[0], lines[len(lines)-1]; !strings.Contains(first, "alertmanagerStartupEvent") || !strings.Contains(first, alertmanager.Version) ||
+		!strings.Contains(last, "alertmanagerShutdownEvent") || !strings.Contains(string(text), "DiskFull") {
+		t.Errorf("the events are\n%s", text)
 	}
 }

@@ -25,6 +25,7 @@ func (a *App) routes() *http.ServeMux {
 	r.Post("/-/reload", a.serveReload)
 	for _, method := range []func(string, http.HandlerFunc){r.Get, r.Head} {
 		method("/", ui.Serve)
+		method("/favicon.ico", ui.ServeIcon)
 		method("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "OK") })
 		method("/-/ready", a.serveReady)
 	}

@@ -35,7 +35,7 @@ func TestPaths(t *testing.T) {
 			for path, want := range map[string]string{
 				"/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile", "/debug/pprof/cmdline": "test",
 				"/debug/pprof/symbol": "num_symbols", "/-/healthy": "OK", "/-/ready": "OK", "/api/v2/receivers": "sink",
-				"/":        "<title>Alertmanager</title>",
+				"/": "<title>Alertmanager</title>", "/favicon.ico": "<svg ",
 				"/metrics": `alertmanager_http_response_size_bytes_bucket{handler="/-/healthy"`,
 			} {
 				n.get(t, below+"/-/healthy")
@@ -75,7 +75,7 @@ func TestPolicyOfPage(t *testing.T) {
 			t.Errorf("the policy lacks %s: %s", want, policy)
 		}
 	}
-	for _, want := range []string{"default-src 'none'", "connect-src 'self'", "form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'", "trusted-types 'none'"} {
+	for _, want := range []string{"default-src 'none'", "connect-src 'self'", "img-src 'self'", "form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'", "trusted-types 'none'"} {
 		if !strings.Contains(policy, want) {
 			t.Errorf("the policy lacks %s: %s", want, policy)
 		}

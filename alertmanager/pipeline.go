@@ -21,8 +21,6 @@ const sendLimit = 5 * time.Second
 // instance.
 type pipeline struct {
 	stage notify.Stage
-	open  context.Context // until it is halted
-	shut  context.CancelFunc
 
 	mu      sync.Mutex
 	halted  bool
@@ -39,9 +37,7 @@ type flush struct {
 type flushKey struct{}
 
 func newPipeline(stage notify.Stage) *pipeline {
-	p := &pipeline{stage: stage, flushes: map[*flush]struct{}{}, empty: make(chan struct{})}
-	p.open, p.shut = context.WithCancel(context.Background())
-	return p
+	return &pipeline{stage: stage, flushes: map[*flush]struct{}{}, empty: make(chan struct{})}
 }
 
 // Exec implements notify.Stage. Once the pipeline is halted it waits for the
@@ -124,7 +120,6 @@ func (p *pipeline) giveUp(all bool) {
 	}
 	if !p.halted {
 		p.halted = true
-		p.shut()
 		p.checkEmpty()
 	}
 }

@@ -40,6 +40,7 @@ type reloader struct {
 	tracing           *tracing.Manager
 	dispatcherMetrics *dispatch.DispatcherMetrics
 	pipelines         *notify.PipelineBuilder
+	comebacks         *comebacks
 	started           time.Time
 
 	mu         sync.Mutex // of apply and stop
@@ -80,8 +81,12 @@ func (r *reloader) apply(conf *config.Config) error {
 	r.resolve.Store(int64(conf.Global.ResolveTimeout))
 	inhibitor := inhibit.NewInhibitor(r.alerts, conf.InhibitRules, r.opts.Logger, r.events)
 	pipeline, log := newPipeline(nil), newLedger(r.log)
-	pipeline.stage = r.pipelines.New(pipeline.within(receivers, log, r.opts.Logger), func() time.Duration { return r.turn(pipeline.open) },
+	routing := r.pipelines.New(pipeline.within(receivers, log, r.opts.Logger), func() time.Duration { return 0 },
 		inhibitor, r.silencer, timeinterval.NewIntervener(intervals(conf)), r.groups, log, r.peer())
+	if r.opts.Cluster != nil {
+		routing = turns{r.opts.Cluster, r.opts.PeerTimeout, r.comebacks, r.started}.before(routing)
+	}
+	pipeline.stage = routing
 	r.api.Update(conf, func(ctx context.Context, labels model.LabelSet) {
 		if i := r.inhibitor.Load(); i != nil {
 			i.Mutes(ctx, labels)
@@ -163,22 +168,24 @@ func (r *reloader) wait() time.Duration {
 func (r *reloader) resolveTimeout() time.Duration { return time.Duration(r.resolve.Load()) }
 
 // timeout bounds a flush: d, plus its turn, plus the turn of an instance that
-// joins in front of it meanwhile.
+// joins in front of it meanwhile, plus what an instance waits that lost the others.
 func (r *reloader) timeout(d time.Duration) time.Duration {
 	wait := r.wait()
-	if wait > 0 {
-		wait += r.opts.PeerTimeout
+	if away := r.away(); wait > 0 || away > 0 {
+		wait += r.opts.PeerTimeout + away
 	}
 	return max(d, notify.MinTimeout) + wait
 }
 
-// turn waits until those before this instance have had their turns, or until
-// ctx is done. It returns 0: there is nothing more to wait for. Alertmanager's
-// own pipeline would read the position once: if a restarted instance came back
-// in front meanwhile, two would be at the same turn, and both would send.
-func (r *reloader) turn(ctx context.Context) time.Duration {
-	if r.opts.Cluster != nil {
-		_ = backend.WaitTurn(ctx, r.opts.Cluster, r.opts.PeerTimeout) // once halted, sending is refused; without a cluster all is sent
+// away is how long this instance waits for the others before it acts by itself,
+// which it does not where it is among them.
+func (r *reloader) away() time.Duration {
+	if r.opts.Cluster == nil {
+		return 0
+	}
+	v := r.opts.Cluster.View()
+	if i, ok := r.opts.Cluster.(backend.Inspector); ok && v.Status == backend.Detached && !v.Isolated {
+		return i.Inspect().Grace
 	}
 	return 0
 }

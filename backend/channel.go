@@ -99,9 +99,9 @@ type Digester interface {
 
 // StateOptions are the options of ClusterChannel.AddState.
 type StateOptions struct {
-	// QueueItems and QueueBytes bound what waits for this state's Merge; 0 means
-	// 65,536 items and 64 MiB. What does not fit is dropped, counted, and repaired
-	// by state exchange.
+	// QueueItems and QueueBytes bound what waits for this state's Merge: at most 16 Mi
+	// items and 64 GiB; 0 means 65,536 items and 64 MiB. What does not fit is dropped,
+	// counted, and repaired by state exchange.
 	QueueItems int
 	QueueBytes int
 }

@@ -16,6 +16,7 @@ const (
 	maxChunks      = 1 << 20 // of one frame
 	pieceOverhead  = 64      // bytes that a piece is counted for besides its own
 	firstRoom      = 64 << 10
+	smallFrame     = 2 << 20
 	tellEvery      = 100 * time.Millisecond
 )
 
@@ -181,15 +182,30 @@ func (p *partial) take(index uint64, piece []byte) bool {
 		if uint64(len(p.frame)+len(piece)) > p.total {
 			return false
 		}
-		if need := len(p.frame) + len(piece); need > cap(p.frame) { // at most twice of what has arrived
-			room := min(max(2*need, firstRoom), int(p.total))
-			p.frame = append(make([]byte, 0, room), p.frame...)
+		if need := len(p.frame) + len(piece); need > cap(p.frame) {
+			// At most about twice of what has arrived, or four times where that is little, so
+			// that a megabyte in pieces of a quarter of it is not moved; or where that is
+			// enough, so that a large frame is moved when it is small.
+			room := max(2*need+firstRoom, min(4*need+firstRoom, smallFrame))
+			if 4*need >= int(p.total) {
+				room = int(p.total)
+			}
+			p.frame = append(buffer(min(room, int(p.total))), p.frame...)
 		}
 		p.frame = append(p.frame, piece...)
 		delete(p.later, p.next)
 		p.next++
 	}
 	return true
+}
+
+// buffer returns an empty buffer with room for n bytes. A large one may come from
+// an update that is merged, and goes back when this one is.
+func buffer(n int) []byte {
+	if n > largeUpdate {
+		return arenas.get(n)
+	}
+	return make([]byte, 0, n)
 }
 
 func (a *assembly) expire(now time.Duration) {

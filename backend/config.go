@@ -83,8 +83,9 @@ type Timing struct {
 	// less than Heartbeat, to 24h.
 	Grace time.Duration
 
-	// Settle is how long WaitReady waits at most for the first state exchange.
-	// Default 10s; from 1ms to 24h.
+	// Settle is how long WaitReady waits at most for the first state exchange, which
+	// Sync does not begin: it may be shorter or longer than that. Default 10s; from
+	// 1ms to 24h.
 	Settle time.Duration
 
 	// Sync is how often each node compares its states with another member's.

@@ -22,7 +22,14 @@ type digest struct {
 // way, or is wanted.
 func (st *state) digestOf(data bool) (d digest, err error) {
 	own, ok := st.s.(Digester)
-	if ok {
+	switch {
+	case st.entries.of != nil:
+		set, err := st.entrySet()
+		if err != nil {
+			return d, err
+		}
+		d.sum, d.known, ok = set.Digest(), true, true
+	case ok:
 		err = contain(func() (err error) { d.sum, err = own.Digest(); return err })
 		if err != nil {
 			st.failed("digest", "the digest of a state cannot be told", err)

@@ -20,6 +20,7 @@ type echoes struct {
 	mu      sync.Mutex
 	merging uint64  // hash of what is being merged; 0: nothing
 	recent  []heard // by the low bits of the hash; made when it is needed
+	foreign []heard // likewise, of updates without a number
 	count   uint64  // of what was put into recent
 	said    uint64  // the count when this node last said something of its own
 }
@@ -54,6 +55,29 @@ func (e *echoes) end(hash uint64, numbered bool, now time.Time) {
 	}
 	e.count++
 	e.recent[hash>>1%echoesKept] = heard{hash, e.count, now}
+}
+
+// foreignMoment is for how long the same bytes of foreign members are one update: they
+// have no number, and gossip repeats them.
+const foreignMoment = 5 * time.Second
+
+// repeated reports whether b, an update without a number, arrived moments ago, with one
+// or without.
+func (e *echoes) repeated(b []byte, now time.Time) bool {
+	hash := xxhash.Sum64(b) | 1
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.foreign == nil {
+		e.foreign = make([]heard, echoesKept)
+	}
+	slot := hash >> 1 % echoesKept
+	for _, ring := range [][]heard{e.foreign, e.recent} {
+		if ring != nil && ring[slot].hash == hash && now.Sub(ring[slot].at) < foreignMoment {
+			return true
+		}
+	}
+	e.foreign[slot] = heard{hash: hash, at: now}
+	return false
 }
 
 // has reports whether b has reached everybody. If not, this node says it.

@@ -33,6 +33,8 @@ func (n *node) carryOut(f any) {
 		n.sendAgain(f)
 	case core.Marshal:
 		n.marshalFor(f)
+	case core.Fetch:
+		n.fetchFor(f)
 	case core.Merge:
 		n.mergeFor(f)
 	case core.Reopen:

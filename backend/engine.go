@@ -38,7 +38,10 @@ func newEngine(cfg core.Config, adopt func(core.Effect) any) *engine {
 }
 
 // now is the core's time.
-func (e *engine) now() time.Duration { return time.Since(e.began) }
+func (e *engine) now() time.Duration { return e.at(time.Now()) }
+
+// at is the core's time at t.
+func (e *engine) at(t time.Time) time.Duration { return t.Sub(e.began) }
 
 // step tells the core what has happened.
 func (e *engine) step(ev core.Event) {

@@ -27,14 +27,14 @@ const (
 // Meta, or PARAM_ and a parameter of the backend, each in upper case for a key in
 // lower case. One of Keys that is empty counts as not set; a parameter that is
 // empty is given. The variables that Kubernetes sets for a service named
-// clusterchannel are ignored. Any other variable with the prefix is an error that
+// clusterchannel, and those of this project's own test tools, are ignored. Any other variable with the prefix is an error that
 // wraps ErrConfig and lists the known ones. Errors never show the value of a
 // parameter.
 func FromEnv(environ []string) (Config, error) {
 	var s settings
 	for _, variable := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, envPrefix) || ofKubernetes(name) {
+		if !strings.HasPrefix(name, envPrefix) || ofKubernetes(name) || ofTests(name) {
 			continue
 		}
 		if err := s.addEnv(name, value); err != nil {
@@ -70,6 +70,13 @@ func (s *settings) addEnv(name, value string) error {
 }
 
 func envName(key string) string { return envPrefix + strings.ToUpper(key) }
+
+// ofTests reports whether the suite, its servers or nemesis read a variable of this
+// name.
+func ofTests(name string) bool {
+	rest := strings.TrimPrefix(name, envPrefix)
+	return rest == "SERVERS" || strings.HasPrefix(rest, "IMAGE_") || strings.HasPrefix(rest, "NEMESIS_")
+}
 
 // ofKubernetes reports whether Kubernetes sets a variable of this name for a
 // service named clusterchannel.

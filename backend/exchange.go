@@ -87,7 +87,7 @@ func (n *node) mergePart(e *nativeExchange, st *state, data []byte) {
 		e.done(n.engine)
 	}
 	merge := func() {
-		if st.merge(data, false) != nil {
+		if _, err := st.merge(data, false); err != nil {
 			failed()
 			return
 		}

@@ -32,6 +32,11 @@ type Inspection struct {
 	// Strangers are the nodes of this cluster that were heard within the last minute
 	// and speak another version of the protocol; the first 16.
 	Strangers []Stranger
+
+	// Troubles are what the transport reports although its link works, such as
+	// servers that contradict each other, and members whose clocks are apart from
+	// this node's, as far as their updates show.
+	Troubles []Trouble
 }
 
 // StateInfo is what was last seen of one state.
@@ -49,14 +54,14 @@ type StateInfo struct {
 
 // Said is the last thing that a member said.
 type Said struct {
-	What string // update, beat, goodbye, list, pull, answer, push, missing or kept
+	What string // update, beat, goodbye, list, pull, answer, push, entries, missing or kept
 	Key  string // of the state that an update was for
 	At   time.Time
 }
 
 // Inspect implements Inspector.
 func (n *node) Inspect() Inspection {
-	i := Inspection{Backend: n.cfg.Backend, Cluster: n.cfg.Cluster, Grace: n.cfg.Timing.Grace, OnIsolation: n.cfg.OnIsolation, Said: n.said.list(), Strangers: n.strangers.list()}
+	i := Inspection{Backend: n.cfg.Backend, Cluster: n.cfg.Cluster, Grace: n.cfg.Timing.Grace, OnIsolation: n.cfg.OnIsolation, Said: n.said.list(), Strangers: n.strangers.list(), Troubles: n.allTroubles()}
 	if s, _ := n.link.current(); s != nil {
 		i.MaxFrame, i.Native = s.caps.MaxFrame, s.caps.Membership
 	}

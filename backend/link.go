@@ -119,9 +119,7 @@ func (n *node) linkLoop(first chan<- error, opened <-chan struct{}) {
 				backoff = backoffMin
 			}
 		} else if n.ctx.Err() == nil {
-			n.met.reconnectsF.Inc()
-			n.linkDown(err)
-			n.log.warn("open", "the cluster cannot be reached; still trying", "err", err)
+			n.unreached(err)
 		}
 		if !n.pause(time.Duration(float64(backoff) * (0.5 + rand.Float64()/2))) {
 			return
@@ -174,10 +172,22 @@ func (c *Config) openDriver(ctx context.Context, self Member, logger *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	if v := reflect.ValueOf(drv); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if isNil(drv) {
 		return nil, fmt.Errorf("%w: the driver is nil", ErrConfig)
 	}
 	return drv, nil
+}
+
+// isNil reports whether there is no driver, or one of a type that it is nil of.
+func isNil(drv driver.Driver) bool {
+	switch v := reflect.ValueOf(drv); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
+		return v.IsNil()
+	default:
+		return false
+	}
 }
 
 // serve lets the session's driver run until its link is lost, another one is
@@ -194,7 +204,7 @@ func (n *node) serve(s *session) {
 	case err := <-s.served:
 		s.served <- err // closeSession waits for it too
 		if n.ctx.Err() == nil {
-			s.lost(err)
+			s.gaveUp(err)
 		}
 	case <-n.link.reopen:
 	case <-n.ctx.Done():
@@ -203,8 +213,8 @@ func (n *node) serve(s *session) {
 	n.closeSession(s)
 }
 
-// lost notes that Serve has given up.
-func (s *session) lost(err error) {
+// gaveUp notes that Serve has given up.
+func (s *session) gaveUp(err error) {
 	if err == nil {
 		err = errors.New("the driver stopped serving")
 	}
@@ -246,6 +256,7 @@ func (n *node) closeSession(s *session) {
 		}
 	}
 	s.over.Store(true)
+	n.troubles.forget()
 }
 
 // awaitServe waits until Serve has returned. It reports whether it has: a driver
@@ -269,11 +280,14 @@ func (s *session) Link(err error) {
 	if s.over.Load() {
 		return
 	}
-	s.attached.Store(err == nil)
-	if err == nil {
+	was := s.attached.Swap(err == nil)
+	switch {
+	case err == nil:
 		s.node.engine.step(core.LinkUp{Transport: s.transport()})
-	} else {
+	case was:
 		s.node.linkDown(err)
+	default: // another attempt has failed, or all others so far for another reason
+		s.node.unreached(err)
 	}
 	s.node.link.notify()
 }
@@ -283,6 +297,13 @@ func (s *session) Link(err error) {
 type linkError struct{ error }
 
 func (e *linkError) Unwrap() error { return e.error }
+
+// unreached counts and logs an attempt to attach that has failed.
+func (n *node) unreached(err error) {
+	n.met.reconnectsF.Inc()
+	n.linkDown(err)
+	n.log.warn("open", "the cluster cannot be reached; still trying", "err", err)
+}
 
 // linkDown tells the core that there is no link.
 func (n *node) linkDown(err error) {
@@ -320,13 +341,32 @@ func (s *session) Left(m Member) {
 
 // Probe implements driver.Handler.
 func (s *session) Probe(peer string, rtt time.Duration, err error) {
-	switch {
-	case s.over.Load():
-	case err != nil:
-		s.node.met.pingFailures.Inc()
-	default:
-		s.node.met.probed(peer, rtt)
+	if !s.over.Load() {
+		s.node.met.probed(peer, rtt, err)
 	}
+}
+
+// Trouble implements driver.Handler.
+func (s *session) Trouble(what string, err error) {
+	if s.over.Load() {
+		return
+	}
+	n := s.node
+	switch changed := n.troubles.note(what, err); {
+	case changed && err != nil:
+		n.log.Warn("the transport works, but not as it should", "what", what, "err", err)
+	case changed:
+		n.log.Info("the transport works as it should again", "what", what)
+	}
+}
+
+// Lost implements driver.Handler.
+func (s *session) Lost(to Member, err error) {
+	if s.over.Load() {
+		return
+	}
+	s.node.met.undelivered.Inc()
+	s.node.log.warn("lost", "something did not reach a member; state exchange repairs it", "member", to.Name, "instance", to.Instance, "err", err)
 }
 
 var _ driver.Handler = (*session)(nil)

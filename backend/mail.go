@@ -35,9 +35,8 @@ type mail struct {
 	mu      sync.Mutex
 	control []letter
 	bulk    []letter
-	bytes   int    // of bulk
-	sending string // the member, or all, that data is being sent to
-	busy    bool   // data is being sent
+	bytes   int     // of bulk
+	sending *letter // whose data is being sent; nil: none is
 
 	controlWake, bulkWake chan struct{}
 }
@@ -74,7 +73,7 @@ func (m *mail) follows(l letter) bool {
 	if _, ok := l.message.(*core.Answer); !ok {
 		return false
 	}
-	return m.busy && m.sending == l.to || slices.ContainsFunc(m.bulk, func(b letter) bool { return b.to == l.to })
+	return m.sending != nil && m.sending.to == l.to || slices.ContainsFunc(m.bulk, func(b letter) bool { return b.to == l.to })
 }
 
 // again queues a message whose receiver the transport did not know. It is data's
@@ -107,16 +106,16 @@ func (m *mail) nextBulk() (l letter, ok bool) {
 		return l, false
 	}
 	l = m.bulk[0]
-	m.bulk = m.bulk[1:]
+	m.bulk = slices.Delete(m.bulk, 0, 1) // what it held is free to go
 	m.bytes -= l.size
-	m.busy, m.sending = true, l.to
+	m.sending = &l
 	return l, true
 }
 
 func (m *mail) doneBulk() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.busy = false
+	m.sending = nil
 }
 
 // drop empties the queues: there is no link.
@@ -130,7 +129,25 @@ func (m *mail) drop() {
 func (m *mail) isEmpty() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.control) == 0 && len(m.bulk) == 0 && !m.busy
+	return len(m.control) == 0 && len(m.bulk) == 0 && m.sending == nil
+}
+
+// holding returns a state that waits to be sent, or is being sent: many members ask
+// at once, and what goes to one of them goes to the others.
+func (m *mail) holding(key string, digest uint64) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sending != nil {
+		if b := m.sending.data(key, digest); b != nil {
+			return b
+		}
+	}
+	for i := range m.bulk {
+		if b := m.bulk[i].data(key, digest); b != nil {
+			return b
+		}
+	}
+	return nil
 }
 
 // newLetter returns the letter of a message.
@@ -143,15 +160,36 @@ func newLetter(to string, message core.Message) letter {
 		}
 	case *core.Push:
 		l.size = len(m.Data)
+	case *core.Walk:
+		l.size = core.SizeOf(m.Entries)
+	case *core.Walked:
+		l.size = core.SizeOf(m.Entries)
 	}
 	_, l.names = codec.Kind(message)
 	return l
 }
 
-// encoded returns the frame of a letter.
-func (l *letter) encoded(e *wire.Encoder) []byte {
+// encoded returns the frame of a letter, in two parts.
+func (l *letter) encoded(e *wire.Encoder) (head, tail []byte) {
 	if l.frame == nil {
-		return codec.Encode(e, l.message)
+		return codec.EncodeOpen(e, l.message)
 	}
-	return l.frame
+	return l.frame, nil
+}
+
+// data returns a state that the letter holds, by its key and its digest.
+func (l *letter) data(key string, digest uint64) []byte {
+	switch m := l.message.(type) {
+	case *core.Answer:
+		for i := range m.Items {
+			if it := &m.Items[i]; it.Key == key && it.Digest == digest {
+				return it.Data
+			}
+		}
+	case *core.Push:
+		if m.Key == key && m.Digest == digest {
+			return m.Data
+		}
+	}
+	return nil
 }

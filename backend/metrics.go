@@ -13,7 +13,7 @@ import (
 )
 
 // budgets are the values of the label budget of clusterchannel_limited_total.
-var budgets = []string{"answers", "askers", "bytes", "exchanges", "lists", "members", "pushes", "strangers"}
+var budgets = []string{"answers", "askers", "bytes", "exchanges", "guests", "lists", "members", "pushes", "strangers"}
 
 // reasonOf returns the label for what the core does not believe.
 func reasonOf(text string) string {
@@ -32,6 +32,7 @@ type metrics struct {
 	publishFailures         *prometheus.CounterVec
 	pings                   *prometheus.HistogramVec
 	pingFailures            prometheus.Counter
+	pingsFailing            *prometheus.GaugeVec
 	joined, left, failed    prometheus.Counter
 	updated                 prometheus.Counter
 	conflicts               prometheus.Counter
@@ -46,6 +47,7 @@ type metrics struct {
 	askedAgain     prometheus.Counter
 	sentAgain      prometheus.Counter
 	lost           prometheus.Counter
+	undelivered    prometheus.Counter
 	disputes       prometheus.Counter
 	raised         prometheus.Counter
 	standstills    prometheus.Counter
@@ -63,7 +65,7 @@ type metrics struct {
 type traffic struct{ received, receivedBytes, sent, sentBytes prometheus.Counter }
 
 func newMetrics(n *node) *metrics {
-	m := &metrics{probes: probes{named: map[string]bool{}}}
+	m := &metrics{probes: probes{named: map[string]int{}}}
 	labels := prometheus.Labels{"cluster_name": n.cfg.Cluster}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels})
@@ -92,7 +94,11 @@ func newMetrics(n *node) *metrics {
 	}, []string{"peer"})
 	m.collectors = append(m.collectors, m.pings)
 	m.pingFailures = counter("alertmanager_cluster_pings_failures_total", "Round trips that failed.")
-	gauge("alertmanager_cluster_health_score", "0 means healthy; 1 each for: detached, name conflict, first exchange not done.", n.healthScore)
+	gauge("alertmanager_cluster_health_score", "0 means healthy; 1 each for: detached, name conflict or other trouble, first exchange not done.", n.healthScore)
+	m.pingsFailing = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "clusterchannel_pings_failing", Help: "1 while round trips to a member fail, three or more in a row.", ConstLabels: labels,
+	}, []string{"peer"})
+	m.collectors = append(m.collectors, m.pingsFailing)
 	gauge("alertmanager_cluster_messages_queued", "Updates that wait to be sent.", func() float64 { return float64(n.out.queued()) })
 	m.joined = counter("alertmanager_cluster_peers_joined_total", "Members that joined, this node included.")
 	m.left = counter("alertmanager_cluster_peers_left_total", "Members that left by their own will.")
@@ -100,7 +106,7 @@ func newMetrics(n *node) *metrics {
 	m.failed = counter("clusterchannel_members_failed_total", "Members that vanished without a goodbye.")
 	m.conflicts = counter("alertmanager_cluster_peer_name_conflicts_total", "Times another member turned up with this node's name.")
 	m.reconnects = counter("alertmanager_cluster_reconnections_total", "Times this node was attached again.")
-	m.reconnectsF = counter("alertmanager_cluster_reconnections_failed_total", "Attempts to open the transport that failed.")
+	m.reconnectsF = counter("alertmanager_cluster_reconnections_failed_total", "Attempts to attach that failed, as far as the transport tells of each.")
 	m.collectors = append(m.collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "alertmanager_cluster_peer_info", Help: "Always 1; the label is this node's name.",
 		ConstLabels: prometheus.Labels{"cluster_name": n.cfg.Cluster, "peer": n.self.Name},
@@ -115,6 +121,7 @@ func newMetrics(n *node) *metrics {
 	m.askedAgain = counter("clusterchannel_updates_asked_again_total", "Missing updates that this node asked their origin for.")
 	m.sentAgain = counter("clusterchannel_updates_sent_again_total", "Updates that this node sent once more, to who missed them.")
 	m.lost = counter("clusterchannel_updates_lost_total", "Missing updates that nobody who was asked has; the periodic comparison goes on.")
+	m.undelivered = counter("clusterchannel_undelivered_total", "Frames that the transport took for a member and could not bring there; state exchange repairs them.")
 	m.disputes = counter("clusterchannel_view_disputes_total", "Times that a member's view was found to disagree with this node's.")
 	m.raised = counter("clusterchannel_incarnations_total", "Times that something false was said in this node's name, so that its numbers began anew.")
 	m.standstills = counter("clusterchannel_standstills_total", "Times that this process stood still for so long that the others may have dropped it.")
@@ -135,6 +142,7 @@ func newMetrics(n *node) *metrics {
 	gauge("clusterchannel_view_disagreements", "Disagreements with other members' views at the moment; View().Disputed names them.", func() float64 { return float64(len(n.engine.view.Load().Disputed)) })
 	gauge("clusterchannel_states_unready", "States that were not ready when the settle limit passed, and still are not; View().Unready names them.", func() float64 { return float64(len(n.engine.view.Load().Unready)) })
 	gauge("clusterchannel_nodes_of_other_version", "Nodes of this cluster that were heard within the last minute and speak another version of the protocol.", func() float64 { return float64(len(n.strangers.list())) })
+	gauge("clusterchannel_clocks_apart", "Members whose clock is apart from this node's by more than a second, as far as their updates show.", func() float64 { return float64(len(n.clocks.troubles())) })
 	gauge("clusterchannel_view_epoch", "Changes of this node's view so far.", func() float64 { return float64(n.engine.view.Load().Epoch) })
 
 	m.update, m.fullState = m.traffic("update"), m.traffic("full_state")
@@ -204,41 +212,60 @@ func (m *metrics) propagated(sent int64, now time.Time) {
 	m.propagation.Observe(max(time.Duration(now.UnixNano()-sent).Seconds(), 0))
 }
 
-// probes are the members that have a series of round trips.
+// probes are the members that have series of round trips.
 type probes struct {
 	mu    sync.Mutex
-	named map[string]bool
+	named map[string]int // and how many failed in a row
 }
+
+// failuresInRow are no chance.
+const failuresInRow = 3
 
 // member makes the series of a member's round trips.
 func (m *metrics) member(name string) {
 	m.probes.mu.Lock()
 	defer m.probes.mu.Unlock()
-	m.probes.named[name] = true
+	m.probes.named[name] = 0
 	m.pings.WithLabelValues(label(name))
+	m.pingsFailing.WithLabelValues(label(name)).Set(0)
 }
 
-// probed notes a round trip to a member.
-func (m *metrics) probed(name string, rtt time.Duration) {
+// probed notes a round trip to a member, or that it failed.
+func (m *metrics) probed(name string, rtt time.Duration, err error) {
+	if err != nil {
+		m.pingFailures.Inc()
+	}
 	m.probes.mu.Lock() // forgetMembers deletes the series of who is gone under it
 	defer m.probes.mu.Unlock()
-	if m.probes.named[name] {
+	failed, known := m.probes.named[name]
+	switch {
+	case !known:
+	case err == nil:
 		m.pings.WithLabelValues(label(name)).Observe(rtt.Seconds())
+		if failed > 0 {
+			m.probes.named[name] = 0
+			m.pingsFailing.WithLabelValues(label(name)).Set(0)
+		}
+	default:
+		if m.probes.named[name]++; failed+1 == failuresInRow {
+			m.pingsFailing.WithLabelValues(label(name)).Set(1)
+		}
 	}
 }
 
 // forgetMembers deletes the series of who is no member any more, and lets those who
-// are have one.
+// are have some.
 func (m *metrics) forgetMembers(members []core.Member) {
 	m.probes.mu.Lock()
 	defer m.probes.mu.Unlock()
-	now := make(map[string]bool, len(members))
+	now := make(map[string]int, len(members))
 	for _, member := range members {
-		now[member.Name] = true
+		now[member.Name] = m.probes.named[member.Name]
 	}
 	for name := range m.probes.named {
-		if !now[name] {
+		if _, there := now[name]; !there {
 			m.pings.DeleteLabelValues(label(name))
+			m.pingsFailing.DeleteLabelValues(label(name))
 		}
 	}
 	m.probes.named = now

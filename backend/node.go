@@ -38,6 +38,8 @@ type node struct {
 	link      linkState
 	said      said
 	strangers strangers
+	troubles  troubles
+	clocks    clocks
 
 	stateMu sync.Mutex
 	states  atomic.Pointer[map[string]*state] // replaced, never modified
@@ -119,8 +121,8 @@ func (n *node) AddState(key string, s State, opts *StateOptions) (Channel, error
 		return nil, fmt.Errorf("%w: state %q is nil", ErrConfig, key)
 	case key == "" || len(key) > maxKeyBytes || !utf8.ValidString(key):
 		return nil, fmt.Errorf("%w: state key %q: want valid UTF-8 of 1 to %d bytes", ErrConfig, key, maxKeyBytes)
-	case opts != nil && (opts.QueueItems < 0 || opts.QueueBytes < 0):
-		return nil, fmt.Errorf("%w: state %q: queue_items %d, queue_bytes %d: want 0 or more", ErrConfig, key, opts.QueueItems, opts.QueueBytes)
+	case opts != nil && (opts.QueueItems < 0 || opts.QueueBytes < 0 || opts.QueueItems > maxQueueItems || opts.QueueBytes > maxQueueBytes):
+		return nil, fmt.Errorf("%w: state %q: queue_items %d, queue_bytes %d: want 0 to %d, and 0 to %d", ErrConfig, key, opts.QueueItems, opts.QueueBytes, maxQueueItems, maxQueueBytes)
 	}
 	n.stateMu.Lock()
 	defer n.stateMu.Unlock()

@@ -32,6 +32,7 @@ type outbox struct {
 // segment is a frame under construction.
 type segment struct {
 	buf   []byte
+	base  int // where the frame begins: there is room before a large one
 	first int // where the first update begins as a frame of its own
 	n     int
 	size  int // as counted against the outbox's bound
@@ -44,13 +45,15 @@ type sentMark struct {
 	number uint64
 }
 
-// frame returns the encoded frame: a lone update needs no batch around it.
-func (s *segment) frame() []byte {
+// start is where the encoded frame begins: a lone update needs no batch around it.
+func (s *segment) start() int {
 	if s.n == 1 {
-		return s.buf[s.first:]
+		return s.first
 	}
-	return s.buf
+	return s.base
 }
+
+func (s *segment) frame() []byte { return s.buf[s.start():] }
 
 func newOutbox(enc *wire.Encoder, maxItems, maxBytes int, assign func(string, []byte) (uint32, uint64)) *outbox {
 	return &outbox{enc: enc, assign: assign, maxItems: maxItems, maxBytes: maxBytes, target: segmentBytes, dropped: map[string]uint64{}, wake: make(chan struct{}, 1)}
@@ -113,7 +116,8 @@ func (o *outbox) segment(size int) *segment {
 		return s
 	}
 	if size >= segmentBytes {
-		return &segment{buf: o.enc.AppendBatch(arenas.get(size + 128))}
+		room := o.enc.Headroom()
+		return &segment{base: room, buf: o.enc.AppendBatch(arenas.get(size + 128 + room)[:room])}
 	}
 	return &segment{buf: o.enc.AppendBatch(make([]byte, 0, max(size+128, 4096)))}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/dgryski/go-rendezvous"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 )
 
 // Primary reports whether this node is the one to do what one node of the cluster
@@ -52,46 +54,43 @@ func (v View) Owns(key string) bool {
 //
 // The position is that of the view as it changes: when a node in front leaves,
 // the wait becomes shorter by one turn, or ends; when one joins in front, longer.
-// Position 0, or a turn that is not positive, returns at once, whatever the
-// status, with one exception: a node that was away, since its process stood still
-// or its link was lost, first merges what came meanwhile, for a few seconds at most
-// (its view then says Detached, with ErrCatchingUp). And a node that becomes alone
-// by isolation does not get its turn sooner: the others may still be there.
+// Position 0 returns at once, and so does a turn that is not positive.
+//
+// While the node is Detached no turn comes, not even that of position 0: the
+// others may act, and this node would not know. It waits until it is Attached
+// again, for which it merges what came meanwhile, or for Timing.Grace at most:
+// then it is isolated, and goes by the position that it had when the wait began,
+// since the others may still be there. A node that is isolated before the call
+// goes by the position of its view, which is 0 where it became sole member; but it
+// looks for the others for 2 s first, or for one turn if that is shorter: they may
+// be there again, and it not know it yet.
 //
 // WaitTurn returns ctx's error once ctx is done, and ErrClosed once c is closed.
 func WaitTurn(ctx context.Context, c ClusterChannel, turn time.Duration) error {
 	start := time.Now()
-	turns := c.View().Position
+	wait := core.NewTurn(0, max(turn, 0))
 	for {
 		v := c.View()
-		if v.Isolated {
-			turns = max(turns, v.Position)
-		} else {
-			turns = v.Position
-		}
-		left := time.Duration(turns)*turn - time.Since(start)
+		wait.See(v.Position, v.Status == Attached, v.Isolated && !errors.Is(v.Err, ErrCatchingUp))
+		left := wait.Left(time.Since(start))
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case v.Status == Closed:
 			return ErrClosed
-		case errors.Is(v.Err, ErrCatchingUp):
-			left = time.Minute
-		case left <= 0:
+		case left <= 0 || turn <= 0:
 			return nil
 		}
 		awaitChange(ctx, c, v, left)
 	}
 }
 
-// awaitChange returns when the view is such that the turn may be another, after at
-// most limit.
+// awaitChange returns when there is a view after was, after at most limit.
 func awaitChange(ctx context.Context, c ClusterChannel, was View, limit time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, min(limit, time.Minute))
 	defer cancel()
-	catchingUp := errors.Is(was.Err, ErrCatchingUp)
 	for v := range c.Watch(ctx) {
-		if v.Position != was.Position || v.Isolated != was.Isolated || v.Status == Closed || errors.Is(v.Err, ErrCatchingUp) != catchingUp {
+		if v.Epoch != was.Epoch || v.Status == Closed {
 			return
 		}
 	}

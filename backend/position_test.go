@@ -116,10 +116,10 @@ func newStage(position int) *stage {
 	return &stage{view: backend.View{Position: position, Status: backend.Attached}, changed: make(chan struct{})}
 }
 
-func (s *stage) set(position int, status backend.Status) {
+func (s *stage) set(position int, status backend.Status, isolated bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.view.Position, s.view.Status = position, status
+	s.view.Position, s.view.Status, s.view.Isolated, s.view.Err = position, status, isolated, err
 	s.view.Epoch++
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -154,8 +154,14 @@ func TestWaitTurn(t *testing.T) {
 		at       time.Duration
 		position int
 		status   backend.Status
+		isolated bool
+		err      error
 	}
-	const turn = 15 * time.Second
+	const (
+		turn     = 15 * time.Second
+		attached = backend.Attached
+		detached = backend.Detached
+	)
 	for name, c := range map[string]struct {
 		start int
 		turn  time.Duration
@@ -164,15 +170,32 @@ func TestWaitTurn(t *testing.T) {
 		took  time.Duration
 		err   error
 	}{
-		"first":                      {start: 0, turn: turn, took: 0},
-		"third":                      {start: 2, turn: turn, took: 2 * turn},
-		"no turn":                    {start: 2, turn: 0, took: 0},
-		"negative turn":              {start: 2, turn: -turn, took: 0},
-		"front leaves":               {start: 2, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Attached}}, took: turn},
-		"front leaves late":          {start: 2, turn: turn, steps: []step{{at: 20 * time.Second, position: 1, status: backend.Attached}}, took: 20 * time.Second},
-		"all in front leave":         {start: 2, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Attached}, {at: 2 * time.Second, position: 0, status: backend.Attached}}, took: 2 * time.Second},
-		"one joins in front":         {start: 1, turn: turn, steps: []step{{at: time.Second, position: 2, status: backend.Attached}}, took: 2 * turn},
-		"a change of another sort":   {start: 1, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Detached}}, took: turn},
+		"first":                     {start: 0, turn: turn, took: 0},
+		"third":                     {start: 2, turn: turn, took: 2 * turn},
+		"no turn":                   {start: 2, turn: 0, took: 0},
+		"negative turn":             {start: 2, turn: -turn, took: 0},
+		"front leaves":              {start: 2, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Attached}}, took: turn},
+		"front leaves late":         {start: 2, turn: turn, steps: []step{{at: 20 * time.Second, position: 1, status: backend.Attached}}, took: 20 * time.Second},
+		"all in front leave":        {start: 2, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Attached}, {at: 2 * time.Second, position: 0, status: backend.Attached}}, took: 2 * time.Second},
+		"one joins in front":        {start: 1, turn: turn, steps: []step{{at: time.Second, position: 2, status: backend.Attached}}, took: 2 * turn},
+		"away, and back":            {start: 1, turn: turn, steps: []step{{at: time.Second, position: 1, status: detached}, {at: 9 * time.Second, position: 1, status: attached}}, took: turn},
+		"away at its turn":          {start: 1, turn: turn, steps: []step{{at: 14 * time.Second, position: 1, status: detached}, {at: 18 * time.Second, position: 1, status: attached}}, took: 18 * time.Second},
+		"away, and others in front": {start: 1, turn: turn, steps: []step{{at: 14 * time.Second, position: 1, status: detached}, {at: 18 * time.Second, position: 2, status: attached}}, took: 2 * turn},
+		"isolated as sole member":   {start: 1, turn: turn, steps: []step{{at: time.Second, position: 1, status: detached}, {at: 11 * time.Second, position: 0, status: detached, isolated: true}}, took: turn},
+		"isolated after its turn":   {start: 1, turn: turn, steps: []step{{at: 10 * time.Second, position: 1, status: detached}, {at: 20 * time.Second, position: 0, status: detached, isolated: true}}, took: 20 * time.Second},
+		"began while away": {
+			start: 1, turn: turn, took: turn,
+			steps: []step{{at: 0, position: 1, status: detached}, {at: 10 * time.Second, position: 0, status: detached, isolated: true}},
+		},
+		"isolated, and catching up": {
+			start: 1, turn: turn, took: 22 * time.Second,
+			steps: []step{
+				{at: time.Second, position: 1, status: detached},
+				{at: 11 * time.Second, position: 0, status: detached, isolated: true},
+				{at: 14 * time.Second, position: 0, status: detached, isolated: true, err: backend.ErrCatchingUp},
+				{at: 22 * time.Second, position: 1, status: attached},
+			},
+		},
 		"context ends":               {start: 1, turn: turn, limit: time.Second, took: time.Second, err: context.DeadlineExceeded},
 		"closed":                     {start: 1, turn: turn, steps: []step{{at: time.Second, position: 1, status: backend.Closed}}, took: time.Second, err: backend.ErrClosed},
 		"closed at another position": {start: 2, turn: turn, steps: []step{{at: time.Second, position: 0, status: backend.Closed}}, took: time.Second, err: backend.ErrClosed},
@@ -187,7 +210,11 @@ func TestWaitTurn(t *testing.T) {
 					defer cancel()
 				}
 				for _, step := range c.steps {
-					time.AfterFunc(step.at, func() { s.set(step.position, step.status) })
+					if step.at == 0 {
+						s.set(step.position, step.status, step.isolated, step.err)
+						continue
+					}
+					time.AfterFunc(step.at, func() { s.set(step.position, step.status, step.isolated, step.err) })
 				}
 				start := time.Now()
 				err := backend.WaitTurn(ctx, s, c.turn)
@@ -204,5 +231,28 @@ func TestWaitTurnWithADoneContext(t *testing.T) {
 	cancel()
 	if err := backend.WaitTurn(ctx, newStage(0), time.Second); !errors.Is(err, context.Canceled) {
 		t.Errorf("WaitTurn with a done context: %v, want its error", err)
+	}
+}
+
+// The first does not act either while it cannot know what the others do.
+func TestWaitTurnOfTheFirst(t *testing.T) {
+	for name, c := range map[string]struct {
+		until func(*stage)
+		took  time.Duration
+	}{
+		"back":     {func(s *stage) { s.set(0, backend.Attached, false, nil) }, 4 * time.Second},
+		"isolated": {func(s *stage) { s.set(0, backend.Detached, true, nil) }, 4 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(0)
+				s.set(0, backend.Detached, false, nil)
+				time.AfterFunc(c.took, func() { c.until(s) })
+				start := time.Now()
+				if err := backend.WaitTurn(t.Context(), s, time.Hour); err != nil || time.Since(start) != c.took {
+					t.Errorf("WaitTurn took %v and returned %v, want %v", time.Since(start), err, c.took)
+				}
+			})
+		})
 	}
 }

@@ -52,9 +52,17 @@ func (n *node) receive(s *session, b []byte, together bool) {
 		n.reject("malformed", "a frame that names no origin", "bytes", len(b))
 	case f.Cluster != n.cluster:
 		n.reject("cluster", "cluster label mismatch: a frame of another cluster", "origin", string(f.Origin))
+	case len(f.Key) > maxKeyBytes:
+		n.reject("malformed", "an update whose key is longer than a key can be", "origin", string(f.Origin), "bytes", len(f.Key))
 	case f.Kind == wire.Update:
-		n.said.heard(f.Origin, "update", f.Key)
-		n.receiveUpdate(f, len(b), n.engine.now())
+		now := time.Now()
+		n.said.heard(f.Origin, "update", f.Key, now)
+		n.heardClock(f.Origin, int64(f.Sent), now)
+		var own []byte
+		if together {
+			own = b
+		}
+		n.receiveUpdate(f, len(b), n.engine.at(now), own)
 	case f.Kind == wire.Batch:
 		n.receiveBatch(f)
 	case f.Kind == wire.Chunk:
@@ -79,6 +87,10 @@ func (s *session) Reject(why driver.Reason, err error) {
 	if !slices.Contains(rejectReasons, string(why)) {
 		why = driver.Malformed
 	}
+	if why == driver.Overflow {
+		s.node.reject(string(why), "the transport drops frames that arrive faster than they are handled", "err", err)
+		return
+	}
 	s.node.reject(string(why), "the transport brought something that is no frame", "err", err)
 }
 
@@ -101,8 +113,13 @@ func (n *node) receiveForeign(s *session, f *wire.Frame, size int) {
 		n.reject("malformed", "a foreign frame; something else uses our address, channel or subject", "bytes", size)
 		return
 	}
+	st := (*n.states.Load())[string(f.Key)]
+	if st != nil && st.echoes.repeated(f.Data, time.Now()) {
+		n.met.duplicates.Inc()
+		return
+	}
 	n.met.update.in(size)
-	if st := (*n.states.Load())[string(f.Key)]; st != nil && !st.enqueue(f.Data, entry{}) {
+	if st != nil && !st.enqueue(f.Data, entry{}) {
 		n.met.drop(st.key, "inbound_overflow")
 	}
 }
@@ -110,40 +127,47 @@ func (n *node) receiveForeign(s *session, f *wire.Frame, size int) {
 func (n *node) receiveBatch(f *wire.Frame) {
 	u := frames.Get().(*wire.Frame)
 	defer frames.Put(u)
-	now := n.engine.now()
+	now := time.Now()
 	for i, b := range f.Updates {
-		if wire.Decode(b, u) != nil || u.Kind != wire.Update || string(u.Origin) != string(f.Origin) || u.Cluster != n.cluster {
+		if wire.Decode(b, u) != nil || u.Kind != wire.Update || len(u.Key) > maxKeyBytes || string(u.Origin) != string(f.Origin) || u.Cluster != n.cluster {
 			n.reject("malformed", "a batch holds something that is no update of its origin", "origin", string(f.Origin))
 			return
 		}
-		if i == len(f.Updates)-1 {
-			n.said.heard(u.Origin, "update", u.Key)
+		if i == len(f.Updates)-1 { // one of them tells of all: they left together
+			n.said.heard(u.Origin, "update", u.Key, now)
+			n.heardClock(u.Origin, int64(u.Sent), now)
 		}
-		n.receiveUpdate(u, len(b), now)
+		n.receiveUpdate(u, len(b), n.engine.at(now), nil)
 	}
 }
 
 // receiveUpdate queues an update for its state, unless the core says that it
-// arrived before.
-func (n *node) receiveUpdate(f *wire.Frame, size int, now time.Duration) {
+// arrived before. Where the update is in a buffer of this node's own, it stays
+// there.
+func (n *node) receiveUpdate(f *wire.Frame, size int, now time.Duration, own []byte) {
 	e := n.engine
 	full := false
 	st := (*n.states.Load())[string(f.Key)]
-	var large []byte
-	if st != nil && len(f.Data) > largeUpdate { // to copy it takes too long under the core's lock
+	var large, home []byte
+	switch {
+	case st == nil || len(f.Data) <= largeUpdate:
+	case own != nil:
+		large, home = f.Data, own
+	default: // to copy it takes too long under the core's lock
 		large = append(arenas.get(len(f.Data)), f.Data...)
+		home = large
 	}
 	e.mu.Lock()
 	verdict, ref, wake := e.core.Receive(now, f.Origin, f.Key, f.Incarnation, f.Number)
 	if verdict == core.Deliver {
-		full = st != nil && !st.enqueue(f.Data, entry{large: large, sent: int64(f.Sent), ref: ref, numbered: true})
+		full = st != nil && !st.enqueue(f.Data, entry{large: large, home: home, sent: int64(f.Sent), ref: ref, numbered: true})
 		wake = e.core.Queued(now, ref, st != nil && !full) || wake
 	}
 	if wake {
 		e.collect()
 	}
 	e.mu.Unlock()
-	if verdict != core.Own {
+	if verdict != core.Own && verdict != core.Duplicate && verdict != core.Refused {
 		n.met.update.in(size)
 	}
 	switch {
@@ -200,6 +224,6 @@ func (n *node) receiveMessage(f *wire.Frame, size int, together bool) {
 	if a, ok := m.(*core.Answer); ok {
 		n.answered(a)
 	}
-	n.said.heard(f.Origin, saying(m), nil)
+	n.said.heard(f.Origin, saying(m), nil, time.Now())
 	n.engine.step(core.Received{From: string(f.Origin), Message: m, Size: size})
 }

@@ -28,8 +28,7 @@ func (s *said) keep(members []core.Member) {
 }
 
 // heard notes what a member said. The key is copied only where it is another.
-func (s *said) heard(instance []byte, what string, key []byte) {
-	now := time.Now()
+func (s *said) heard(instance []byte, what string, key []byte, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.all[string(instance)]
@@ -68,6 +67,8 @@ func saying(m core.Message) string {
 		return "answer"
 	case *core.Push:
 		return "push"
+	case *core.Walk, *core.Walked:
+		return "entries"
 	case *core.Missing:
 		return "missing"
 	case *core.Kept:

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/backend/internal/codec"
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
@@ -42,6 +43,10 @@ func (n *node) tooLarge(message core.Message) {
 	switch m := message.(type) {
 	case *core.Push:
 		key, size = m.Key, len(m.Data)
+	case *core.Walk:
+		key, size = m.Key, core.SizeOf(m.Entries)
+	case *core.Walked:
+		key, size = m.Key, core.SizeOf(m.Entries)
 	case *core.Answer:
 		for _, it := range m.Items {
 			if len(it.Data) > size {
@@ -50,7 +55,7 @@ func (n *node) tooLarge(message core.Message) {
 		}
 	}
 	n.met.drop(key, "too_large")
-	n.log.warn("large:"+key, "a state is too large to be exchanged; the others cannot catch up", "key", key, "bytes", size, "limit", wire.MaxFrame)
+	n.log.warn("large:"+key, "a state, or an entry of one, is too large to be exchanged; the others cannot catch up", "key", key, "bytes", size, "limit", wire.MaxFrame)
 }
 
 // resent is a frame of updates that are sent once more.
@@ -106,10 +111,14 @@ func (n *node) sendAgain(r resent) {
 	}
 }
 
-// transmit sends one frame by the driver: to one member where that is given and
-// the driver can, else to all. Larger frames go in chunks, which name whom they
-// are for.
-func (s *session) transmit(ctx context.Context, frame []byte, to string, names []string) error {
+// pieceBytes is how large the chunks are that a state is sent in, where the transport
+// has no smaller frames: each is copied on its way, the state is not.
+const pieceBytes = 1 << 20
+
+// transmit sends one frame, head and then tail, by the driver: to one member where
+// that is given and the driver can, else to all. Larger frames go in chunks, which
+// name whom they are for.
+func (s *session) transmit(ctx context.Context, head, tail []byte, to string, names []string) error {
 	send := s.drv.Broadcast
 	if to != "" && s.caps.Send != nil {
 		send = func(ctx context.Context, frame []byte) error { return s.caps.Send(ctx, Member{Instance: to}, frame) }
@@ -117,16 +126,26 @@ func (s *session) transmit(ctx context.Context, frame []byte, to string, names [
 	one := func(frame []byte) error {
 		return s.bounded(ctx, func(ctx context.Context) error { return send(ctx, frame) })
 	}
-	if s.caps.MaxFrame <= 0 || len(frame) <= s.caps.MaxFrame {
-		return one(frame)
+	size, most := len(head)+len(tail), s.caps.MaxFrame
+	if len(tail) > 0 && (most <= 0 || most > pieceBytes) {
+		most = pieceBytes
+	}
+	if most <= 0 || size <= most {
+		return one(append(head, tail...))
 	}
 	if len(names) > 4 { // each chunk would repeat them
 		names = nil
 	}
-	return s.node.enc.Chunks(frame, s.caps.MaxFrame, names, rand.Uint64(), func(chunk []byte) error {
-		s.sendControl(ctx) // a heartbeat must not wait for megabytes
-		return one(chunk)
-	})
+	return s.node.enc.OpenChunks(head, tail, most, names, rand.Uint64(), s.chunk(ctx, one))
+}
+
+// chunk sends a chunk by send, after the small messages that wait: a heartbeat
+// must not wait for megabytes.
+func (s *session) chunk(ctx context.Context, send func([]byte) error) func([]byte) error {
+	return func(b []byte) error {
+		s.sendControl(ctx)
+		return send(b)
+	}
 }
 
 // bounded calls a function of the driver, which has sendTimeout and ends with the
@@ -138,10 +157,10 @@ func (s *session) bounded(ctx context.Context, f func(context.Context) error) er
 	return contain(func() error { return f(ctx) })
 }
 
-// transmitUpdates sends a frame of updates to all, and each update by itself to
-// peers that are not ours.
-func (s *session) transmitUpdates(ctx context.Context, frame []byte) error {
-	heard := false
+// transmitUpdates sends a segment to all, and each of its updates by itself to
+// peers that are not ours. A large segment is spent.
+func (s *session) transmitUpdates(ctx context.Context, seg *segment) error {
+	heard, frame := false, seg.frame()
 	var err error
 	if s.caps.Updates != nil {
 		err = s.bounded(ctx, func(ctx context.Context) (err error) {
@@ -152,7 +171,13 @@ func (s *session) transmitUpdates(ctx context.Context, frame []byte) error {
 	if heard {
 		return err
 	}
-	return errors.Join(err, s.transmit(ctx, frame, "", nil))
+	one := func(frame []byte) error {
+		return s.bounded(ctx, func(ctx context.Context) error { return s.drv.Broadcast(ctx, frame) })
+	}
+	if s.caps.MaxFrame <= 0 || len(frame) <= s.caps.MaxFrame {
+		return errors.Join(err, one(frame))
+	}
+	return errors.Join(err, s.node.enc.Cut(seg.buf, seg.start(), s.caps.MaxFrame, rand.Uint64(), s.chunk(ctx, one)))
 }
 
 // sendControl sends the small messages that wait.
@@ -170,7 +195,8 @@ func (s *session) sendControl(ctx context.Context) {
 // just joined: what it asked for is tried again for a moment.
 func (s *session) deliver(ctx context.Context, l letter) {
 	n := s.node
-	err := s.transmit(ctx, l.encoded(n.enc), l.to, l.names)
+	head, tail := l.encoded(n.enc)
+	err := s.transmit(ctx, head, tail, l.to, l.names)
 	switch {
 	case err == nil:
 		n.delivered(l)
@@ -246,15 +272,14 @@ func (n *node) sendLoop() {
 }
 
 func (n *node) sendUpdates(s *session, seg *segment) {
-	frame := seg.frame()
-	if err := s.transmitUpdates(n.work, frame); err != nil {
+	if err := s.transmitUpdates(n.work, seg); err != nil {
 		n.met.publishFailures.WithLabelValues("update", "transport_error").Add(float64(seg.n))
 		if n.work.Err() == nil {
 			n.log.warn("send", "updates could not be sent; the others ask for them", "updates", seg.n, "err", err)
 		}
 	} else {
 		n.met.update.sent.Add(float64(seg.n))
-		n.met.update.sentBytes.Add(float64(len(frame)))
+		n.met.update.sentBytes.Add(float64(len(seg.frame())))
 	}
 	n.engine.sent(seg.marks)
 	for key, number := range n.out.done(seg) {
@@ -305,8 +330,7 @@ func (n *node) goodbye(ctx context.Context) {
 	if s == nil || !s.attached.Load() || n.bye == nil {
 		return
 	}
-	l := newLetter("", n.bye)
-	if err := s.transmit(ctx, l.encoded(n.enc), "", nil); err != nil {
+	if err := s.transmit(ctx, codec.Encode(n.enc, n.bye), nil, "", nil); err != nil {
 		n.log.Debug("the goodbye could not be sent", "err", err)
 	}
 }

@@ -14,13 +14,14 @@ import (
 // state is one registered State, with the queue of what waits for its Merge and
 // the goroutine that works it off: a slow state stalls no other.
 type state struct {
-	node   *node
-	key    string
-	s      State
-	opts   StateOptions
-	echoes echoes
-	stable stability
-	seen   stateNotes
+	node    *node
+	key     string
+	s       State
+	opts    StateOptions
+	echoes  echoes
+	stable  stability
+	entries *entries
+	seen    stateNotes
 
 	mu      sync.Mutex
 	queue   []entry
@@ -44,7 +45,8 @@ type state struct {
 // entry is an update, or a job that runs in turn with the updates.
 type entry struct {
 	off, n   int
-	large    []byte // instead: a buffer of its own
+	large    []byte // instead of these: what is in a buffer of its own
+	home     []byte // that buffer
 	sent     int64
 	ref      core.Ref
 	numbered bool
@@ -62,7 +64,7 @@ type mergedUpdate struct {
 const maxMerged = 64
 
 func newState(n *node, key string, s State, o *StateOptions) *state {
-	st := &state{node: n, key: key, s: s, ready: make(chan struct{}), wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+	st := &state{node: n, key: key, s: s, entries: newEntries(s), ready: make(chan struct{}), wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
 	if o != nil {
 		st.opts = *o
 	}
@@ -251,11 +253,10 @@ func (st *state) workOff(queue []entry, arena []byte) bool {
 			if data == nil {
 				data = arena[e.off : e.off+e.n : e.off+e.n]
 			}
-			err := st.merge(data, e.numbered)
-			if e.large != nil {
-				arenas.put(e.large)
+			now, err := st.merge(data, e.numbered)
+			if e.home != nil {
+				arenas.put(e.home)
 			}
-			now := time.Now()
 			st.node.met.propagated(e.sent, now)
 			if e.numbered {
 				st.merged = append(st.merged, mergedUpdate{e.ref, err})
@@ -303,15 +304,16 @@ func (st *state) isStopped() bool {
 	}
 }
 
-// merge calls the user's Merge, and survives it.
-func (st *state) merge(b []byte, numbered bool) error {
+// merge calls the user's Merge, and survives it. It returns when that was over.
+func (st *state) merge(b []byte, numbered bool) (now time.Time, err error) {
 	hash := st.echoes.begin(b)
-	err := contain(func() error { return st.s.Merge(b) })
-	st.echoes.end(hash, numbered, time.Now())
+	err = contain(func() error { return st.s.Merge(b) })
+	now = time.Now()
+	st.echoes.end(hash, numbered, now)
 	if err != nil {
 		st.failed("merge", "a state refused an update", err)
 	}
-	return err
+	return now, err
 }
 
 // marshal calls the user's MarshalBinary, and survives it. The result is never
@@ -362,12 +364,18 @@ func (e *engine) begin(j core.Job) {
 }
 
 func (st *state) marshalled(m core.Marshal) core.Marshalled {
+	if st.entries.of != nil && (m.OnlyDigest || m.Apart) {
+		return st.apart(m)
+	}
 	d, err := st.digestOf(false)
 	out := core.Marshalled{Job: m.Job, Digest: d.sum, HasDigest: d.known, Err: err}
 	if err != nil || m.OnlyDigest || d.known && slices.Contains(m.Unless, d.sum) {
 		return out
 	}
-	if out.Data = d.data; out.Data == nil {
+	if out.Data = st.node.mail.holding(st.key, d.sum); out.Data == nil {
+		out.Data = d.data
+	}
+	if out.Data == nil {
 		out.Data, out.Err = st.marshal()
 	}
 	return out
@@ -378,11 +386,13 @@ func (n *node) mergeFor(m core.Merge) {
 	st := (*n.states.Load())[m.Key]
 	full := func() { n.engine.step(core.Merged{Job: m.Job, Full: true}) }
 	job := func() {
-		out := core.Merged{Job: m.Job, Err: st.merge(m.Data, false)}
-		if out.Err == nil {
+		out := core.Merged{Job: m.Job}
+		if m.Entries != nil {
+			out = st.mergeEntries(m)
+		} else if _, out.Err = st.merge(m.Data, false); out.Err == nil {
 			st.seen.exchanged()
 		}
-		if m.Digest && out.Err == nil {
+		if m.Digest && (out.Err == nil || m.Entries != nil) {
 			if d, err := st.digestOf(false); err == nil {
 				out.Digest, out.HasDigest = d.sum, d.known
 			}
@@ -392,7 +402,7 @@ func (n *node) mergeFor(m core.Merge) {
 	switch {
 	case st == nil:
 		full()
-	case !st.doOr(len(m.Data), job, full):
+	case !st.doOr(len(m.Data)+core.SizeOf(m.Entries), job, full):
 		n.met.drop(st.key, "inbound_overflow")
 		full()
 	}

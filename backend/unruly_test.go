@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"strings"
 	"sync"
@@ -56,6 +57,14 @@ func (s *script) Close(ctx context.Context) error {
 	return nil
 }
 
+// table is a driver of a type that is no pointer.
+type table map[string]bool
+
+func (table) Caps() driver.Caps                           { return driver.Caps{} }
+func (table) Serve(context.Context, driver.Handler) error { return nil }
+func (table) Broadcast(context.Context, []byte) error     { return nil }
+func (table) Close(context.Context) error                 { return nil }
+
 func (s *script) open(context.Context, driver.Options) (driver.Driver, error) { return s, nil }
 
 func ownDriver(open driver.OpenFunc) backend.Config {
@@ -71,6 +80,7 @@ func TestADriverThatCannotBeOpened(t *testing.T) {
 	}{
 		"the driver is nil": {func(context.Context, driver.Options) (driver.Driver, error) { return nil, nil }, backend.ErrConfig},
 		"driver is nil":     {func(context.Context, driver.Options) (driver.Driver, error) { return (*script)(nil), nil }, backend.ErrConfig},
+		"is nil":            {func(context.Context, driver.Options) (driver.Driver, error) { return table(nil), nil }, backend.ErrConfig},
 		"panic: at Open":    {func(context.Context, driver.Options) (driver.Driver, error) { panic("at Open") }, nil},
 		"Caps: panic: at Caps": {(&script{
 			caps:  func() driver.Caps { panic("at Caps") },
@@ -176,6 +186,107 @@ func TestADriverThatPanicsWhileSending(t *testing.T) {
 	})
 }
 
+// A driver that panics when it is to send to one member, or to hand updates to
+// foreign ones, loses what it was given too.
+func TestADriverThatPanicsInItsCaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sends, updates := 0, 0
+		s := &script{
+			caps: func() driver.Caps {
+				return driver.Caps{
+					Membership: true, Exchange: true,
+					Send:    func(context.Context, driver.Member, []byte) error { sends++; panic("at Send") },
+					Updates: func(context.Context, iter.Seq2[string, []byte]) (bool, error) { updates++; panic("at Updates") },
+				}
+			},
+			serve: func(ctx context.Context, h driver.Handler) error {
+				h.Link(nil)
+				h.Members([]driver.Member{{Name: "z", Instance: "z"}})
+				<-ctx.Done()
+				return nil
+			},
+		}
+		c, err := backend.Open(t.Context(), ownDriver(s.open))
+		if err != nil {
+			t.Fatal(err)
+		}
+		channel, err := c.AddState("s", &set{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		channel.Broadcast([]byte("x"))
+		after(20 * time.Second)
+		expect(t, c, backend.Attached, "a", "z")
+		if sends == 0 || updates == 0 {
+			t.Errorf("Send was called %d times, Updates %d times", sends, updates)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A driver that calls before it says that it is attached is listened to, and
+// nothing of it makes the node attached.
+func TestADriverThatCallsEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attach := make(chan struct{})
+		s := &script{
+			caps: func() driver.Caps { return driver.Caps{Membership: true, Exchange: true} },
+			serve: func(ctx context.Context, h driver.Handler) error {
+				h.Members(nil)
+				h.Members([]driver.Member{{Name: "z", Instance: "z"}})
+				h.Left(driver.Member{Name: "y", Instance: "y"})
+				h.Frame(nil)
+				h.Frame([]byte("\x0a\x01s\x12\x02x\n"))
+				h.MergeState([]byte("\x0a\x07\x0a\x01s\x12\x02x\n"))
+				h.Reject(driver.Malformed, errors.New("early"))
+				h.Probe("z", time.Second, nil)
+				_ = h.LocalState()
+				<-attach
+				h.Link(nil)
+				<-ctx.Done()
+				return nil
+			},
+		}
+		c, err := backend.Open(t.Context(), ownDriver(s.open))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.AddState("s", &set{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		after(5 * time.Second)
+		if v := c.View(); v.Status != backend.Detached {
+			t.Errorf("%v, before the driver is attached", v.Status)
+		}
+		close(attach)
+		after(5 * time.Second)
+		expect(t, c, backend.Attached, "a", "z")
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A queue of a state has limits too.
+func TestStateOptionsAreChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := backend.Open(t.Context(), ownDriver((&script{}).open))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range []backend.StateOptions{{QueueItems: -1}, {QueueBytes: -1}, {QueueItems: 1<<24 + 1}, {QueueBytes: 1<<36 + 1}} {
+			if _, err := c.AddState("s", &set{}, &o); !errors.Is(err, backend.ErrConfig) || !strings.Contains(err.Error(), "16777216") {
+				t.Errorf("%+v: %v, want ErrConfig that says the limits", o, err)
+			}
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Nothing counts that a driver calls once its Serve has returned.
 func TestADriverThatCallsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -214,6 +325,8 @@ func TestADriverThatCallsLate(t *testing.T) {
 		late.MergeState([]byte("\x0a\x07\x0a\x01s\x12\x02x\n"))
 		late.Reject(driver.Malformed, errors.New("late"))
 		late.Probe("a", time.Second, nil)
+		late.Trouble("late", errors.New("late"))
+		late.Lost(c.View().Self(), errors.New("late"))
 		if b := late.LocalState(); b != nil || marshalled > 0 {
 			t.Errorf("a full state of %d bytes", len(b))
 		}

@@ -62,6 +62,7 @@ func (n *node) viewError(err error) error {
 func (n *node) published(v *core.View) {
 	n.met.forgetMembers(v.Members)
 	n.said.keep(v.Members)
+	n.clocks.keep(v.Members)
 	if v.Ready != core.Settling {
 		n.readyOnce.Do(func() { close(n.ready) })
 	}
@@ -72,7 +73,7 @@ func (n *node) healthScore() float64 {
 	score := 0.0
 	for _, ill := range []bool{
 		v.Status != core.Attached,
-		v.Err != nil && v.Status == core.Attached || len(v.Disputed) > 0,
+		v.Err != nil && v.Status == core.Attached || len(v.Disputed) > 0 || len(n.allTroubles()) > 0,
 		v.Ready == core.Settling || v.Ready == core.TimedOut || len(v.Unready) > 0,
 	} {
 		if ill {

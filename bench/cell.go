@@ -9,19 +9,21 @@ import (
 
 // The rows of a table.
 const (
-	rowP50     = "200 bytes reach all, p50"
-	rowP99     = "200 bytes reach all, p99"
-	rowBurst   = "burst of 20,000 reaches all"
-	rowLarge   = "1 MiB reaches all, p50"
-	rowJoin    = "joiner has 2 MB and is ready"
-	rowLeave   = "a leave is seen by all"
-	rowCrash   = "killed process is dropped by all"
-	rowCPU     = "idle: CPU seconds a minute and node"
-	rowBytes   = "idle: bytes a second and node"
-	rowServer  = "idle: server, % of one core"
-	rowIn      = "idle: messages a second to the server"
-	rowOut     = "idle: messages a second from the server"
-	rowTraffic = "idle: bytes a second at the server"
+	rowP50       = "200 bytes reach all, p50"
+	rowP99       = "200 bytes reach all, p99"
+	rowBurst     = "burst of 20,000 reaches all"
+	rowLarge     = "1 MiB reaches all, p50"
+	rowBareP50   = "200 bytes, where nodes keep nothing"
+	rowBareLarge = "1 MiB, where nodes keep nothing"
+	rowJoin      = "joiner has 2 MB and is ready"
+	rowLeave     = "a leave is seen by all"
+	rowCrash     = "killed process is dropped by all"
+	rowCPU       = "idle: CPU seconds a minute and node"
+	rowBytes     = "idle: bytes a second and node"
+	rowServer    = "idle: server, % of one core"
+	rowIn        = "idle: messages a second to the server"
+	rowOut       = "idle: messages a second from the server"
+	rowTraffic   = "idle: bytes a second at the server"
 )
 
 // cell is one measured value: seconds, or what the row says.

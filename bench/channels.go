@@ -22,8 +22,12 @@ import (
 // backends are the drivers under test.
 var backends = map[string]driver.OpenFunc{"memberlist": memberlist.Open, "redis": redis.Open, "nats": nats.Open, "etcd": etcd.Open}
 
-// ours is this project's channel over any backend.
-var ours = contender{title: "clusterchannel", mesh: openSeats, node: openSeatToDie}
+// ours is this project's channel over any backend, and light is the same with
+// states that keep nothing.
+var (
+	ours  = contender{title: "clusterchannel", mesh: seatsOf(newStore), node: openSeatToDie}
+	light = contender{title: "clusterchannel", mesh: seatsOf(newCounter)}
+)
 
 // seats is a mesh of this project's nodes.
 type seats struct {
@@ -32,6 +36,7 @@ type seats struct {
 	peer    string // memberlist: where to join
 	nodes   []*seat
 	frames  *atomic.Int64 // received by all nodes; nil: the server counts
+	stateOf func() *store
 }
 
 // seat is one node.
@@ -41,22 +46,25 @@ type seat struct {
 	channel backend.Channel
 }
 
-func openSeats(p place, n int) (mesh, error) {
-	m := &seats{place: p, cluster: "bench-" + rand.Text()[:8]}
-	if p.Backend == "redis" {
-		m.frames = new(atomic.Int64)
-	}
-	for range n {
-		if _, err := m.add(); err != nil {
-			m.close()
-			return nil, err
+// seatsOf opens meshes whose nodes have such states.
+func seatsOf(state func() *store) func(place, int) (mesh, error) {
+	return func(p place, n int) (mesh, error) {
+		m := &seats{place: p, cluster: "bench-" + rand.Text()[:8], stateOf: state}
+		if p.Backend == "redis" {
+			m.frames = new(atomic.Int64)
 		}
+		for range n {
+			if _, err := m.add(); err != nil {
+				m.close()
+				return nil, err
+			}
+		}
+		return m, nil
 	}
-	return m, nil
 }
 
 func openSeatToDie(p place, where string) error {
-	m := &seats{place: p, cluster: where, peer: where}
+	m := &seats{place: p, cluster: where, peer: where, stateOf: newStore}
 	_, err := m.add()
 	return err
 }
@@ -73,7 +81,7 @@ func (m *seats) add() (*seat, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &seat{ClusterChannel: node, store: newStore()}
+	s := &seat{ClusterChannel: node, store: m.stateOf()}
 	if s.channel, err = node.AddState("bench", s.store, nil); err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ var etcdServer = serverKind{
 	version: etcdVersion,
 }
 
-var rawEtcd = contender{title: "raw etcd put to watch", line: openRawEtcd}
+var rawEtcd = raw{title: "raw etcd put to watch", open: openRawEtcd}
 
 func etcdVersion(ctx context.Context, e endpoint) (string, error) {
 	var v struct{ Etcdserver string }
@@ -71,13 +71,14 @@ func etcdUsage(ctx context.Context, e endpoint) (u usage, err error) {
 // the first puts, one value after the other.
 type bareEtcd struct {
 	key     string
+	store   func() *store
 	clients []*clientv3.Client
 	all     []*store
 	wg      sync.WaitGroup
 }
 
-func openRawEtcd(p place, n int) (line, error) {
-	m := &bareEtcd{key: "bench-" + rand.Text()[:8]}
+func openRawEtcd(p place, n int, s func() *store) (line, error) {
+	m := &bareEtcd{store: s, key: "bench-" + rand.Text()[:8]}
 	for range n {
 		if err := m.add(p.Server.Addr); err != nil {
 			m.close()
@@ -92,7 +93,7 @@ func (m *bareEtcd) add(addr string) error {
 	if err != nil {
 		return err
 	}
-	s := newStore()
+	s := m.store()
 	m.clients, m.all = append(m.clients, c), append(m.all, s)
 	events := c.Watch(c.Ctx(), m.key, clientv3.WithCreatedNotify())
 	if created, ok := <-events; !ok || created.Err() != nil {

@@ -17,7 +17,7 @@ import (
 
 var (
 	alertmanager   = contender{title: "Alertmanager", mesh: openPeers, node: openPeerToDie}
-	bareMemberlist = contender{title: "bare memberlist", line: openBare}
+	bareMemberlist = raw{title: "bare memberlist", open: openBare}
 )
 
 // peers is a mesh of Alertmanager's.
@@ -135,13 +135,14 @@ func (b bare) MergeRemoteState([]byte, bool)   {}
 // bareMesh is memberlist with nothing around it: one node sends to each other
 // by memberlist's own calls, by UDP if the message fits a packet.
 type bareMesh struct {
+	store  func() *store
 	nodes  []*ml.Memberlist
 	others []*ml.Node
 	all    []*store
 }
 
-func openBare(_ place, n int) (line, error) {
-	m := &bareMesh{}
+func openBare(_ place, n int, s func() *store) (line, error) {
+	m := &bareMesh{store: s}
 	for i := range n {
 		if err := m.add(i); err != nil {
 			m.close()
@@ -165,7 +166,7 @@ func (m *bareMesh) add(i int) error {
 	if err != nil {
 		return err
 	}
-	s := newStore()
+	s := m.store()
 	c := ml.DefaultLANConfig()
 	c.Name, c.BindAddr, c.LogOutput = "node-"+strconv.Itoa(i), host, io.Discard
 	c.Delegate, c.EnableCompression = bare{s}, false

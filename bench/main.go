@@ -5,7 +5,9 @@
 // machines are shared and numbers vary.
 //
 //	go run ./bench -backend redis -nodes 10
+//	go run ./bench -backend redis -large -nodes 3,10
 //	go run ./bench -backend redis -growth
+//	go run ./bench -backend redis -former ./bench-of-another-commit
 //
 // It starts the server from a binary of this machine, or uses the one at
 // -address. With -growth it measures what a cluster costs as it grows, and draws
@@ -29,6 +31,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/bench/internal/docs"
 )
 
 func main() {
@@ -43,8 +47,8 @@ func main() {
 // options are the flags.
 type options struct {
 	backend, address, monitor, nodes string
-	growth, quick, markdown          bool
-	write                            string
+	growth, large, quick, markdown   bool
+	write, former                    string
 	command                          string // the other flags, as given
 	rounds                           int
 	patience                         time.Duration
@@ -57,15 +61,19 @@ func parse(args []string) (o options, err error) {
 	flags.StringVar(&o.monitor, "monitor", "", "`host:port` of that server's monitoring, for NATS")
 	flags.StringVar(&o.nodes, "nodes", "", "cluster sizes, separated by commas; empty: what suits the backend")
 	flags.BoolVar(&o.growth, "growth", false, "measure the cost as the cluster grows")
+	flags.BoolVar(&o.large, "large", false, "measure messages of 1 MiB alone, beside the client library")
 	flags.BoolVar(&o.quick, "quick", false, "measure less, for a first impression")
 	flags.BoolVar(&o.markdown, "markdown", false, "print a Markdown table")
 	flags.StringVar(&o.write, "write", "", "the `directory` docs: put the table into its numbers.md, and the chart into its bench")
+	flags.StringVar(&o.former, "former", "", "this `program`, built of another commit: measure its nodes and those of this one in turn, and nothing else")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often to measure deliveries; the median counts")
 	flags.DurationVar(&o.patience, "patience", time.Minute, "how long to wait for a burst to arrive")
 	err = flags.Parse(args)
 	flags.Visit(func(f *flag.Flag) {
 		switch {
 		case f.Name == "write" || f.Name == "address" || f.Name == "monitor":
+		case f.Name == "former":
+			o.command += " -former PROGRAM"
 		case f.Value.String() == "true":
 			o.command += " -" + f.Name
 		default:
@@ -159,24 +167,30 @@ func machine() string {
 
 // compare prints the contenders' results for each size.
 func compare(ctx context.Context, o options, p place, sizes []int, where string) error {
-	c := comparison{quick: o.quick, rounds: max(o.rounds, 1), patience: o.patience}
-	s := suites[p.Backend]
-	table := grid{s.head()}
+	c := comparison{suite: suites[p.Backend], large: o.large, quick: o.quick, rounds: max(o.rounds, 1), patience: o.patience, former: o.former}
+	what := "comparison"
+	switch {
+	case o.former != "":
+		c.suite, what = c.suite.besideFormer(), "former"
+	case o.large:
+		c.suite, what = c.suite.largeAlone(), "large"
+	}
+	table := grid{c.suite.head()}
 	for _, n := range sizes {
 		found, err := c.measure(ctx, p, n)
 		if err != nil {
 			return err
 		}
-		table = append(table, s.lines(n, found)...)
+		table = append(table, c.suite.lines(n, found)...)
 	}
-	return o.report(table, "comparison", where)
+	return o.report(table, what, where)
 }
 
 // report prints a table, and writes it to the docs if asked.
 func (o options) report(table grid, what, where string) error {
 	if o.write != "" {
 		text := fmt.Sprintf("`go run ./bench%s`, on %s:\n\n%s", o.command, where, table.markdown())
-		if err := insert(o.write, o.backend+" "+what, text); err != nil {
+		if err := docs.Insert(o.write, o.backend+" "+what, text); err != nil {
 			return err
 		}
 	}

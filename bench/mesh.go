@@ -25,6 +25,22 @@ type mesh interface {
 	heard() int64          // messages that the nodes received so far; 0 if the server counts them
 }
 
+// raw is a client library with nothing around it.
+type raw struct {
+	title string
+	open  func(place, int, func() *store) (line, error) // with such stores
+}
+
+// keeping is the library whose nodes keep what arrives.
+func (r raw) keeping() contender { return r.with(newStore) }
+
+// counting is the library whose nodes note that something has arrived.
+func (r raw) counting() contender { return r.with(newCounter) }
+
+func (r raw) with(s func() *store) contender {
+	return contender{title: r.title, line: func(p place, n int) (line, error) { return r.open(p, n, s) }}
+}
+
 // contender is an implementation under test.
 type contender struct {
 	title string

@@ -24,7 +24,7 @@ func BenchmarkMesh(b *testing.B) {
 				name  string
 				bytes int
 			}{{"200B", payload}, {"1MiB", 1<<20 - 4}} {
-				for _, r := range []role{ourRole, rawRole} {
+				for _, r := range []role{ourRole, rawRole, bareRole} {
 					b.Run(size.name+"/"+string(r), func(b *testing.B) {
 						l, err := suites[backend].contenders[r].open(p, 3)
 						if err != nil {

@@ -22,7 +22,7 @@ var natsServer = serverKind{
 	version: natsVersion,
 }
 
-var rawNATS = contender{title: "raw nats.go", line: openRawNATS}
+var rawNATS = raw{title: "raw nats.go", open: openRawNATS}
 
 // varz is the page of a NATS server's counters.
 type varz struct {
@@ -52,12 +52,13 @@ func natsUsage(ctx context.Context, e endpoint) (usage, error) {
 // first publishes.
 type bareNATS struct {
 	subject string
+	store   func() *store
 	conns   []*gonats.Conn
 	all     []*store
 }
 
-func openRawNATS(p place, n int) (line, error) {
-	m := &bareNATS{subject: "bench." + rand.Text()[:8]}
+func openRawNATS(p place, n int, s func() *store) (line, error) {
+	m := &bareNATS{store: s, subject: "bench." + rand.Text()[:8]}
 	for range n {
 		if err := m.add(p.Server.Addr); err != nil {
 			m.close()
@@ -72,7 +73,7 @@ func (m *bareNATS) add(addr string) error {
 	if err != nil {
 		return err
 	}
-	s := newStore()
+	s := m.store()
 	m.conns, m.all = append(m.conns, nc), append(m.all, s)
 	if _, err := nc.Subscribe(m.subject, func(msg *gonats.Msg) { _ = s.Merge(msg.Data) }); err != nil { // a loss shows as missing
 		return err

@@ -26,7 +26,7 @@ var redisServer = serverKind{
 
 var (
 	grafana  = contender{title: "model of Grafana's peer", mesh: openModels, node: openModelToDie}
-	rawRedis = contender{title: "raw go-redis", line: openRawRedis}
+	rawRedis = raw{title: "raw go-redis", open: openRawRedis}
 )
 
 // redisInfo returns the fields of INFO.
@@ -166,6 +166,7 @@ func (m *models) close() {
 // first publishes.
 type bareRedis struct {
 	channel string
+	store   func() *store
 	client  *goredis.Client
 	subs    []*goredis.PubSub
 	all     []*store
@@ -175,8 +176,8 @@ type bareRedis struct {
 // pipelined is how many messages of a burst are sent together.
 const pipelined = 500
 
-func openRawRedis(p place, n int) (line, error) {
-	m := &bareRedis{channel: "bench-" + rand.Text()[:8], client: goredis.NewClient(&goredis.Options{Addr: p.Server.Addr})}
+func openRawRedis(p place, n int, s func() *store) (line, error) {
+	m := &bareRedis{store: s, channel: "bench-" + rand.Text()[:8], client: goredis.NewClient(&goredis.Options{Addr: p.Server.Addr})}
 	for range n {
 		if err := m.add(); err != nil {
 			m.close()
@@ -193,7 +194,7 @@ func (m *bareRedis) add() error {
 	if _, err := sub.ReceiveTimeout(ctx, 10*time.Second); err != nil {
 		return err
 	}
-	s := newStore()
+	s := m.store()
 	m.all = append(m.all, s)
 	m.wg.Go(func() {
 		for {
@@ -201,7 +202,7 @@ func (m *bareRedis) add() error {
 			if err != nil {
 				return
 			}
-			_ = s.Merge([]byte(message.Payload)) // a loss shows as missing
+			_ = s.mergeText(message.Payload) // a loss shows as missing
 		}
 	})
 	return nil

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/bench/internal/docs"
 )
 
 func TestMedian(t *testing.T) {
@@ -36,6 +38,12 @@ func TestLines(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q:\n%s", want, text)
 		}
+	}
+	found[formerRole] = cells{rowP50: took(6 * time.Millisecond)}
+	beside := s.besideFormer()
+	text = append(grid{beside.head()}, beside.lines(10, found)...).markdown()
+	if want := "| nodes | measured | former | clusterchannel | ratio |\n|---|---|---|---|---|\n| 10 | 200 bytes reach all, p50 | 6ms | 3ms | 2.0x |"; !strings.Contains(text, want) {
+		t.Errorf("lacks %q:\n%s", want, text)
 	}
 	for name, s := range suites {
 		for _, line := range s.lines(10, found) {
@@ -75,13 +83,13 @@ func TestChart(t *testing.T) {
 }
 
 func TestInsert(t *testing.T) {
-	docs := t.TempDir()
-	path := filepath.Join(docs, "numbers.md")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "numbers.md")
 	if err := os.WriteFile(path, []byte("a\n<!-- bench: x -->\nold\n<!-- end -->\nb\n<!-- bench: y -->\n<!-- end -->\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := insert(docs, "x", "new\n"); err != nil {
+		if err := docs.Insert(dir, "x", "new\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,7 +97,7 @@ func TestInsert(t *testing.T) {
 	if want := "a\n<!-- bench: x -->\n\nnew\n\n<!-- end -->\nb\n<!-- bench: y -->\n<!-- end -->\n"; err != nil || string(b) != want {
 		t.Errorf("%v:\n%s", err, b)
 	}
-	if err := insert(docs, "z", ""); err == nil {
+	if err := docs.Insert(dir, "z", ""); err == nil {
 		t.Error("a section that is not there was written")
 	}
 }

@@ -7,9 +7,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/bench/internal/program"
 )
 
 // endpoint is a running server.
@@ -37,9 +38,9 @@ const startPatience = 30 * time.Second
 // startServer starts a server on this machine. The function that it returns
 // ends the server and deletes what it stored.
 func startServer(ctx context.Context, k serverKind) (endpoint, func(), error) {
-	path, err := find(k.binary)
+	path, err := program.Find(k.binary)
 	if err != nil {
-		return endpoint{}, nil, err
+		return endpoint{}, nil, fmt.Errorf("%w; install it, or give -address of a running one", err)
 	}
 	data, err := os.MkdirTemp("", "clusterchannel-bench-")
 	if err != nil {
@@ -107,24 +108,6 @@ func (k serverKind) ready(ctx context.Context, e endpoint) error {
 		return fmt.Errorf("does not answer: %w", errors.Join(err, ctx.Err()))
 	}
 	return nil
-}
-
-// find looks up a program in PATH, and where conformance/images/build leaves
-// those that no package of the system has.
-func find(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path, nil
-	}
-	cache, cacheErr := os.UserCacheDir()
-	if cacheErr != nil {
-		return "", err
-	}
-	path, cacheErr = exec.LookPath(filepath.Join(cache, "clusterchannel", "bin", name))
-	if cacheErr != nil {
-		return "", fmt.Errorf("%w; install it, or give -address of a running one", err)
-	}
-	return path, nil
 }
 
 // freeAddress returns a loopback address that is free for TCP and UDP.

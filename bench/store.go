@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/alertmanager/cluster"
 )
@@ -15,7 +16,8 @@ import (
 // payloads that are new, as Alertmanager's own states do: Alertmanager's gossip
 // depends on that.
 type store struct {
-	pass atomic.Pointer[func([]byte)] // nil: nowhere
+	pass  atomic.Pointer[func([]byte)] // nil: nowhere
+	light bool                         // keep numbers and times alone
 
 	mu   sync.Mutex
 	have map[uint64]kept
@@ -29,6 +31,18 @@ type kept struct {
 
 func newStore() *store { return &store{have: map[uint64]kept{}} }
 
+// newCounter returns a store that keeps no payload but its number.
+func newCounter() *store { return &store{have: map[uint64]kept{}, light: true} }
+
+// mergeText is Merge for a client that hands over texts. It copies one only to
+// keep it.
+func (s *store) mergeText(text string) error {
+	if s.light {
+		return s.Merge(unsafe.Slice(unsafe.StringData(text), len(text)))
+	}
+	return s.Merge([]byte(text))
+}
+
 // put reports whether the payload is new.
 func (s *store) put(b []byte) bool {
 	now := time.Now()
@@ -37,6 +51,9 @@ func (s *store) put(b []byte) bool {
 	defer s.mu.Unlock()
 	if _, ok := s.have[id]; ok {
 		return false
+	}
+	if s.light {
+		b = b[:8]
 	}
 	s.have[id] = kept{slices.Clone(b), now}
 	s.last = now

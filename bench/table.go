@@ -13,6 +13,9 @@ type grid [][]string
 // head returns the head of a comparison.
 func (s suite) head() []string {
 	head := []string{"nodes", "measured"}
+	if former, ok := s.contenders[formerRole]; ok {
+		return append(head, former.title, s.contenders[ourRole].title, "ratio")
+	}
 	if theirs, ok := s.contenders[theirRole]; ok {
 		head = append(head, theirs.title, s.contenders[ourRole].title, "ratio", "aim")
 	} else {
@@ -27,6 +30,11 @@ func (s suite) lines(n int, found map[role]cells) (g grid) {
 	for _, a := range s.rows {
 		theirs, our := found[theirRole][a.row], found[ourRole][a.row]
 		line := []string{fmt.Sprint(n), a.row}
+		if _, ok := s.contenders[formerRole]; ok {
+			former := found[formerRole][a.row]
+			g = append(g, append(line, former.Text, our.Text, ratio(former, our)))
+			continue
+		}
 		if compared {
 			line = append(line, theirs.Text, our.Text, ratio(theirs, our), a.ofTheirs())
 		} else {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,13 +30,18 @@ type task struct {
 	Nodes int
 	Plan  plan
 	Where string // where a node joins
+
+	program string // that does it; empty: this one
 }
 
 // command is the process that does t, and ends with this one.
 func (t task) command(ctx context.Context) (*exec.Cmd, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return nil, err
+	path := t.program
+	if path == "" {
+		var err error
+		if path, err = os.Executable(); err != nil {
+			return nil, err
+		}
 	}
 	arg, err := json.Marshal(t)
 	if err != nil {
@@ -49,7 +55,7 @@ func (t task) command(ctx context.Context) (*exec.Cmd, error) {
 
 // run makes a process do t, and reads its result.
 func (t task) run(ctx context.Context, found any) error {
-	fmt.Fprintf(os.Stderr, "bench: %s, %d nodes: %s of %s\n", t.Place.Backend, t.Nodes, t.Do, t.Role)
+	fmt.Fprintf(os.Stderr, "bench: %s, %d nodes: %s of %s\n", t.Place.Backend, t.Nodes, t.Do, cmp.Or(t.program, string(t.Role)))
 	cmd, err := t.command(ctx)
 	if err != nil {
 		return err

@@ -16,8 +16,16 @@ func (e *env) within(b budget, what string, f func() error) {
 func (e *env) withinSince(start time.Time, b budget, what string, f func() error) {
 	e.Helper()
 	d := e.suite.budgets.limits[b]
-	e.eventually(d-time.Since(start), fmt.Sprintf("%s (budget %v)", what, b), f)
-	e.suite.budgets.record(b, time.Since(start))
+	e.eventually(d-e.since(start), fmt.Sprintf("%s (budget %v)", what, b), f)
+	took := e.since(start)
+	e.suite.budgets.record(b, took, time.Since(start)-took)
+}
+
+// since returns how long ago start was, without the time in which the machine kept
+// the process from running. Limits are in that time.
+func (e *env) since(start time.Time) time.Duration {
+	late, _ := e.suite.disturbance(start)
+	return time.Since(start) - late
 }
 
 // eventually waits until f returns nil, at most for d, else ends the check with
@@ -31,7 +39,7 @@ func (e *env) eventually(d time.Duration, what string, f func() error) {
 		if err == nil {
 			return
 		}
-		left := d - time.Since(start)
+		left := d - e.since(start)
 		if left <= 0 {
 			e.Fatalf("not within %v: %s: %v\n%s", time.Since(start).Round(time.Millisecond), what, err, e.views())
 		}
@@ -66,16 +74,20 @@ func pause(looked time.Time, left time.Duration) {
 // done waits for c to be closed, at most for d, else ends the check.
 func (e *env) done(d time.Duration, what string, c <-chan struct{}) {
 	e.Helper()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-c:
-	case <-timer.C:
-		e.Fatalf("not within %v: %s; goroutines:\n%s", d, what, stack(true))
+	for start := time.Now(); ; {
+		left := d - e.since(start)
+		if left <= 0 {
+			e.Fatalf("not within %v: %s; goroutines:\n%s", time.Since(start).Round(time.Millisecond), what, stack(true))
+		}
+		select {
+		case <-c:
+			return
+		case <-time.After(left):
+		}
 	}
 }
 
-// views shows every open node's view.
+// views shows every open node's view, and what was seen of its driver.
 func (e *env) views() string {
 	var b strings.Builder
 	for _, n := range e.opened() {
@@ -83,7 +95,7 @@ func (e *env) views() string {
 			continue
 		}
 		v := n.View()
-		fmt.Fprintf(&b, "  %s: position %d of %s, %v, %v, epoch %d, err %v\n", n, v.Position, listing(v.Members), v.Status, v.Ready, v.Epoch, v.Err)
+		fmt.Fprintf(&b, "  %s: position %d of %s, %v, %v, epoch %d, err %v\n    %s\n", n, v.Position, listing(v.Members), v.Status, v.Ready, v.Epoch, v.Err, n.tap.account())
 	}
 	return b.String()
 }

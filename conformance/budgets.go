@@ -77,6 +77,7 @@ type budgets struct {
 
 	mu    sync.Mutex
 	worst [numBudgets]time.Duration
+	more  [numBudgets]time.Duration // by which the limit stretched at most
 	count [numBudgets]int
 }
 
@@ -89,10 +90,11 @@ func newBudgets(t Timing) *budgets {
 	return s
 }
 
-func (s *budgets) record(b budget, took time.Duration) {
+func (s *budgets) record(b budget, took, stretched time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.worst[b] = max(s.worst[b], took)
+	s.more[b] = max(s.more[b], stretched)
 	s.count[b]++
 }
 
@@ -102,7 +104,7 @@ func (s *budgets) list() []Budget {
 	defer s.mu.Unlock()
 	list := make([]Budget, numBudgets)
 	for i := range numBudgets {
-		list[i] = Budget{Name: i.String(), Limit: s.limits[i], Worst: s.worst[i], Times: s.count[i]}
+		list[i] = Budget{Name: i.String(), Limit: s.limits[i], Worst: s.worst[i], Stretched: s.more[i], Times: s.count[i]}
 	}
 	return list
 }
@@ -110,9 +112,9 @@ func (s *budgets) list() []Budget {
 // table formats list.
 func (s *budgets) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-10s %10s %10s %7s   (scale %g)\n", "budget", "limit", "worst", "times", s.scale)
+	fmt.Fprintf(&b, "%-10s %10s %10s %10s %7s   (scale %g)\n", "budget", "limit", "stretched", "worst", "times", s.scale)
 	for _, l := range s.list() {
-		fmt.Fprintf(&b, "%-10s %10v %10v %7d\n", l.Name, l.Limit, l.Worst.Round(time.Millisecond), l.Times)
+		fmt.Fprintf(&b, "%-10s %10v %10v %10v %7d\n", l.Name, l.Limit, l.Stretched.Round(time.Millisecond), l.Worst.Round(time.Millisecond), l.Times)
 	}
 	return b.String()
 }

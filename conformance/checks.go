@@ -28,6 +28,7 @@ type check struct {
 	holds string // what must hold, in a sentence
 	needs *hook  // nil: it needs no hook
 	alone bool   // it measures the process: nothing else may run
+	waits bool   // most of its time it waits: it needs no turn among those that work
 	body  func(*env)
 }
 
@@ -36,16 +37,22 @@ var checks = slices.Concat(
 	configChecks,
 	membersChecks,
 	positionChecks,
+	viewsChecks,
 	broadcastChecks,
+	driverChecks,
+	namesChecks,
 	syncChecks,
+	readyChecks,
 	costChecks,
 	isolationChecks,
+	strangersChecks,
 	faultChecks,
+	lossChecks,
 	lifeChecks,
 	metricsChecks,
 )
 
-func (c *check) rule() string { return ruleText(c.rules) }
+func (c *check) rule() string { return Rules(c.rules...) }
 
 func (c *check) info() CheckInfo {
 	return CheckInfo{Name: c.name, Level: c.level.String(), Holds: c.holds, Rule: c.rule()}

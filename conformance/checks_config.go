@@ -18,8 +18,10 @@ var configChecks = []*check{
 		holds: "a backend that is not registered is refused; the error lists those that are, and the import to add"},
 	{name: "config/bad-params", level: basic, rules: []int{18}, needs: badParams, body: configBadParams,
 		holds: "each bad value and an unknown key are refused within a second; the error names the key and shows no secret"},
-	{name: "config/secrets", level: basic, rules: []int{18}, body: configSecrets,
-		holds: "no error, log or view shows a secret, whichever parameter it is given in"},
+	{name: "config/before-dialling", level: basic, rules: []int{18}, needs: badParams, body: configBeforeDialling,
+		holds: "each parameter is checked before anything is dialled, even with a context that is done; a misspelt one, or one in other letters, is refused by name"},
+	{name: "config/secrets", level: basic, rules: []int{18}, alone: true, body: configSecrets,
+		holds: "no error, log or view shows a secret, nor do stdout and stderr, whichever parameter it is given in"},
 	{name: "config/cancelled-context", level: basic, rules: []int{18}, alone: true, body: configCancelledContext,
 		holds: "Open with a done context returns its error and leaves nothing running"},
 	{name: "config/unreachable-degrades", level: fault, rules: []int{18, 12}, needs: ownServer, body: configUnreachableDegrades,
@@ -35,7 +37,7 @@ func (e *env) refused(what string, want error, texts []string, edit func(*backen
 	e.Helper()
 	start := time.Now()
 	n, err := e.tryOpen(context.Background(), "node", edit)
-	if took := time.Since(start); took > e.scaled(atOnce) {
+	if took := e.since(start); took > e.scaled(atOnce) {
 		e.Errorf("%s: Open took %v to refuse it, want less than %v", what, took, e.scaled(atOnce))
 	}
 	if !errors.Is(err, want) {
@@ -73,7 +75,7 @@ func (e *env) notRegistered(what string, texts []string, edit func(*backend.Conf
 	edit(&c)
 	start := time.Now()
 	channel, err := e.h.channel(context.Background(), c)
-	if took := time.Since(start); took > e.scaled(atOnce) {
+	if took := e.since(start); took > e.scaled(atOnce) {
 		e.Errorf("%s: Open took %v", what, took)
 	}
 	if channel != nil || !errors.Is(err, backend.ErrUnknownBackend) {
@@ -107,6 +109,68 @@ func configBadParams(e *env) {
 	e.refused("an unknown start policy", backend.ErrConfig, []string{"panic", "degrade", "fail"}, func(c *backend.Config) { c.OnStartFailure = "panic" })
 }
 
+// badForms are values that no parameter of the type takes.
+var badForms = map[string]string{"integer": "conformance", "duration": "5", "bool": "perhaps", "size": "-1x"}
+
+// configBeforeDialling asks the driver itself: with a context that is done, all that
+// it can do is to look at its parameters.
+func configBeforeDialling(e *env) {
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	refused := func(what, key string, block map[string]string) {
+		e.Helper()
+		d, err := e.openBare(done, "node", block)
+		if err == nil {
+			_ = d.Close(context.Background())
+		}
+		if !errors.Is(err, backend.ErrConfig) || !strings.Contains(err.Error(), key) {
+			e.Errorf("%s, and a context that is done: Open of the driver: %v; want an error that wraps ErrConfig and names %s: parameters are checked first, so that a configuration can be checked without being used", what, err, key)
+		}
+		if err != nil && strings.Contains(err.Error(), Secret) {
+			e.Errorf("%s: the error shows the secret: %v", what, err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.h.Bad)) {
+		key, _, _ := strings.Cut(name, " ")
+		refused("bad "+name, key, e.h.Bad[name])
+	}
+	b, _ := backend.Lookup(e.h.Backend)
+	if b.Params == nil {
+		return // blind says so
+	}
+	sound, err := e.prepare("node")
+	if err != nil {
+		e.Fatal(err)
+	}
+	with := func(key, value string) map[string]string {
+		block := map[string]string{key: value}
+		maps.Copy(block, sound.config.Params)
+		block[key] = value
+		return block
+	}
+	keys := params.Keys(b.Params)
+	known := map[string]bool{}
+	for _, k := range keys {
+		known[k.Name], known[k.Alias] = true, true
+	}
+	for _, k := range keys {
+		form := badForms[k.Type]
+		if len(k.OneOf) > 0 {
+			form = "conformance"
+		}
+		if form != "" {
+			block := with(k.Name, form)
+			delete(block, k.Alias)
+			refused(fmt.Sprintf("%s=%s", k.Name, form), k.Name, block)
+		}
+		for _, misspelt := range []string{k.Name + "_", strings.ToUpper(k.Name), k.Name[1:], strings.ReplaceAll(k.Name, "_", "-"), " " + k.Name} {
+			if !known[misspelt] && misspelt != "" {
+				refused(fmt.Sprintf("%q in place of %s", misspelt, k.Name), misspelt, with(misspelt, Secret))
+			}
+		}
+	}
+}
+
 // secretForms returns values for a parameter that hold a secret: those of a secret
 // one, and of an address what a URL may have before, within and behind its host.
 func secretForms(k params.Key) []string {
@@ -125,12 +189,14 @@ func secretForms(k params.Key) []string {
 func configSecrets(e *env) {
 	b, _ := backend.Lookup(e.h.Backend)
 	if b.Params == nil {
-		return // all are treated as secrets, wherever they are shown
+		return // blind says so; all are treated as secrets, wherever they are shown
 	}
 	sound, err := e.prepare("node")
 	if err != nil {
 		e.Fatal(err)
 	}
+	output, restore := captureOutput(e)
+	defer restore()
 	for _, k := range params.Keys(b.Params) {
 		for _, form := range secretForms(k) {
 			n, err := e.prepare("node", func(c *backend.Config) {
@@ -149,7 +215,7 @@ func configSecrets(e *env) {
 			if err := n.start(ctx); err != nil {
 				shown["error"] = err.Error()
 			} else {
-				shown["view"] = fmt.Sprint(n.View().Err)
+				shown["view"] = fmt.Sprintf("%+v", n.View())
 				n.close()
 			}
 			cancel()
@@ -160,6 +226,10 @@ func configSecrets(e *env) {
 				}
 			}
 		}
+	}
+	restore()
+	if text := output(); strings.Contains(text, Secret) {
+		e.Errorf("stdout or stderr shows the secret: %s", text)
 	}
 }
 
@@ -175,7 +245,7 @@ func configCancelledContext(e *env) {
 		if !errors.Is(err, ctx.Err()) {
 			e.Errorf("%s context: Open: %v, want %v", what, err, ctx.Err())
 		}
-		if took := time.Since(start); took > e.scaled(atOnce) {
+		if took := e.since(start); took > e.scaled(atOnce) {
 			e.Errorf("%s context: Open took %v", what, took)
 		}
 		if n != nil && n.ClusterChannel != nil && err != nil {
@@ -189,7 +259,7 @@ func configUnreachableDegrades(e *env) {
 	e.server.Stop(e)
 	start := time.Now()
 	a := e.open("a")
-	if took := time.Since(start); took > e.scaled(10*time.Second) {
+	if took := e.since(start); took > e.scaled(10*time.Second) {
 		e.Errorf("Open took %v with the server down", took)
 	}
 	b := e.open("b")

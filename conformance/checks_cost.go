@@ -7,7 +7,7 @@ import (
 )
 
 var costChecks = []*check{
-	{name: "cost/equal-states", level: basic, rules: []int{23}, body: costEqualStates,
+	{name: "cost/equal-states", level: basic, rules: []int{23}, waits: true, body: costEqualStates,
 		holds: "nodes at rest send heartbeats and digests, and nothing of their equal states"},
 	{name: "cost/joiner", level: basic, rules: []int{23}, body: costJoiner,
 		holds: "a joiner's state is sent once, whoever else has it"},

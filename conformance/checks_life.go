@@ -199,7 +199,7 @@ func lifeLeavesNothing(e *env) {
 	first.addSet("set")
 	first.close()
 	before := measure()
-	stderr, restore := captureStderr(e)
+	output, restore := captureOutput(e)
 	defer restore()
 	const rounds, size = 5, 4
 	for i := range rounds {
@@ -227,13 +227,24 @@ func lifeLeavesNothing(e *env) {
 			return nil
 		})
 	}
-	if text := stderr(); text != "" {
-		e.Errorf("written to stderr, not to Config.Logger: %s", text)
+	e.silent(output())
+}
+
+// silent checks that nothing was written to stdout and stderr.
+func (e *env) silent(text string) {
+	e.Helper()
+	if text != "" {
+		e.Errorf("written to stdout or stderr, not to Config.Logger; has the library a logger to be set? %s", text)
 	}
 }
 
 // usage is what a process holds.
 type usage struct{ goroutines, descriptors int }
+
+// goroutineError shows all goroutines when it is printed.
+type goroutineError string
+
+func (g goroutineError) Error() string { return string(g) + ":\n" + stack(true) }
 
 func measure() usage { return usage{runtime.NumGoroutine(), descriptors()} }
 
@@ -244,7 +255,7 @@ func (e *env) leftNothing(before usage) {
 	e.eventually(e.patience(), "goroutines and descriptors are as before", func() error {
 		now := measure()
 		if now.goroutines > before.goroutines {
-			return fmt.Errorf("%d goroutines, before %d:\n%s", now.goroutines, before.goroutines, stack(true))
+			return goroutineError(fmt.Sprintf("%d goroutines, before %d", now.goroutines, before.goroutines))
 		}
 		if now.descriptors > before.descriptors {
 			return fmt.Errorf("%d descriptors, before %d", now.descriptors, before.descriptors)

@@ -20,7 +20,7 @@ var membersChecks = []*check{
 		holds: "a closed node is dropped within a second, and counted as left"},
 	{name: "members/crash-is-detected", level: fault, rules: []int{10, 13}, body: membersCrashIsDetected,
 		holds: "a killed node is dropped within the detection time, and counted as failed"},
-	{name: "members/no-flap", level: basic, rules: []int{11}, body: membersNoFlap,
+	{name: "members/no-flap", level: basic, rules: []int{11}, waits: true, body: membersNoFlap,
 		holds: "three idle nodes see no change"},
 	{name: "members/rejoin-after-leave", level: basic, rules: []int{9}, body: membersRejoinAfterLeave,
 		holds: "a name that left can come back at another address"},
@@ -32,7 +32,7 @@ var membersChecks = []*check{
 		holds: "overwriting a returned list changes nothing"},
 	{name: "members/events-match", level: basic, rules: []int{9}, body: membersEventsMatch,
 		holds: "the last view of Watch is what View says"},
-	{name: "members/slow-merge-keeps-seat", level: basic, rules: []int{11}, body: membersSlowMergeKeepsSeat,
+	{name: "members/slow-merge-keeps-seat", level: basic, rules: []int{11}, waits: true, body: membersSlowMergeKeepsSeat,
 		holds: "a node whose Merge hangs stays a member"},
 }
 
@@ -107,7 +107,16 @@ func (e *env) counted(n *node, left, failed float64) {
 
 func membersNoFlap(e *env) {
 	nodes := e.openAll("a", "b", "c")
+	words := make([]int, len(nodes))
+	for i, n := range nodes {
+		words[i] = n.tap.words()
+	}
 	e.unchanged(3*e.h.Timing.Detect, nodes...)
+	for i, n := range nodes {
+		if more := n.tap.words() - words[i]; more > 0 {
+			e.Errorf("%s: the driver has said %d times something of its link, on a server that did nothing: each Link(nil) means that frames were missed, and asks for the states", n, more)
+		}
+	}
 }
 
 // unchanged checks for as long as d, by the events and by the views, that
@@ -222,7 +231,11 @@ func membersSnapshotIsACopy(e *env) {
 		}
 	}
 	var wg sync.WaitGroup
-	for range 4 { // side by side, for the race detector
+	callers := 1
+	if raceScale > 1 { // side by side, for the race detector; without it, a map that is shared ends the process
+		callers = 4
+	}
+	for range callers {
 		wg.Go(func() {
 			scribble(nodes[0].View().Members)
 			scribble(nodes[0].Members())

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 var syncChecks = []*check{
@@ -20,14 +20,14 @@ var syncChecks = []*check{
 		holds: "a state that is added late gets what was written before"},
 	{name: "sync/both-ways", level: basic, rules: []int{2}, body: syncBothWays,
 		holds: "what only the joiner had reaches the others"},
-	{name: "sync/anti-entropy", level: basic, rules: []int{2}, body: syncAntiEntropy,
+	{name: "sync/anti-entropy", level: basic, rules: []int{2}, waits: true, body: syncAntiEntropy,
 		holds: "states that differ without a broadcast become equal"},
 	{name: "sync/gap", level: fault, rules: []int{2}, body: syncGap,
 		holds: "lost frames are repaired at once, not at the next interval"},
+	{name: "sync/lost", level: fault, rules: []int{2}, waits: true, body: syncLost,
+		holds: "an update that died with its origin is counted as lost, and the search for it ends"},
 	{name: "sync/large", level: basic, rules: []int{2, 11}, body: syncLarge,
 		holds: "a state of 4 MiB reaches a joiner and disturbs no view"},
-	{name: "ready/waits-for-sync", level: basic, rules: []int{19}, body: readyWaitsForSync,
-		holds: "WaitReady returns after the first exchange, at the limit, or at once when alone"},
 }
 
 // In the checks of this file, except anti-entropy, the periodic exchange is an
@@ -136,6 +136,55 @@ func syncGap(e *env) {
 	e.within(joiner, "the gap is repaired at once", func() error { return holdAll(1+lost+1, sets...) })
 }
 
+func syncLost(e *env) {
+	nodes := e.openRarely("a", "b", "c")
+	sets := addSets("set", nodes)
+	e.ready(nodes...)
+	sets[0].write([]byte("first"))
+	e.eventually(e.limit(joiner), "the first entry is everywhere", func() error { return holdAll(1, sets...) })
+
+	others := nodes[1:]
+	gaps := []float64{others[0].metric(metricGaps), others[1].metric(metricGaps)}
+	mark := []byte("known to a alone: 5d0a31f2")
+	nodes[0].tap.setLose(func(frame []byte) bool { return bytes.Contains(frame, mark) })
+	sets[0].write(mark)
+	e.eventually(e.limit(joiner), "the others know that they miss it", func() error {
+		for i, n := range others {
+			if n.metric(metricGaps) == gaps[i] {
+				return fmt.Errorf("%s has found no gap", n)
+			}
+		}
+		return nil
+	})
+	nodes[0].kill()
+	e.eventually(e.limit(detect)+e.patience(), "it is counted as lost", func() error {
+		for _, n := range others {
+			if n.metric(metricLost) != 1 {
+				return fmt.Errorf("%s counts %v updates as lost, want 1", n, n.metric(metricLost))
+			}
+		}
+		return nil
+	})
+	e.eventually(e.limit(detect), "the others drop a", func() error { return agree(others...) })
+	var pulls atomic.Int64
+	for _, n := range others {
+		n.tap.setSaw(func(frame []byte) {
+			var f wire.Frame
+			if wire.Decode(frame, &f) == nil && (f.Kind == wire.Pull || f.Kind == wire.Missing) {
+				pulls.Add(1)
+			}
+		})
+	}
+	e.always(e.scaled(2*time.Second), "nobody asks for it any more", func() error {
+		if n := pulls.Load(); n > 2 { // one round may have begun already
+			return fmt.Errorf("%d times somebody asked", n)
+		}
+		return agree(others...)
+	})
+	sets[1].write([]byte("after it"))
+	e.eventually(e.limit(joiner), "the others go on", func() error { return holdAll(2, sets[1:]...) })
+}
+
 func syncLarge(e *env) {
 	nodes := e.openRarely("a", "b")
 	sets := addSets("set", nodes)
@@ -146,6 +195,7 @@ func syncLarge(e *env) {
 		sets[0].write(data)
 	}
 	e.eventually(e.patience(), "4 MiB are on both nodes", func() error { return holdAll(4, sets...) })
+	e.ready(nodes...) // what the two move while they settle on each other is no joiner's
 
 	joining := e.open("c", rarely)
 	nodes = append(nodes, joining)
@@ -175,70 +225,5 @@ func syncLarge(e *env) {
 	}
 	if most := 13 << 20; sent > most {
 		e.Errorf("%d bytes were sent to move 4 MiB to one node, want at most %d", sent, most)
-	}
-}
-
-func readyWaitsForSync(e *env) {
-	alone := e.open("a", rarely)
-	set := alone.addSet("set")
-	const entries = 50
-	for range entries {
-		set.put(make([]byte, 10_000))
-	}
-	e.waitReady(alone, e.limit(converge), backend.Alone)
-
-	second := e.open("b", rarely)
-	copied := second.addSet("set")
-	ctx, cancel := context.WithTimeout(context.Background(), e.scaled(10*time.Second))
-	defer cancel()
-	if err := second.WaitReady(ctx); err != nil {
-		e.Fatalf("WaitReady: %v", err)
-	}
-	if n := copied.len(); n != entries {
-		e.Errorf("WaitReady returned when the joiner had %d entries of %d", n, entries)
-	}
-	e.waitReady(second, 0, backend.Synced)
-
-	third, err := e.prepare("c", func(c *backend.Config) {
-		rarely(c)
-		c.Timing.Settle = e.scaled(500 * time.Millisecond)
-	})
-	if err != nil {
-		e.Fatal(err)
-	}
-	third.tap.setDeaf(true)
-	if err := third.start(context.Background()); err != nil {
-		e.Fatalf("open %s: %v", third, err)
-	}
-	done, cancelDone := context.WithCancel(context.Background())
-	cancelDone()
-	start := time.Now()
-	if err := third.WaitReady(done); !errors.Is(err, context.Canceled) {
-		e.Errorf("WaitReady with a done context while settling: %v, want context.Canceled", err)
-	}
-	if took := time.Since(start); took > e.scaled(atOnce) {
-		e.Errorf("WaitReady with a done context took %v", took)
-	}
-	if r := third.View().Ready; r != backend.Settling {
-		e.Errorf("a node that hears nobody is %v at once, want settling", r)
-	}
-	e.waitReady(third, e.scaled(2*time.Second), backend.TimedOut, backend.Alone)
-	third.close()
-	if err := third.WaitReady(context.Background()); err != nil && !errors.Is(err, backend.ErrClosed) {
-		e.Errorf("WaitReady after Close: %v", err)
-	}
-}
-
-// waitReady checks that WaitReady returns within d, and that n is then ready in
-// one of the given ways.
-func (e *env) waitReady(n *node, d time.Duration, want ...backend.Readiness) {
-	e.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), d+e.scaled(atOnce))
-	defer cancel()
-	if err := n.WaitReady(ctx); err != nil {
-		e.Fatalf("%s: WaitReady: %v; want it ready, %v", n, err, want)
-	}
-	if r := n.View().Ready; !slices.Contains(want, r) {
-		e.Errorf("%s is ready by %v, want %v", n, r, want)
 	}
 }

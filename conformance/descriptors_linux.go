@@ -15,20 +15,24 @@ func descriptors() int {
 	return len(entries)
 }
 
-// captureStderr collects all that the process writes to descriptor 2 until
+// captureOutput collects all that the process writes to descriptors 1 and 2 until
 // restore is called.
-func captureStderr(t testing.TB) (text func() string, restore func()) {
+func captureOutput(t testing.TB) (text func() string, restore func()) {
 	t.Helper()
-	file, err := os.CreateTemp(t.TempDir(), "stderr")
+	file, err := os.CreateTemp(t.TempDir(), "output")
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, err := syscall.Dup(2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Dup3(int(file.Fd()), 2, 0); err != nil {
-		t.Fatal(err)
+	saved := map[int]int{}
+	for _, fd := range []int{syscall.Stdout, syscall.Stderr} {
+		old, err := syscall.Dup(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Dup3(int(file.Fd()), fd, 0); err != nil {
+			t.Fatal(err)
+		}
+		saved[fd] = old
 	}
 	restored := false
 	restore = func() {
@@ -36,16 +40,18 @@ func captureStderr(t testing.TB) (text func() string, restore func()) {
 			return
 		}
 		restored = true
-		if err := syscall.Dup3(old, 2, 0); err != nil {
-			t.Errorf("restore stderr: %v", err)
+		for fd, old := range saved {
+			if err := syscall.Dup3(old, fd, 0); err != nil {
+				t.Errorf("restore descriptor %d: %v", fd, err)
+			}
+			_ = syscall.Close(old)
 		}
-		_ = syscall.Close(old)
 		_ = file.Close()
 	}
 	return func() string {
 		b, err := os.ReadFile(file.Name())
 		if err != nil {
-			t.Errorf("read what was written to stderr: %v", err)
+			t.Errorf("read what was written: %v", err)
 		}
 		return string(b)
 	}, restore

@@ -23,6 +23,7 @@ type env struct {
 
 	mu      sync.Mutex
 	nodes   []*node
+	taps    []*node // those that were prepared, open or not
 	proxies []*netfault.Proxy
 }
 
@@ -51,9 +52,12 @@ func (c *check) run(t testing.TB, s *suite) bool {
 		e.closeAll()
 		e.closeProxies()
 	})
-	for _, n := range e.opened() {
+	for _, n := range e.prepared() {
 		for _, fault := range n.tap.broken() {
 			e.Errorf("%s: a promise of package driver is broken: %s", n, fault)
+		}
+		if strings.Contains(n.log.String(), Secret) {
+			e.Errorf("%s: the log shows the secret", n)
 		}
 	}
 	e.finish(most)
@@ -81,6 +85,12 @@ func (e *env) opened() []*node {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.nodes)
+}
+
+func (e *env) prepared() []*node {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.taps)
 }
 
 // closing is how long a channel has to close.

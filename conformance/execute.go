@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/conformance/internal/transcript"
 )
 
 // Outcome is how a check ended.
@@ -19,10 +22,13 @@ const (
 	Passed
 	Waived // see Harness.Waive
 	Failed
+	NotJudged // it failed each time it was tried, and each time the machine kept the process from running
 )
 
-// String returns "not run", "passed", "waived" or "failed".
-func (o Outcome) String() string { return [...]string{"not run", "passed", "waived", "failed"}[o] }
+// String returns "not run", "passed", "waived", "failed" or "not judged".
+func (o Outcome) String() string {
+	return [...]string{"not run", "passed", "waived", "failed", "not judged"}[o]
+}
 
 // Report is the outcome of a run.
 type Report struct {
@@ -33,21 +39,26 @@ type Report struct {
 	Results []Result // of the checks that were selected, in the order of Checks
 	Budgets []Budget
 	Scale   float64 // of the budgets
+
+	NotChecked []string // what the suite cannot see of this backend, or of any
 }
 
 // Result is the result of one check.
 type Result struct {
 	CheckInfo
 	Outcome Outcome
-	Reason  string // why it was waived or not run
+	Reason  string // why it was waived, not run or not judged
 	Output  string // what it reported
 	Took    time.Duration
 }
 
-// Budget is one time limit, and the worst that was measured against it.
+// Budget is one time limit, and the worst that was measured against it. Time in which
+// the machine kept the process from running is not counted: by so much the limit
+// stretched, Stretched at most.
 type Budget struct {
 	Name         string
 	Limit, Worst time.Duration
+	Stretched    time.Duration
 	Times        int
 }
 
@@ -56,7 +67,8 @@ type Options struct {
 	// Select reports whether a check is to be run; nil means all.
 	Select func(name string) bool
 
-	// Progress is called as each check ends, by one goroutine at a time.
+	// Progress is called as each check ends, by one goroutine at a time; again, if one
+	// could not be judged and was tried once more.
 	Progress func(Result)
 }
 
@@ -70,18 +82,19 @@ func Execute(ctx context.Context, h Harness, o Options) (Report, error) {
 		return Report{}, errors.New(strings.Join(problems, "\n"))
 	}
 	x := &execution{
-		suite:   &suite{h: h, outcomes: map[string]Outcome{}, budgets: newBudgets(h.Timing)},
+		suite:   newRun(h),
 		ctx:     ctx,
 		options: o,
 		results: map[string]Result{},
 	}
+	defer x.suite.canary.End()
 	started := time.Now()
-	server := &transcript{ctx: ctx, name: "server"}
-	defer server.cleanUp()
+	server := transcript.New(ctx, "server")
+	defer server.CleanUp()
 	if h.Server != nil {
-		server.contained(func() { x.suite.shared = h.Server(server) })
+		server.Contained(func() { x.suite.shared = h.Server(server) })
 		if server.Failed() {
-			return Report{}, fmt.Errorf("conformance: the server: %s", server.output())
+			return Report{}, fmt.Errorf("conformance: the server: %s", server.Text())
 		}
 	}
 	x.suite.runLevel(x.run, basic)
@@ -89,6 +102,7 @@ func Execute(ctx context.Context, h Harness, o Options) (Report, error) {
 	return Report{
 		Backend: h.Backend, Server: h.Address, Started: started, Took: time.Since(started),
 		Results: x.inOrder(), Budgets: x.suite.budgets.list(), Scale: x.suite.budgets.scale,
+		NotChecked: x.suite.blind(),
 	}, nil
 }
 
@@ -110,14 +124,17 @@ func (x *execution) run(c *check, body func(t testing.TB)) {
 	r := Result{CheckInfo: c.info(), Reason: x.obstacle(c)}
 	if r.Reason == "" {
 		start := time.Now()
-		t := &transcript{ctx: context.WithoutCancel(x.ctx), name: c.name}
-		t.run(body)
-		r.Took, r.Output, r.Outcome = time.Since(start), t.output(), x.suite.outcome(c.name)
+		t := transcript.New(context.WithoutCancel(x.ctx), c.name)
+		t.Run(body)
+		r.Took, r.Output, r.Outcome = time.Since(start), t.Text(), x.suite.outcome(c.name)
 		if t.Failed() {
 			r.Outcome = Failed
 		}
-		if r.Outcome == Waived {
+		switch r.Outcome {
+		case Waived:
 			r.Reason, r.Output = x.suite.h.Waive[c.name], ""
+		case NotJudged:
+			r.Reason = cmp.Or(x.suite.disturbed(start), "the machine kept this process from running")
 		}
 	}
 	x.mu.Lock()
@@ -163,14 +180,29 @@ func (r Report) Count() map[Outcome]int {
 	return n
 }
 
-// Summary is the last line of a run: "55 checks: 52 passed, 0 waived, 3 not
+// Summary is the last line of a run: "77 checks: 60 passed, 0 waived, 3 not
 // run".
 func (r Report) Summary() string { return summaryLine(len(r.Results), r.Count()) }
+
+// Unjudged names the checks that the machine did not let the run judge, in a sentence
+// for its end; empty if there are none.
+func (r Report) Unjudged() string {
+	var names []string
+	for _, result := range r.Results {
+		if result.Outcome == NotJudged {
+			names = append(names, result.Name)
+		}
+	}
+	return unjudged(names)
+}
 
 func summaryLine(all int, n map[Outcome]int) string {
 	line := fmt.Sprintf("%d checks: %d passed, %d waived", all, n[Passed], n[Waived])
 	if n[Failed] > 0 {
 		line += fmt.Sprintf(", %d FAILED", n[Failed])
+	}
+	if n[NotJudged] > 0 {
+		line += fmt.Sprintf(", %d not judged", n[NotJudged])
 	}
 	if n[NotRun] > 0 {
 		line += fmt.Sprintf(", %d not run", n[NotRun])

@@ -68,7 +68,8 @@ type Harness struct {
 	// not pass it.
 	Waive map[string]string
 
-	// Parallel is how many checks run side by side; 0 means 4.
+	// Parallel is how many checks run side by side, beside as many that hardly do more
+	// than wait; 0 means 4.
 	Parallel int
 
 	// For the tests of the suite itself.

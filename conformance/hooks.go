@@ -12,6 +12,9 @@ var (
 	ownServer = &hook{name: "Harness.Server", gives: "a server it may stop", in: func(h Harness) bool {
 		return h.Server != nil && h.Address == ""
 	}}
+	server = &hook{name: "Harness.Server", gives: "a server that does not answer", in: func(h Harness) bool {
+		return h.Server != nil
+	}}
 	links = &hook{name: "Harness.Server or Harness.Cut", gives: "links it may cut", in: func(h Harness) bool {
 		return h.Server != nil || h.Cut != nil
 	}}

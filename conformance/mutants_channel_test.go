@@ -9,11 +9,16 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // views alters every view of a channel.
@@ -66,6 +71,66 @@ func shareView(ctx context.Context, config backend.Config) (backend.ClusterChann
 	})(ctx, config)
 }
 
+// byEar has a view without the members of whom nothing was heard for that long; or
+// with those that were heard lately, whatever became of them.
+func byEar(silence time.Duration, revives bool) func(context.Context, backend.Config) (backend.ClusterChannel, error) {
+	return func(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
+		var mu sync.Mutex
+		heard, known := map[string]time.Time{}, map[string]backend.Member{}
+		config.Driver = bend(func(d *bent) {
+			d.in = func(h driver.Handler, b []byte) {
+				var f wire.Frame
+				if wire.Decode(b, &f) == nil {
+					mu.Lock()
+					heard[string(f.Origin)] = time.Now()
+					mu.Unlock()
+				}
+				h.Frame(b)
+			}
+		})(config.Driver)
+		return views(func(v *backend.View) {
+			mu.Lock()
+			defer mu.Unlock()
+			self := v.Self().Instance
+			for _, m := range v.Members {
+				known[m.Instance] = m
+			}
+			v.Members = slices.DeleteFunc(v.Members, func(m backend.Member) bool {
+				return m.Instance != self && (revives || time.Since(heard[m.Instance]) > silence)
+			})
+			for id, m := range known {
+				if revives && id != self && time.Since(heard[id]) <= silence {
+					v.Members = append(v.Members, m)
+				}
+			}
+			slices.SortFunc(v.Members, compareMembers)
+			v.Position = slices.IndexFunc(v.Members, func(m backend.Member) bool { return m.Instance == self })
+		})(ctx, config)
+	}
+}
+
+// hides exports all metrics but one.
+func hides(metric string) func(context.Context, backend.Config) (backend.ClusterChannel, error) {
+	return func(ctx context.Context, config backend.Config) (backend.ClusterChannel, error) {
+		config.Registerer = without{config.Registerer, metric}
+		return backend.Open(ctx, config)
+	}
+}
+
+type without struct {
+	prometheus.Registerer
+	metric string
+}
+
+func (r without) Register(c prometheus.Collector) error {
+	descriptions := make(chan *prometheus.Desc, 100)
+	c.Describe(descriptions)
+	if len(descriptions) == 1 && strings.Contains((<-descriptions).String(), `"`+r.metric+`"`) {
+		return nil
+	}
+	return r.Registerer.Register(c)
+}
+
 // broadcasts sends payloads by send.
 func broadcasts(send func(backend.Channel, []byte) error) func(context.Context, backend.Config) (backend.ClusterChannel, error) {
 	return decorated(func(c *bentChannel) { c.send = send })
@@ -86,12 +151,12 @@ func keepsRefused(ctx context.Context, config backend.Config) (backend.ClusterCh
 	})(ctx, config)
 }
 
-// thirdAlone opens every third node in a cluster of its own after the first
-// three.
+// thirdAlone opens the third of those that come back, which is the sixth node, in a
+// cluster of its own.
 func thirdAlone() func(context.Context, backend.Config) (backend.ClusterChannel, error) {
 	var opened atomic.Int64
 	return func(ctx context.Context, c backend.Config) (backend.ClusterChannel, error) {
-		if opened.Add(1) == 6 {
+		if opened.Add(1)%6 == 0 {
 			c.Cluster += "-island"
 		}
 		return backend.Open(ctx, c)
@@ -104,7 +169,7 @@ func decorated(bend func(*bentChannel)) func(context.Context, backend.Config) (b
 		if err != nil {
 			return nil, err
 		}
-		c := &bentChannel{ClusterChannel: channel}
+		c := &bentChannel{ClusterChannel: channel, merging: make(turn, 1)}
 		bend(c)
 		return c, nil
 	}
@@ -122,9 +187,11 @@ type bentChannel struct {
 	keepRemoved, loseUnderLoad, inline, neverEqual, allAnswer   bool
 
 	echoForEver bool
+	newWaits    bool // WaitReady takes long where a state is called new
+	hasNew      atomic.Bool
 	merged      sync.Map // what was merged
 
-	merging sync.Mutex
+	merging turn
 	stopped atomic.Bool
 	sent    atomic.Int64
 	closed  atomic.Bool
@@ -167,6 +234,9 @@ func (c *bentChannel) WaitReady(ctx context.Context) error {
 	case c.readyNoContext:
 		return c.ClusterChannel.WaitReady(context.WithoutCancel(ctx))
 	}
+	if c.newWaits && c.hasNew.Load() {
+		<-ctx.Done()
+	}
 	return c.ClusterChannel.WaitReady(ctx)
 }
 
@@ -183,6 +253,9 @@ func (c *bentChannel) Close(ctx context.Context) error {
 func (c *bentChannel) AddState(key string, s backend.State, o *backend.StateOptions) (backend.Channel, error) {
 	if c.key != nil {
 		key = c.key(key)
+	}
+	if key == "new" {
+		c.hasNew.Store(true)
 	}
 	st := &bentState{State: s, owner: c}
 	var handed backend.State = st
@@ -301,3 +374,9 @@ func (s *bentState) MarshalBinary() ([]byte, error) {
 	}
 	return b, err
 }
+
+// turn is a lock for which virtual time goes on while others wait.
+type turn chan struct{}
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }

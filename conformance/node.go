@@ -91,6 +91,9 @@ func (e *env) prepare(name string, edits ...func(*backend.Config)) (*node, error
 	}
 	n.tap = &wiretap{inner: open}
 	n.config.Driver = n.tap.open
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.taps = append(e.taps, n)
 	return n, nil
 }
 

@@ -33,7 +33,8 @@ var rules = map[int]string{
 	24: "strangers. Whatever one frame of a stranger or of a broken member says, it costs a bounded amount of bytes, memory and time, stops nobody, and is counted with a reason.",
 }
 
-func ruleText(numbers []int) string {
+// Rules returns lines of the contract by their numbers, as CheckInfo.Rule has them.
+func Rules(numbers ...int) string {
 	lines := make([]string, len(numbers))
 	for i, n := range numbers {
 		lines[i] = fmt.Sprintf("C%d %s", n, rules[n])

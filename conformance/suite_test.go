@@ -163,7 +163,7 @@ func TestBudgetsAreTakenDown(t *testing.T) {
 	if worst := s.budgets.worst[leave]; worst < 50*time.Millisecond || worst > time.Second {
 		t.Errorf("worst leave %v", worst)
 	}
-	if table := s.budgets.table(); !regexp.MustCompile(`leave +\S+ +5\dms +1`).MatchString(table) {
+	if table := s.budgets.table(); !regexp.MustCompile(`leave +\S+ +\S+ +5\dms +1`).MatchString(table) {
 		t.Errorf("table:\n%s", table)
 	}
 }
@@ -213,7 +213,8 @@ func newSuite(t *testing.T, h Harness) *suite {
 	for _, p := range problems {
 		t.Error(p)
 	}
-	s := &suite{h: h, outcomes: map[string]Outcome{}, budgets: newBudgets(h.Timing)}
+	s := newRun(h)
+	t.Cleanup(s.canary.End)
 	if h.Server != nil {
 		s.shared = h.Server(t)
 	}

@@ -2,14 +2,19 @@ package conformance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // wiretap stands between one node's portable layer and its driver. It passes
@@ -21,10 +26,17 @@ type wiretap struct {
 
 	mu       sync.Mutex
 	faults   []string           // promises of package driver that were broken
+	seen     sightings          // what passed
 	caps     driver.Caps        // of the newest driver
+	newest   driver.Driver      // nil: none was opened
+	attached func()             // called with each new subscription; nil: nothing is
+	marks    []string           // those that were heard, in order
 	handler  driver.Handler     // of the driver that serves
 	lose     context.CancelFunc // ends the link of the driver that serves
 	deaf     bool               // frames vanish both ways
+	ignore   string             // an instance: its frames in vanish, and no list has it; empty: none
+	listed   []driver.Member    // as the driver listed them last
+	frozen   chan struct{}      // calls in wait until it is closed; nil: they do not
 	stalled  chan struct{}      // frames out wait until it is closed; nil: they do not
 	loses    func([]byte) bool  // frames out that vanish
 	saw      func([]byte)       // sees every frame out
@@ -32,6 +44,7 @@ type wiretap struct {
 	frames   int                // frames out
 	bytes    int                // their size
 	opens    int                // drivers opened
+	refused  int                // what drivers refused themselves
 	scribble bool               // overwrite every buffer after the call that lent it
 }
 
@@ -40,18 +53,28 @@ const keep = 64
 
 // open is the driver.OpenFunc of the node.
 func (p *wiretap) open(ctx context.Context, o driver.Options) (driver.Driver, error) {
+	given := maps.Clone(o.Params)
 	d, err := p.inner(ctx, o)
+	if !maps.Equal(given, o.Params) {
+		p.fault("Open changed Options.Params, with which it is called again")
+	}
 	if err != nil {
-		if d != nil {
+		p.notOpened(err)
+		switch {
+		case d != nil:
 			p.fault("Open returned a driver beside the error %q", err)
+		case ctx.Err() == nil && !errors.Is(err, driver.ErrConfig) && !errors.Is(err, driver.ErrUnavailable):
+			p.fault("Open returned the error %q, want what wraps ErrConfig or ErrUnavailable: nobody knows whether to try again", err)
 		}
 		return nil, err
 	}
 	caps := d.Caps()
 	p.mu.Lock()
-	p.caps = caps
+	p.caps, p.newest = caps, d
 	p.opens++
+	p.seen.self = o.Self.Instance
 	p.mu.Unlock()
+	p.subscribed()
 	return &tappedDriver{tap: p, inner: d, caps: caps}, nil
 }
 
@@ -115,6 +138,62 @@ func (p *wiretap) stall() (release func()) {
 	})
 }
 
+// setIgnore makes the frames in of one instance vanish, and takes it from the lists
+// of a transport that knows its members. Empty stops that.
+func (p *wiretap) setIgnore(instance string) {
+	p.mu.Lock()
+	p.ignore = instance
+	h, listed := p.handler, p.listed
+	p.mu.Unlock()
+	if h != nil && listed != nil {
+		h.Members(p.visible(listed))
+	}
+}
+
+// visible returns a list without who is ignored.
+func (p *wiretap) visible(listed []driver.Member) []driver.Member {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listed = listed
+	return slices.DeleteFunc(slices.Clone(listed), func(m driver.Member) bool { return p.ignore != "" && m.Instance == p.ignore })
+}
+
+// ignores reports whether a frame in is to vanish.
+func (p *wiretap) ignores(frame []byte) bool {
+	p.mu.Lock()
+	ignore := p.ignore
+	p.mu.Unlock()
+	var f wire.Frame
+	return ignore != "" && wire.Decode(frame, &f) == nil && string(f.Origin) == ignore
+}
+
+// freeze holds back all frames, in and out, until resume is called: as a process
+// that stands still.
+func (p *wiretap) freeze() (resume func()) {
+	out := p.stall()
+	c := make(chan struct{})
+	p.mu.Lock()
+	p.frozen = c
+	p.mu.Unlock()
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		p.frozen = nil
+		p.mu.Unlock()
+		close(c)
+		out()
+	})
+}
+
+// thawed waits while the tap is frozen.
+func (p *wiretap) thawed() {
+	p.mu.Lock()
+	c := p.frozen
+	p.mu.Unlock()
+	if c != nil {
+		<-c
+	}
+}
+
 // setLose makes outgoing frames vanish for which lose returns true; nil stops
 // that.
 func (p *wiretap) setLose(lose func([]byte) bool) {
@@ -135,6 +214,14 @@ func (p *wiretap) setScribble() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.scribble = true
+}
+
+// refuse counts what a driver refuses itself.
+func (p *wiretap) refuse(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused++
+	p.seen.rejected = err
 }
 
 // recent returns copies of the latest frames out.
@@ -170,6 +257,7 @@ func (p *wiretap) out(ctx context.Context, frame []byte) (bool, error) {
 	p.mu.Lock()
 	p.frames++
 	p.bytes += len(frame)
+	p.seen.out = time.Now()
 	if len(frame) <= 64<<10 {
 		if p.kept = append(p.kept, bytes.Clone(frame)); len(p.kept) > keep {
 			p.kept = p.kept[1:]
@@ -199,8 +287,16 @@ func (p *wiretap) lent(b []byte) (buf []byte, back func()) {
 	if !scribble {
 		return b, func() {}
 	}
-	buf = bytes.Clone(b)
-	return buf, func() { overwrite(buf) }
+	const spare = 64
+	whole := append(bytes.Clone(b), bytes.Repeat([]byte{0xa5}, spare)...)
+	given := bytes.Clone(whole)
+	buf = whole[:len(b)]
+	return buf, func() {
+		if !bytes.Equal(whole, given) {
+			p.fault("a frame of %d bytes, or the memory behind it, was changed by whom it was lent to", len(b))
+		}
+		overwrite(buf)
+	}
 }
 
 func overwrite(b []byte) {
@@ -228,7 +324,12 @@ func (d *tappedDriver) Serve(ctx context.Context, h driver.Handler) error {
 	switch {
 	case link.Err() != nil && ctx.Err() == nil:
 		return fmt.Errorf("the suite makes the driver give up: %w", driver.ErrUnavailable)
-	case ctx.Err() == nil && !errors.Is(err, driver.ErrUnavailable):
+	case ctx.Err() == nil:
+		d.tap.told(cmp.Or(err, errors.New("Serve returned without a reason")))
+	default:
+		d.tap.ended(th.words.Load() <= 1)
+	}
+	if ctx.Err() == nil && !errors.Is(err, driver.ErrUnavailable) {
 		d.tap.fault("Serve returned %v before its context had ended, want what wraps ErrUnavailable", err)
 	}
 	return err
@@ -246,6 +347,7 @@ func (d *tappedDriver) send(ctx context.Context, what string, frame []byte, send
 	defer back()
 	start := time.Now()
 	err := send(ctx, buf)
+	d.tap.sending(err)
 	if deadline, ok := ctx.Deadline(); ok && time.Now().After(deadline.Add(overtime)) {
 		d.tap.fault("%s took %v, past its context's end", what, time.Since(start).Round(time.Millisecond))
 	}
@@ -281,7 +383,8 @@ func (d *tappedDriver) Close(ctx context.Context) error { return d.inner.Close(c
 // tappedHandler is the portable layer as the driver sees it.
 type tappedHandler struct {
 	driver.Handler
-	tap *wiretap
+	tap   *wiretap
+	words atomic.Int64 // calls of Link
 
 	mu    sync.Mutex
 	ended bool // Serve has returned
@@ -311,7 +414,8 @@ func (h *tappedHandler) hears(what string) bool {
 }
 
 func (h *tappedHandler) Frame(b []byte) {
-	if !h.hears("Frame") {
+	h.tap.thawed()
+	if !h.hears("Frame") || h.tap.ignores(b) || h.tap.arrived(b) {
 		return
 	}
 	buf, back := h.tap.lent(b)
@@ -321,19 +425,26 @@ func (h *tappedHandler) Frame(b []byte) {
 
 func (h *tappedHandler) Reject(why driver.Reason, err error) {
 	if h.hears("Reject") {
+		h.tap.refuse(err)
 		h.Handler.Reject(why, err)
 	}
 }
 
 func (h *tappedHandler) Link(err error) {
-	if h.live("Link") {
-		h.Handler.Link(err)
+	if !h.live("Link") {
+		return
+	}
+	h.words.Add(1)
+	h.tap.told(err)
+	h.Handler.Link(err)
+	if err == nil {
+		go h.tap.subscribed() // the driver may hold a lock
 	}
 }
 
 func (h *tappedHandler) Members(all []driver.Member) {
 	if h.hears("Members") {
-		h.Handler.Members(all)
+		h.Handler.Members(h.tap.visible(all))
 	}
 }
 
@@ -346,6 +457,18 @@ func (h *tappedHandler) Left(m driver.Member) {
 func (h *tappedHandler) Probe(target string, rtt time.Duration, err error) {
 	if h.hears("Probe") {
 		h.Handler.Probe(target, rtt, err)
+	}
+}
+
+func (h *tappedHandler) Trouble(what string, err error) {
+	if h.hears("Trouble") {
+		h.Handler.Trouble(what, err)
+	}
+}
+
+func (h *tappedHandler) Lost(to driver.Member, err error) {
+	if h.hears("Lost") {
+		h.Handler.Lost(to, err)
 	}
 }
 

@@ -46,7 +46,8 @@ type manifests struct {
 	statefulSets []appsv1.StatefulSet
 }
 
-// decode refuses a field that the API lacks, and an unexpected kind.
+// decode refuses a field that the API lacks, one that it misses, and an unexpected
+// kind.
 func decode(text string) (manifests, error) {
 	var m manifests
 	for _, document := range strings.Split(text, "\n---\n") {
@@ -77,6 +78,9 @@ func decode(text string) (manifests, error) {
 		}
 		if err != nil {
 			return m, fmt.Errorf("%s %s: %w", kind.APIVersion, kind.Kind, err)
+		}
+		if err := conforms(document); err != nil {
+			return m, err
 		}
 	}
 	return m, nil

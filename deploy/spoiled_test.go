@@ -10,6 +10,10 @@ func TestSpoiledManifests(t *testing.T) {
 	sound := render(t, "statefulset")
 	for name, c := range map[string]struct{ old, spoiled, want string }{
 		"unknown field":         {"\n  podManagementPolicy:", "\n  podManagmentPolicy:", "podManagmentPolicy"},
+		"missing service":       {"  serviceName: clusterchannel-gossip\n", "", "serviceName"},
+		"missing port":          {"        - containerPort: 9093\n          name: http\n", "        - name: http\n", "containerPort"},
+		"missing selector":      {"  podSelector:\n    matchLabels:\n      app.kubernetes.io/name: clusterchannel\n  policyTypes:", "  policyTypes:", "podSelector"},
+		"number as text":        {"replicas: 3", "replicas: \"3\"", "replicas"},
 		"unknown kind":          {"kind: NetworkPolicy", "kind: NetworkPolice", "not expected"},
 		"namespace":             {"name: clusterchannel-gossip\n  namespace: clusterchannel", "name: clusterchannel-gossip\n  namespace: default", "namespace"},
 		"labels of the pods":    {"    metadata:\n      labels:\n        app.kubernetes.io/name: clusterchannel", "    metadata:\n      labels:\n        app.kubernetes.io/name: other", "does not select"},

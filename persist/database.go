@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -25,6 +27,12 @@ type database struct {
 	file       string // of SQLite
 	blob, text string // types of columns
 	dollar     bool   // placeholders are $1, $2 in place of ?
+
+	// For an examination alone.
+	servers        []string // their addresses, as host:port
+	user, password string
+	now            string // asks for the time, as seconds since 1970
+	mayCreate      string // asks whether this user may create tables
 }
 
 // connect prepares a pool; it dials nothing. No error of it shows the DSN, which
@@ -68,7 +76,16 @@ func connectPostgres(dsn string) (*database, error) {
 	}
 	db := stdlib.OpenDB(*c)
 	db.SetMaxOpenConns(2)
-	return &database{DB: db, blob: "BYTEA", text: "TEXT", dollar: true}, nil
+	d := &database{
+		DB: db, blob: "BYTEA", text: "TEXT", dollar: true, user: c.User, password: c.Password,
+		now: `SELECT EXTRACT(EPOCH FROM clock_timestamp())::double precision`, mayCreate: `SELECT has_schema_privilege(current_schema(), 'CREATE')`,
+	}
+	for _, at := range append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port}}, c.Fallbacks...) {
+		if server := net.JoinHostPort(at.Host, strconv.Itoa(int(at.Port))); !strings.HasPrefix(at.Host, "/") && !slices.Contains(d.servers, server) { // else it is a socket
+			d.servers = append(d.servers, server)
+		}
+	}
+	return d, nil
 }
 
 func connectMySQL(dsn string) (*database, error) {
@@ -97,7 +114,10 @@ func connectMySQL(dsn string) (*database, error) {
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(2)
-	return &database{DB: db, blob: "LONGBLOB", text: "VARCHAR(255) CHARACTER SET utf8mb4"}, nil
+	return &database{
+		DB: db, blob: "LONGBLOB", text: "VARCHAR(255) CHARACTER SET utf8mb4",
+		servers: []string{c.Addr}, user: c.User, password: c.Passwd, now: `SELECT UNIX_TIMESTAMP(NOW(6)) + 0e0`,
+	}, nil
 }
 
 // bind turns the placeholders of a statement into those of the dialect.

@@ -35,8 +35,9 @@
 // A database that can only be read is loaded: a server or a disk that accepts
 // no writes, and a file of SQLite in a directory where this node may not write.
 //
-// A row that cannot be used, because it is damaged or of a later version, is
-// copied to clusterchannel_rejected, named in the log, and replaced.
+// A row of a later version of this program is left as it is, and named in the
+// log: this node saves nothing there until it is of that version too. A row that
+// is damaged is copied to clusterchannel_rejected, named in the log, and replaced.
 //
 // A crash loses at most one Interval of what only this node knew. A save is one
 // statement: a crash during it leaves the former row.

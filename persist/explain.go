@@ -12,21 +12,27 @@ import (
 // explain adds what to do to an error of a database, and the file to an error
 // of SQLite, which does not name it.
 func (d *database) explain(err error) error {
-	if err == nil {
-		return nil
-	}
-	wayOut := serverRemedy(err)
-	if code := primary(err); code != 0 && d.file != "" {
-		err, wayOut = fmt.Errorf("%s: %w", d.file, err), d.fileRemedy(code)
-	}
+	wayOut, err := d.remedy(err)
 	if wayOut == "" {
 		return err
 	}
 	return fmt.Errorf("%w; %s", err, wayOut)
 }
 
+// remedy returns err with the file, and what to do about it; empty if that is not
+// known.
+func (d *database) remedy(err error) (wayOut string, named error) {
+	if code := primary(err); code != 0 && d.file != "" {
+		return d.fileRemedy(code), fmt.Errorf("%s: %w", d.file, err)
+	}
+	return serverRemedy(err), err
+}
+
 // fileRemedy says what to do about an error of SQLite.
 func (d *database) fileRemedy(code int) string {
+	if code != sqlite3.SQLITE_NOTADB && code != sqlite3.SQLITE_CORRUPT && isFull(d.file) { // SQLite may call it another error
+		code = sqlite3.SQLITE_FULL
+	}
 	switch code {
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
 		return "it is left as it is: move it and the files that begin with its name away, or put a backup there; it is then used without a restart"

@@ -18,3 +18,9 @@ func sharedFileSystem(path string) string {
 		0x00c36400: "Ceph", 0x0bd00bd0: "Lustre", 0x47504653: "GPFS", 0x5346414f: "AFS", 0x19830326: "BeeGFS",
 	}[uint32(s.Type)]
 }
+
+// isFull reports whether the disk of path has no room for another page.
+func isFull(path string) bool {
+	var s syscall.Statfs_t
+	return syscall.Statfs(filepath.Dir(path), &s) == nil && s.Bavail*uint64(s.Bsize) < 64<<10
+}

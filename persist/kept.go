@@ -83,15 +83,15 @@ func (s *Store) sync(ctx context.Context, k *kept) error {
 
 // load merges the stored row unless its content is known.
 func (s *Store) load(ctx context.Context, k *kept) error {
-	version, digest, err := s.db.version(ctx, k.place)
+	head, err := s.db.head(ctx, k.place)
 	if err != nil {
 		return err
 	}
-	if version == k.seen && (!k.saved || uint64(digest) == k.sum) { // a backup may have the same version
+	if head.version == k.seen && (!k.saved || uint64(head.digest) == k.sum) { // a backup may have the same version
 		return nil
 	}
-	if k.seen > 0 && version > 0 && k.equals(digest) {
-		k.seen, k.sum, k.saved = version, uint64(digest), true
+	if k.seen > 0 && head.version > 0 && k.equals(head.digest) {
+		k.seen, k.sum, k.saved = head.version, uint64(head.digest), true
 		return nil
 	}
 	r, err := s.db.read(ctx, k.place)
@@ -125,8 +125,6 @@ func unusable(r row) string {
 	switch {
 	case r.version == 0: // there is no row
 		return ""
-	case r.format > known:
-		return fmt.Sprintf("it is of format %d, known up to %d: a later version of this program has saved it", r.format, known)
 	case r.checksum != checksum(r.data):
 		return fmt.Sprintf("its %d bytes do not have the checksum that they were saved with", len(r.data))
 	}

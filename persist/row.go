@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -53,13 +54,25 @@ func checksum(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// version reads which row there is, without its data.
-func (d *database) version(ctx context.Context, p place) (version, digest int64, err error) {
-	err = d.QueryRowContext(ctx, d.bind(`SELECT version, digest FROM clusterchannel_state WHERE id = ?`), p.id).Scan(&version, &digest)
+// errLater says that a row was saved by a later version of this program. Such a
+// row is not replaced: this version could not tell what it would lose.
+var errLater = errors.New("the row is of a later version of this program")
+
+// head reads which row there is, without its data. Its error wraps errLater if
+// the row is of an unknown format.
+func (d *database) head(ctx context.Context, p place) (r row, err error) {
+	err = d.QueryRowContext(ctx, d.bind(`SELECT version, format, digest FROM clusterchannel_state WHERE id = ?`), p.id).Scan(&r.version, &r.format, &r.digest)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, 0, nil
+		return row{}, nil
 	}
-	return version, digest, err
+	return r, cmp.Or(err, r.later())
+}
+
+func (r row) later() error {
+	if r.format <= known {
+		return nil
+	}
+	return fmt.Errorf("%w: its format is %d, known up to %d; update this program, the row is left as it is", errLater, r.format, known)
 }
 
 func (d *database) read(ctx context.Context, p place) (row, error) {
@@ -72,7 +85,7 @@ func (d *database) read(ctx context.Context, p place) (row, error) {
 		if r.data, complete, err = d.readPieces(ctx, p, string(r.stored)); err != nil || complete {
 			return r, err
 		}
-		if now, _, err := d.version(ctx, p); err != nil || now == r.version {
+		if now, err := d.head(ctx, p); err != nil || now.version == r.version {
 			return r, err // they are lost; else another node has replaced them meanwhile
 		}
 	}
@@ -85,7 +98,7 @@ func (d *database) readRow(ctx context.Context, p place) (r row, err error) {
 		return row{}, nil
 	}
 	r.data = r.stored
-	return r, err
+	return r, cmp.Or(err, r.later())
 }
 
 // write replaces the row of version seen, or inserts the first one if seen is
@@ -122,6 +135,23 @@ func (d *database) writeRow(ctx context.Context, p place, seen, digest int64, su
 	n, err := d.exec(ctx, `UPDATE clusterchannel_state SET version = ?, format = ?, digest = ?, checksum = ?, saved_at = ?, saved_by = ?, data = ? WHERE id = ? AND version = ?`,
 		seen+1, format, digest, sum, now, clipped(by), data, p.id, seen)
 	return n > 0, err
+}
+
+// later names the states that a later version of this program has saved.
+func (d *database) later(ctx context.Context) (names []string, err error) {
+	rows, err := d.QueryContext(ctx, d.bind(`SELECT cluster_name, state_key FROM clusterchannel_state WHERE format > ? ORDER BY 1, 2`), known)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // Err returns the reason
+	for rows.Next() {
+		var cluster, key string
+		if err := rows.Scan(&cluster, &key); err != nil {
+			return nil, err
+		}
+		names = append(names, fmt.Sprintf("%q of cluster %q", key, cluster))
+	}
+	return names, rows.Err()
 }
 
 // reject keeps an unusable row aside.

@@ -43,8 +43,8 @@ func connectSQLite(path string) (*database, error) {
 }
 
 // fileConnector opens a file for writing, or for reading if its directory is
-// not writable: SQLite by itself does not read there, since it has no place for
-// the files that it shares with other writers.
+// not writable, or its disk full: SQLite by itself does not read there, since it
+// has no place for the files that it shares with other writers.
 type fileConnector struct {
 	driver.Connector
 	fixed driver.Connector // assumes that nobody else writes
@@ -54,8 +54,16 @@ type fileConnector struct {
 // Connect implements driver.Connector.
 func (c fileConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
-	if code := primary(err); code != sqlite3.SQLITE_CANTOPEN && code != sqlite3.SQLITE_READONLY {
-		return conn, err
+	if err == nil {
+		if err = read(ctx, conn); err == nil {
+			return conn, nil
+		}
+		_ = conn.Close() // err says what is wrong
+	}
+	switch primary(err) {
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL:
+	default:
+		return nil, err
 	}
 	if log, statErr := os.Stat(c.path + "-wal"); statErr == nil && log.Size() > 0 {
 		return nil, err // without its log the file is not whole
@@ -64,6 +72,19 @@ func (c fileConnector) Connect(ctx context.Context) (driver.Conn, error) {
 		return conn, nil
 	}
 	return nil, err
+}
+
+// read reads whatever is there, for which SQLite makes the files that it shares.
+func read(ctx context.Context, conn driver.Conn) error {
+	q, ok := conn.(driver.QueryerContext)
+	if !ok {
+		return nil
+	}
+	rows, err := q.QueryContext(ctx, `SELECT name FROM sqlite_master LIMIT 1`, nil)
+	if err != nil {
+		return err
+	}
+	return rows.Close()
 }
 
 // primary returns the primary code of an error of SQLite, without the extended

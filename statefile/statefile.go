@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 const magic = "clusterchannel"
@@ -89,7 +90,24 @@ func (f File) Save(data []byte) (err error) {
 	if err = temporary.Close(); err != nil {
 		return err
 	}
-	return os.Rename(temporary.Name(), f.Path)
+	if err = os.Rename(temporary.Name(), f.Path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir puts the name of a file on the disk: a file that was written and renamed is
+// otherwise the former one after a loss of power. Not every file system can, and
+// Windows opens no directory for it.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err == nil {
+		err = errors.Join(dir.Sync(), dir.Close())
+	}
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, os.ErrPermission) {
+		return nil
+	}
+	return err
 }
 
 func checksum(data []byte) string {

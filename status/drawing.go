@@ -1,7 +1,9 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +23,24 @@ func (c Chart) Max() (top float64) {
 		}
 	}
 	return top
+}
+
+// Caption says in words what the lines show.
+func (c Chart) Caption() string {
+	var lately []string
+	measured := false
+	for _, l := range c.Lines {
+		measured = measured || slices.ContainsFunc(l.Values, func(v *float64) bool { return v != nil })
+		if latest := l.Latest(); latest != nil && len(c.Lines) > 1 {
+			lately = append(lately, l.Name+" "+c.Text(*latest))
+		} else if latest != nil {
+			lately = append(lately, c.Text(*latest))
+		}
+	}
+	if !measured {
+		return c.Title + ": none"
+	}
+	return fmt.Sprintf("%s: %s lately; the top is %s", c.Title, cmp.Or(strings.Join(lately, ", "), "none"), c.Text(c.Max()))
 }
 
 // Text shows a value in the chart's unit.

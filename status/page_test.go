@@ -2,6 +2,7 @@ package status_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 	"github.com/clusterchannel/clusterchannel/status"
@@ -260,5 +262,38 @@ func TestEventsAreBounded(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// troubled is a channel whose transport works, but not as it should.
+type troubled struct{ backend.ClusterChannel }
+
+func (c troubled) Inspect() backend.Inspection {
+	return backend.Inspection{Troubles: []backend.Trouble{{What: "sentinels", Err: errors.New("they disagree")}}}
+}
+
+// TestTroubles: an attached node says what is wrong nevertheless.
+func TestTroubles(t *testing.T) {
+	_, url := serve(t, status.Options{Channel: troubled{open(t, memory.NewBus(), "a").ClusterChannel}})
+	if s := look(t, url).Summary; s.Level != "warn" || !strings.Contains(s.Text, "Sentinels: they disagree.") {
+		t.Errorf("the summary: %+v", s)
+	}
+}
+
+// A chart says what it shows, and that there was nothing where there was nothing.
+func TestCaptions(t *testing.T) {
+	v := func(f float64) *float64 { return &f }
+	times := func(p50, p99 []*float64) status.Chart {
+		return status.Chart{Title: "Delay", Unit: "seconds", Lines: []status.Line{{Name: "half within", Values: p50}, {Name: "most within", Values: p99}}}
+	}
+	for want, c := range map[string]status.Chart{
+		"Delay: none": times([]*float64{nil}, nil),
+		"Delay: half within 2ms, most within 4ms lately; the top is 8ms": times([]*float64{v(.001), v(.002)}, []*float64{v(.008), v(.004)}),
+		"Delay: none lately; the top is 8ms":                             times([]*float64{v(.001), nil}, []*float64{v(.008), nil}),
+		"Updates: 0 a second lately; the top is 3 a second":              {Title: "Updates", Unit: "a second", Lines: []status.Line{{Name: "updates", Values: []*float64{v(3), v(0)}}}},
+	} {
+		if got := c.Caption(); got != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
 	}
 }

@@ -46,6 +46,9 @@ func summarize(v backend.View, i backend.Inspection, gone []absence, act string)
 	for _, other := range i.Strangers {
 		wrong(fmt.Sprintf("%s speaks another version of the protocol.", cmp.Or(other.Name, other.Instance)), "Update it, or this node.")
 	}
+	for _, t := range i.Troubles {
+		wrong(sentence(t.What+": "+t.Err.Error()), "See the log, and what the reason names.")
+	}
 	switch {
 	case len(v.Unready) > 0:
 		wrong("What the others have of "+strings.Join(v.Unready, ", ")+" did not come within the limit.", "The search goes on; see the log of the others for these states.")
@@ -68,6 +71,9 @@ func cutOff(v backend.View, i backend.Inspection) Summary {
 		s.Text += ": " + v.Err.Error()
 	}
 	s.Text = sentence(s.Text)
+	for _, t := range i.Troubles {
+		s.Text += " " + sentence(t.What+": "+t.Err.Error())
+	}
 	hold := i.OnIsolation == backend.HoldView
 	switch {
 	case v.Isolated && hold:
@@ -78,7 +84,7 @@ func cutOff(v backend.View, i backend.Inspection) Summary {
 	case hold:
 		s.Text += fmt.Sprintf(" It keeps its last view, of %d, whatever happens.", len(v.Members))
 	default:
-		s.Text += fmt.Sprintf(" It keeps its last view, of %d, until %s, and then acts alone.", len(v.Members), clock(v.Since.Add(i.Grace)))
+		s.Text += fmt.Sprintf(" It keeps its last view, of %d, until %s, lets the others go first, and then acts alone.", len(v.Members), clock(v.Since.Add(i.Grace)))
 	}
 	return s
 }

@@ -3,6 +3,7 @@ module github.com/clusterchannel/clusterchannel/tests
 go 1.26.7
 
 require (
+	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
 	github.com/clusterchannel/clusterchannel v0.0.0
@@ -10,9 +11,11 @@ require (
 	github.com/clusterchannel/clusterchannel/backends/memberlist v0.0.0
 	github.com/clusterchannel/clusterchannel/backends/nats v0.0.0
 	github.com/clusterchannel/clusterchannel/backends/redis v0.0.0
+	github.com/clusterchannel/clusterchannel/cmd v0.0.0
 	github.com/clusterchannel/clusterchannel/conformance/servers v0.0.0
 	github.com/clusterchannel/clusterchannel/persist v0.0.0
 	github.com/clusterchannel/clusterchannel/scheduler v0.0.0
+	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/nats-io/nats.go v1.55.0
 	github.com/nats-io/nkeys v0.4.16
 	github.com/prometheus/alertmanager v0.34.2
@@ -29,13 +32,17 @@ require (
 )
 
 require (
+	github.com/KimMachineGun/automemlimit v1.0.0 // indirect
+	github.com/alecthomas/kong v1.17.0 // indirect
 	github.com/aws/aws-sdk-go-v2/service/sns v1.42.2 // indirect
 	github.com/go-openapi/runtime v0.33.3 // indirect
 	github.com/go-openapi/runtime/server-middleware v0.33.3 // indirect
 	github.com/jessevdk/go-flags v1.6.1 // indirect
 	github.com/julienschmidt/httprouter v1.3.0 // indirect
 	github.com/oklog/run v1.2.0 // indirect
+	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58 // indirect
 	github.com/rs/cors v1.11.1 // indirect
+	github.com/xhit/go-str2duration/v2 v2.1.0 // indirect
 	gopkg.in/telebot.v3 v3.3.8 // indirect
 )
 
@@ -70,7 +77,6 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
-	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/clusterchannel/clusterchannel/alertmanager v0.0.0
 	github.com/clusterchannel/clusterchannel/backends/all v0.0.0
 	github.com/containerd/errdefs v1.0.0 // indirect
@@ -172,10 +178,10 @@ require (
 	github.com/pkg/browser v0.0.0-20240102092130-5ac0b6a4141c // indirect
 	github.com/power-devops/perfstat v0.0.0-20240221224432-82ca36839d55 // indirect
 	github.com/prometheus/client_golang/exp v0.0.0-20261019101427-217707f26b14 // indirect
-	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/client_model v0.6.3
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
-	github.com/prometheus/prometheus v0.316.0 // indirect
+	github.com/prometheus/prometheus v0.316.0
 	github.com/prometheus/sigv4 v0.5.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/sean-/seed v0.0.0-20170313163322-e2103e2c3529 // indirect
@@ -207,7 +213,7 @@ require (
 	go.yaml.in/yaml/v2 v2.4.4 // indirect
 	go.yaml.in/yaml/v3 v3.0.6
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/net v0.61.0 // indirect
+	golang.org/x/net v0.61.0
 	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
@@ -218,7 +224,6 @@ require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261012220534-4341edf3f941 // indirect
 	gopkg.in/ini.v1 v1.67.3 // indirect
 	gopkg.in/yaml.v2 v2.4.0 // indirect
-	k8s.io/api v0.37.2 // indirect
 	k8s.io/apimachinery v0.37.2 // indirect
 	k8s.io/client-go v0.37.1 // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect
@@ -231,15 +236,14 @@ require (
 
 replace (
 	github.com/clusterchannel/clusterchannel => ..
+	github.com/clusterchannel/clusterchannel/alertmanager => ../alertmanager
+	github.com/clusterchannel/clusterchannel/backends/all => ../backends/all
 	github.com/clusterchannel/clusterchannel/backends/etcd => ../backends/etcd
 	github.com/clusterchannel/clusterchannel/backends/memberlist => ../backends/memberlist
 	github.com/clusterchannel/clusterchannel/backends/nats => ../backends/nats
 	github.com/clusterchannel/clusterchannel/backends/redis => ../backends/redis
+	github.com/clusterchannel/clusterchannel/cmd => ../cmd
 	github.com/clusterchannel/clusterchannel/conformance/servers => ../conformance/servers
 	github.com/clusterchannel/clusterchannel/persist => ../persist
 	github.com/clusterchannel/clusterchannel/scheduler => ../scheduler
 )
-
-replace github.com/clusterchannel/clusterchannel/alertmanager => ../alertmanager
-
-replace github.com/clusterchannel/clusterchannel/backends/all => ../backends/all

@@ -91,7 +91,21 @@ var grafanasOwn = []string{
 	"scheduler_tick_interval", "max_state_save_concurrency", "state_periodic_save_interval",
 	"state_periodic_save_batch_size", "state_periodic_save_jitter_enabled", "alertmanager_config_poll_interval",
 	"admin_config_poll_interval", "alertmanager_max_silences_count", "alertmanager_max_silence_size_bytes",
-	"disabled_orgs",
+	"disabled_orgs", "initialization_timeout", "rule_version_record_limit", "deleted_rule_retention",
+}
+
+// isGrafanasOwn reports whether Grafana's alerting reads a key in another section, and
+// this package does not.
+func isGrafanasOwn(in, name string) bool {
+	switch in {
+	case older:
+		return !slices.Contains(olderKeys, name)
+	case "remote.alertmanager", "recording_rules":
+		return true
+	case "quota":
+		return name == "alerting_rule_group_rules"
+	}
+	return strings.HasPrefix(in, section+".")
 }
 
 func find(name string) (key, bool) {

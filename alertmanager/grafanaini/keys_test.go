@@ -147,16 +147,22 @@ func TestClusterNameAndTiming(t *testing.T) {
 // TestSettings sets each key that is the application's.
 func TestSettings(t *testing.T) {
 	for line, get := range map[string]func(grafanaini.Settings) bool{
-		"enabled = no":                      func(s grafanaini.Settings) bool { return !s.Enabled && s.Config.Backend == "" },
-		"execute_alerts = false":            func(s grafanaini.Settings) bool { return !s.ExecuteAlerts },
-		"evaluation_timeout = 1m":           func(s grafanaini.Settings) bool { return s.EvaluationTimeout == time.Minute },
-		"min_interval = 20s":                func(s grafanaini.Settings) bool { return s.MinInterval == 20*time.Second },
-		"notification_log_retention = 2w":   func(s grafanaini.Settings) bool { return s.NotificationLogRetention == 14*24*time.Hour },
-		"ha_peer_timeout = 30s":             func(s grafanaini.Settings) bool { return s.PeerTimeout == 30*time.Second },
-		"ha_push_pull_interval = 5m":        func(s grafanaini.Settings) bool { return s.PushPullInterval == 5*time.Minute },
-		"ha_single_node_evaluation = On":    func(s grafanaini.Settings) bool { return s.SingleNodeEvaluation },
-		"[alerting]\nexecute_alerts = off":  func(s grafanaini.Settings) bool { return !s.ExecuteAlerts },
-		"[alerting]\nexecute_alerts = true": func(s grafanaini.Settings) bool { return s.ExecuteAlerts },
+		"enabled = no":                                func(s grafanaini.Settings) bool { return !s.Enabled && s.Config.Backend == "" },
+		"execute_alerts = false":                      func(s grafanaini.Settings) bool { return !s.ExecuteAlerts },
+		"evaluation_timeout = 1m":                     func(s grafanaini.Settings) bool { return s.EvaluationTimeout == time.Minute },
+		"min_interval = 20s":                          func(s grafanaini.Settings) bool { return s.MinInterval == 20*time.Second },
+		"notification_log_retention = 2w":             func(s grafanaini.Settings) bool { return s.NotificationLogRetention == 14*24*time.Hour },
+		"ha_peer_timeout = 30s":                       func(s grafanaini.Settings) bool { return s.PeerTimeout == 30*time.Second },
+		"ha_push_pull_interval = 5m":                  func(s grafanaini.Settings) bool { return s.PushPullInterval == 5*time.Minute },
+		"ha_single_node_evaluation = On":              func(s grafanaini.Settings) bool { return s.SingleNodeEvaluation },
+		"[alerting]\nevaluation_timeout_seconds = 45": func(s grafanaini.Settings) bool { return s.EvaluationTimeout == 45*time.Second },
+		"evaluation_timeout = 1m\n[alerting]\nevaluation_timeout_seconds = 45":  func(s grafanaini.Settings) bool { return s.EvaluationTimeout == time.Minute },
+		"evaluation_timeout = 30s\n[alerting]\nevaluation_timeout_seconds = 45": func(s grafanaini.Settings) bool { return s.EvaluationTimeout == 45*time.Second },
+		"[alerting]\nmin_interval_seconds = 60":                                 func(s grafanaini.Settings) bool { return s.MinInterval == time.Minute },
+		"[alerting]\nmin_interval_seconds = 1":                                  func(s grafanaini.Settings) bool { return s.MinInterval == 10*time.Second },
+		"min_interval = 20s\n[alerting]\nmin_interval_seconds = 60":             func(s grafanaini.Settings) bool { return s.MinInterval == 20*time.Second },
+		"[alerting]\nexecute_alerts = off":                                      func(s grafanaini.Settings) bool { return !s.ExecuteAlerts },
+		"[alerting]\nexecute_alerts = true":                                     func(s grafanaini.Settings) bool { return s.ExecuteAlerts },
 	} {
 		if s := read(t, sources(), gossip, line); !get(s) {
 			t.Errorf("%q: %+v", line, s)

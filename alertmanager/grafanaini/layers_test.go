@@ -136,9 +136,17 @@ func TestIgnored(t *testing.T) {
 		"off":               {[]string{"ha_listen_address = 1.2.3.4:5"}, map[string]string{"ha_listen_address": "high availability is off"}},
 		"disabled":          {[]string{"enabled = false", gossip}, map[string]string{"ha_peers": "enabled is false"}},
 		"Grafana's own":     {[]string{gossip, "max_attempts = 3", "disabled_orgs = 1"}, map[string]string{"max_attempts": "Grafana's own", "disabled_orgs": "Grafana's own"}},
-		"a slip":            {[]string{gossip, "execute_alert = no"}, map[string]string{"execute_alert": "did you mean execute_alerts?"}},
-		"something else":    {[]string{gossip, "colour = red"}, map[string]string{"colour": "not a key of high availability"}},
-		"empty":             {[]string{broker, "ha_label ="}, nil},
+		"other sections": {
+			[]string{gossip, "[unified_alerting.screenshots]", "capture = true", "[unified_alerting.state_history.external_labels]", "a = b", "[remote.alertmanager]", "url = x",
+				"[recording_rules]", "enabled = true", "[alerting]", "max_attempts = 5", "min_interval_seconds = 10", "[quota]", "alerting_rule_group_rules = 7", "org_user = 10", "[server]", "http_port = 1"},
+			map[string]string{
+				"[unified_alerting.screenshots] capture": "Grafana's own", "[unified_alerting.state_history.external_labels] a": "Grafana's own", "[remote.alertmanager] url": "Grafana's own",
+				"[recording_rules] enabled": "Grafana's own", "[alerting] max_attempts": "Grafana's own", "[quota] alerting_rule_group_rules": "Grafana's own",
+			},
+		},
+		"a slip":         {[]string{gossip, "execute_alert = no"}, map[string]string{"execute_alert": "did you mean execute_alerts?"}},
+		"something else": {[]string{gossip, "colour = red"}, map[string]string{"colour": "not a key of high availability"}},
+		"empty":          {[]string{broker, "ha_label ="}, nil},
 	} {
 		s := read(t, sources(), c.lines...)
 		if len(s.Ignored) != len(c.want) {

@@ -20,6 +20,8 @@ func (r *reader) checkPlaces() (foreign []Ignored, err error) {
 			switch {
 			case s.Name() != section && ok && known.group != alerting:
 				return nil, r.doc.errorf(s.Name(), k.Name(), "has no effect in this section; put it under [%s]", section)
+			case s.Name() != section && isGrafanasOwn(s.Name(), k.Name()):
+				foreign = append(foreign, Ignored{"[" + s.Name() + "] " + k.Name(), r.doc.line(s.Name(), k.Name()), whyOwn})
 			case s.Name() != section:
 			case ok:
 				if err := r.checkWritten(k.Name(), len(k.ValueWithShadows())); err != nil {
@@ -93,10 +95,12 @@ func unknown(name string) error {
 	return fmt.Errorf("is not a known key%s (known: %s)", meant, strings.Join(known, ", "))
 }
 
+const whyOwn = "a setting of Grafana's own, without meaning here"
+
 func whyForeign(name string) string {
 	for _, own := range grafanasOwn {
 		if own == name {
-			return "a setting of Grafana's own, without meaning here"
+			return whyOwn
 		}
 	}
 	if near := params.Closest(strings.ToLower(name), append(names(false), grafanasOwn...)); near != "" {

@@ -2,6 +2,8 @@ package grafanaini
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
@@ -30,8 +32,6 @@ func (r *reader) settings() (Settings, error) {
 	}
 	s := Settings{
 		Enabled:                  r.values["enabled"].yes,
-		EvaluationTimeout:        r.values["evaluation_timeout"].span,
-		MinInterval:              r.values["min_interval"].span,
 		NotificationLogRetention: r.values["notification_log_retention"].span,
 		PeerTimeout:              r.values["ha_peer_timeout"].span,
 		PushPullInterval:         r.values["ha_push_pull_interval"].span,
@@ -41,6 +41,12 @@ func (r *reader) settings() (Settings, error) {
 		return Settings{}, v.errorf("is not a multiple of %v", baseInterval)
 	}
 	if s.ExecuteAlerts, err = r.executeAlerts(); err != nil {
+		return Settings{}, err
+	}
+	if s.EvaluationTimeout, err = r.seconds("evaluation_timeout", 1, "evaluation_timeout_seconds"); err != nil {
+		return Settings{}, err
+	}
+	if s.MinInterval, err = r.seconds("min_interval", baseInterval/time.Second, "min_interval_seconds"); err != nil {
 		return Settings{}, err
 	}
 	chosen := r.selected(s.Enabled)
@@ -107,23 +113,58 @@ func (r *reader) merged(name string, behind []string) (value, bool, error) {
 	return v, true, v.wrap(err)
 }
 
+// older is the section that Grafana's former alerting had. Grafana still reads some of
+// its keys, where those of the section have their defaults.
+const older = "alerting"
+
+// olderKeys are those of it that are read here.
+var olderKeys = []string{"execute_alerts", "evaluation_timeout_seconds", "min_interval_seconds"}
+
 // executeAlerts reads the older section too.
 func (r *reader) executeAlerts() (bool, error) {
 	v := r.values["execute_alerts"]
-	text, from := r.environ["GF_ALERTING_EXECUTE_ALERTS"], "GF_ALERTING_EXECUTE_ALERTS"
-	if e, ok := r.doc.get("alerting", "execute_alerts"); ok && text == "" {
-		text, from = e.text, r.doc.where("alerting", "execute_alerts")
+	const name = "execute_alerts"
+	text, from, err := r.fromOlder(name)
+	if err != nil || text == "" {
+		return v.yes, err
 	}
-	if text == "" {
-		return v.yes, nil
-	}
-	text, err := r.expand(text)
+	before, err := parseBool(text)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w: [alerting] execute_alerts: %w", from, backend.ErrConfig, err)
+		return false, fmt.Errorf("%s: %w: [%s] %s: %q %w", from, backend.ErrConfig, older, name, shorten(text), err)
 	}
-	older, err := parseBool(text)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w: [alerting] execute_alerts: %q %w", from, backend.ErrConfig, shorten(text), err)
+	return v.yes && before, nil
+}
+
+// seconds returns the value of a key, or that of one in the older section if the former
+// is its default. The latter is a number of seconds, below unit or a multiple of it.
+func (r *reader) seconds(key string, unit time.Duration, name string) (time.Duration, error) {
+	v := r.values[key]
+	text, from, err := r.fromOlder(name)
+	if err != nil || text == "" {
+		return v.span, err
 	}
-	return v.yes && older, nil
+	count, err := strconv.ParseInt(text, 10, 32)
+	if 0 < count && count < int64(unit) {
+		count = int64(unit)
+	}
+	if err != nil || count < 1 || count%int64(unit) != 0 {
+		return 0, fmt.Errorf("%s: %w: [%s] %s: %q is no multiple of %d, in seconds", from, backend.ErrConfig, older, name, shorten(text), unit)
+	}
+	if usual, err := time.ParseDuration(v.def); err != nil || v.span != usual {
+		return v.span, err
+	}
+	return time.Duration(count) * time.Second, nil
+}
+
+// fromOlder returns the text of a key in the older section, and where it is from.
+func (r *reader) fromOlder(name string) (text, from string, err error) {
+	from = "GF_ALERTING_" + strings.ToUpper(name)
+	text = r.environ[from]
+	if e, ok := r.doc.get(older, name); ok && text == "" {
+		text, from = e.text, r.doc.where(older, name)
+	}
+	if text, err = r.expand(text); err != nil {
+		return "", "", fmt.Errorf("%s: %w: [%s] %s: %w", from, backend.ErrConfig, older, name, err)
+	}
+	return text, from, nil
 }

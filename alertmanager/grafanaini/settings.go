@@ -23,7 +23,8 @@ type Settings struct {
 	ExecuteAlerts bool
 
 	// EvaluationTimeout bounds the evaluation of a rule. MinInterval is the shortest
-	// interval of one, a multiple of 10s.
+	// interval of one, a multiple of 10s. Where they have their defaults, the older
+	// section's evaluation_timeout_seconds and min_interval_seconds count.
 	EvaluationTimeout time.Duration
 	MinInterval       time.Duration
 
@@ -59,8 +60,8 @@ type Value struct {
 
 // Ignored is a key that is given and has no effect.
 type Ignored struct {
-	Key  string
-	Line int // in the file; 0 where it is not from there or not known
+	Key  string // with its section before it, if that is not [unified_alerting]
+	Line int    // in the file; 0 where it is not from there or not known
 	Why  string
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/doctor"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
-	_ "github.com/clusterchannel/clusterchannel/backends/memory"
+	"github.com/clusterchannel/clusterchannel/backends/memory"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // examine runs an examination and returns its findings.
@@ -60,6 +61,72 @@ func TestRunSeesMembersAndDisturbsNone(t *testing.T) {
 	if v := ch.View(); v.Epoch != before {
 		t.Errorf("the member sees %v", v.Members)
 	}
+}
+
+// A one-way link is named in the same words as by the nodes.
+func TestRunNamesWhoDoesNotHearWhom(t *testing.T) {
+	bus := memory.NewBus()
+	defer bus.Remove()
+	params := map[string]string{"bus": bus.Name()}
+	deaf := make(chan string, 1) // the instance that b does not hear
+	var nodes []backend.ClusterChannel
+	for _, name := range []string{"a", "b", "c"} {
+		c := backend.Config{Backend: "memory", Cluster: "c", Name: name, Params: params, Timing: backend.Timing{Heartbeat: 50 * time.Millisecond}}
+		if name == "b" {
+			c.Driver = func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+				d, err := memory.Open(ctx, o)
+				return &oneWay{Driver: d, deaf: deaf}, err
+			}
+		}
+		ch, err := backend.Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ch.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the test is over
+		nodes = append(nodes, ch)
+	}
+	for v := range nodes[1].Watch(t.Context()) {
+		if len(v.Members) == 3 {
+			break
+		}
+	}
+	b, _ := backend.Lookup("memory")
+	has(t, examine(t, b, driver.Options{Cluster: "c", Params: params}), "views", driver.OK, "the same")
+	deaf <- nodes[0].View().Self().Instance
+	for v := range nodes[2].Watch(t.Context()) {
+		if slices.Contains(v.Disputed, "b does not hear a") {
+			break
+		}
+	}
+	has(t, examine(t, b, driver.Options{Cluster: "c", Params: params}), "views", driver.Fail, "b does not hear a", "both ways")
+}
+
+// oneWay does not deliver what one instance sends.
+type oneWay struct {
+	driver.Driver
+	deaf <-chan string
+}
+
+func (d *oneWay) Serve(ctx context.Context, h driver.Handler) error {
+	return d.Driver.Serve(ctx, &filter{Handler: h, deaf: d.deaf})
+}
+
+type filter struct {
+	driver.Handler
+	deaf <-chan string
+	to   string
+}
+
+func (f *filter) Frame(b []byte) {
+	select {
+	case f.to = <-f.deaf:
+	default:
+	}
+	var frame wire.Frame
+	if f.to != "" && wire.Decode(b, &frame) == nil && string(frame.Origin) == f.to {
+		return
+	}
+	f.Handler.Frame(b)
 }
 
 func TestRunSaysWhatKeepsABackendFromOpening(t *testing.T) {

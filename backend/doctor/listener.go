@@ -34,7 +34,7 @@ type Listener struct {
 func Listen(ctx context.Context, e driver.Examination, open driver.OpenFunc) (*Listener, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	h := &handler{self: e.Self.Instance, heard: make(chan uint64, 1), members: map[string]bool{}}
+	h := &handler{self: e.Self.Instance, heard: make(chan uint64, 1), members: map[string]bool{}, beats: map[string]*core.Heartbeat{}}
 	d, err := open(ctx, e.Options)
 	if err != nil {
 		return nil, err
@@ -81,27 +81,40 @@ func probe(e driver.Examination) ([]byte, uint64) {
 // waits for it, and then reports which members are heard.
 func (l *Listener) Hear(ctx context.Context) {
 	const name, tried = "delivery", "send a frame with a nonce to the cluster and hear it"
-	frame, id := probe(l.e)
-	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, l.e.Timeout)
 	defer cancel()
-	if err := l.Broadcast(ctx, frame); err != nil {
+	if l.hear(ctx, l, name, tried, "check what is in between: a proxy that answers for the server, servers that are not one cluster, or a full output buffer") {
+		l.listen(ctx)
+	}
+}
+
+// HearFrom sends a frame from another Listener, at another server, and waits for it
+// here: each server may be sound, and the two not of one cluster. fix says what to do
+// then.
+func (l *Listener) HearFrom(ctx context.Context, from *Listener, tried, fix string) {
+	ctx, cancel := context.WithTimeout(ctx, l.e.Timeout)
+	defer cancel()
+	l.hear(ctx, from, "cluster", tried, fix)
+}
+
+// hear reports whether a frame that from sends is heard here before ctx is done.
+func (l *Listener) hear(ctx context.Context, from *Listener, name, tried, fix string) bool {
+	frame, id := probe(l.e)
+	began := time.Now()
+	if err := from.Broadcast(ctx, frame); err != nil {
 		l.e.Fail(name, tried, err, Advice(err, "the server accepted the connection, but not the frame"))
-		return
+		return false
 	}
 	for {
 		select {
 		case got := <-l.h.heard:
-			if got != id {
-				continue
+			if got == id {
+				l.e.OK(name, tried, Heard(began))
+				return true
 			}
-			l.e.OK(name, tried, Heard(began))
-			l.listen(ctx)
-			return
 		case <-ctx.Done():
-			l.e.Fail(name, tried, errors.New("it was accepted, but not delivered"),
-				"check what is in between: a proxy that answers for the server, servers that are not one cluster, or a full output buffer")
-			return
+			l.e.Fail(name, tried, errors.New("it was accepted, but not delivered"), fix)
+			return false
 		}
 	}
 }
@@ -123,6 +136,34 @@ func (l *Listener) listen(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	Members(l.e, "listen for the members' heartbeats", l.h.names())
+	l.compare(ctx)
+}
+
+// lookEvery is how often the members' views are compared while they differ.
+const lookEvery = 100 * time.Millisecond
+
+// compare reports whom members do not hear. Views differ for some heartbeats when
+// somebody comes or goes: only what lasts is reported.
+func (l *Listener) compare(ctx context.Context) {
+	const name, tried = "views", "compare the views that the members tell in their heartbeats"
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		texts, members := l.h.disputes()
+		switch {
+		case members < 2:
+			return
+		case len(texts) == 0:
+			l.e.OK(name, tried, "all are the same")
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			l.e.Fail(name, tried, errors.New(strings.Join(texts, "; ")), "see that traffic passes both ways between these nodes, and look at their links to the server")
+			return
+		}
+	}
 }
 
 // Members reports the members found.
@@ -141,6 +182,7 @@ type handler struct {
 
 	mu      sync.Mutex
 	members map[string]bool
+	beats   map[string]*core.Heartbeat // the last one of each instance
 }
 
 // Frame implements [driver.Handler].
@@ -170,7 +212,35 @@ func (h *handler) Frame(b []byte) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.members[m.Member.Name] = true
+		h.beats[string(f.Origin)] = m
+	case *core.Goodbye:
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.beats, string(f.Origin))
 	}
+}
+
+// disputes says whose views are not that of all that were heard, as these nodes
+// say it themselves, and how many were heard.
+func (h *handler) disputes() (texts []string, members int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := slices.Sorted(maps.Keys(h.beats))
+	for _, id := range all {
+		beat := h.beats[id]
+		if beat.View == core.DigestOf(all...) {
+			continue
+		}
+		text := fmt.Sprintf("%s hears %d members, of %d that were heard", beat.Member.Name, beat.View.Count, len(all))
+		for i, other := range all {
+			if rest := slices.Delete(slices.Clone(all), i, i+1); other != id && beat.View == core.DigestOf(rest...) {
+				text = beat.Member.Name + " does not hear " + h.beats[other].Member.Name
+			}
+		}
+		texts = append(texts, text)
+	}
+	slices.Sort(texts)
+	return texts, len(all)
 }
 
 // Members adds to the members that were heard.
@@ -194,6 +264,8 @@ func (*handler) Reject(driver.Reason, error)        {}
 func (*handler) Link(error)                         {}
 func (*handler) Left(driver.Member)                 {}
 func (*handler) Probe(string, time.Duration, error) {}
+func (*handler) Trouble(string, error)              {}
+func (*handler) Lost(driver.Member, error)          {}
 func (*handler) LocalState() []byte                 { return nil }
 func (*handler) MergeState([]byte)                  {}
 

@@ -6,14 +6,19 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
+// looks is how often a name is looked up: servers that differ answer in turn.
+const looks = 3
+
 // Resolve looks up the host of each endpoint, which is host:port, and returns the
-// addresses found, as address:port. One endpoint may have many.
+// addresses found, as address:port. One endpoint may have many. Several looks tell
+// name servers that contradict each other.
 func Resolve(ctx context.Context, e driver.Examination, endpoints []string) []string {
 	var all []string
 	for _, endpoint := range endpoints {
@@ -26,22 +31,43 @@ func Resolve(ctx context.Context, e driver.Examination, endpoints []string) []st
 			all = append(all, endpoint)
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, e.Timeout)
-		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		cancel()
+		answers, err := lookUp(ctx, e, host, port)
 		tried := "look up " + host
 		if err != nil {
 			e.Fail("name", tried, err, fmt.Sprintf("check the spelling and the search domain, or give an address; \"getent hosts %s\" asks the same resolver", host))
 			continue
 		}
+		found := slices.Concat(answers...)
+		slices.Sort(found)
+		found = slices.Compact(found)
+		if distinct := slices.CompactFunc(answers, slices.Equal); len(distinct) > 1 {
+			e.Warn("name", tried, fmt.Sprintf("%d looks, and the answers differ: %s, then %s", looks, strings.Join(distinct[0], ", "), strings.Join(distinct[1], ", ")),
+				fmt.Sprintf("unless it is meant, have all name servers say the same, or nodes meet different servers: \"dig +short %s @SERVER\" asks one of those in /etc/resolv.conf", host))
+		} else {
+			e.OK("name", tried, strings.Join(found, ", "))
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+// lookUp asks for the addresses of host several times, and returns each answer.
+func lookUp(ctx context.Context, e driver.Examination, host, port string) (answers [][]string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
+	defer cancel()
+	for range looks {
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return nil, err
+		}
 		var found []string
 		for _, ip := range ips {
 			found = append(found, net.JoinHostPort(ip.Unmap().String(), port))
 		}
-		e.OK("name", tried, strings.Join(found, ", "))
-		all = append(all, found...)
+		slices.Sort(found)
+		answers = append(answers, slices.Compact(found))
 	}
-	return all
+	return answers, nil
 }
 
 // Reach makes a TCP connection to each address, and returns those that answered.

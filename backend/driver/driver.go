@@ -33,7 +33,7 @@ type Options struct {
 	Self     Member            // this node; Addr is empty unless the user configured one
 	Params   map[string]string // the backend's own block of configuration, undecoded (see package params)
 	MaxBytes int               // no larger frame is ever handed to Broadcast or Send
-	Logger   *slog.Logger      // never nil; the transport's library logs here too, never to stderr
+	Logger   *slog.Logger      // never nil; the transport's library logs here too, never to stdout or stderr
 }
 
 // A Driver carries frames between the nodes of one cluster. Broadcast may be
@@ -86,8 +86,10 @@ type Caps struct {
 	// Linger is how long after a frame was sent it, or another copy of it, can
 	// still arrive: from a sender's queue, from the repeats of gossip, or from
 	// what a broker holds for a subscriber that is behind. A member that left is
-	// remembered for that long, so that a late frame does not bring it back. Zero
-	// is for a transport that delivers at once or never.
+	// remembered for that long, so that a late frame does not bring it back. A new
+	// subscription is handed nothing that is older: no retained message, no replay
+	// from the start of a stream. Zero is for a transport that delivers at once or
+	// never.
 	Linger time.Duration
 
 	// Membership: the driver calls Handler.Members, and Left if the transport
@@ -128,7 +130,8 @@ const (
 )
 
 // A Handler is the portable layer as a driver sees it. Its methods may be
-// called from any goroutine, never block on the network and keep no argument.
+// called from any goroutine, never block on the network, and keep and modify no
+// argument.
 type Handler interface {
 	// Frame hands over one inbound frame. A bus hands over the node's own frames
 	// too: hearing them is how a node knows that it is heard. If Caps.Exchange is
@@ -157,6 +160,17 @@ type Handler interface {
 	// Probe reports a round trip to a member, or to the server, that the transport
 	// measured by itself, or its failure. It is optional.
 	Probe(target string, rtt time.Duration, err error)
+
+	// Trouble reports what an operator should see to although the link works, such
+	// as servers that contradict each other; a nil err ends that. what is a constant
+	// text that names it. It is logged, and shown by the status page, as long as
+	// this driver serves. It is optional.
+	Trouble(what string, err error)
+
+	// Lost reports that something that Broadcast or Send has accepted, and that may
+	// have come from another node to be passed on, has not reached a member. It is
+	// optional, and counted: what is missed is found as after any loss.
+	Lost(to Member, err error)
 
 	// LocalState returns this node's full state, for MergeState of another member
 	// (Caps.Exchange only): a clusterpb.FullState of Alertmanager's. It takes as

@@ -50,3 +50,12 @@ func Shown(address string) string {
 	}
 	return shorten(address)
 }
+
+// Unnamed returns the key and a colon where err says that a name has no address, so
+// that a user learns which parameter holds the name; else nothing.
+func Unnamed(key string, err error) string {
+	if err != nil && strings.Contains(err.Error(), "no such host") { // some libraries keep the text alone
+		return key + ": "
+	}
+	return ""
+}

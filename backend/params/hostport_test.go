@@ -2,6 +2,7 @@ package params_test
 
 import (
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,19 @@ func TestHostPorts(t *testing.T) {
 	}
 	if err := params.HostPorts("address", nil, "1"); !errors.Is(err, driver.ErrConfig) || !strings.Contains(err.Error(), "is empty") {
 		t.Errorf("of nothing: %v", err)
+	}
+}
+
+func TestUnnamed(t *testing.T) {
+	for _, err := range []error{&net.DNSError{Err: "no such host", Name: "a"}, errors.New("lookup a: no such host")} {
+		if got := params.Unnamed("address", err); got != "address: " {
+			t.Errorf("Unnamed of %v = %q", err, got)
+		}
+	}
+	for _, err := range []error{nil, errors.New("connection refused")} {
+		if got := params.Unnamed("address", err); got != "" {
+			t.Errorf("Unnamed of %v = %q, want nothing", err, got)
+		}
 	}
 }
 

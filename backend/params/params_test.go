@@ -253,15 +253,35 @@ func FuzzDecode(f *testing.F) {
 }
 
 func TestRedactText(t *testing.T) {
-	raw := map[string]string{"password": "s3cret, and more", "address": "a:1", "db": "12", "zone": "somewhere", "mode": "u:p@h", "pin": "7"}
+	raw := map[string]string{"password": "s3cret, and more", "address": "a:1", "db": "12", "zone": "some-where", "mode": "u:p@h", "pin": "7"}
 	for text, want := range map[string]string{
-		"refused s3cret":              "refused <secret>",
-		"refused s3cret, and more!":   "refused <secret>!",
-		"7 of 12 at a:1 in somewhere": "7 of 12 at a:1 in <secret>",
-		"u:p@h":                       "<secret>",
+		"refused s3cret":               "refused <secret>",
+		"refused s3cret, and more!":    "refused <secret>!",
+		"7 of 12 at a:1 in some-where": "7 of 12 at a:1 in <secret>",
+		"u:p@h":                        "<secret>",
 	} {
 		if got := params.RedactText(text, raw, block{}); got != want {
 			t.Errorf("RedactText(%q) = %q, want %q", text, got, want)
+		}
+	}
+	// A secret that is a word is cut out only where a password stands: elsewhere the gap
+	// would tell it.
+	for secret, texts := range map[string]map[string]string{
+		"redis": {
+			"redis: WRONGPASS from redis://redis:6379, a redis": "redis: WRONGPASS from redis://redis:6379, a redis",
+			"dial redis://u:redis@redis:6379":                   "dial redis://u:<secret>@redis:6379",
+			`unknown command "AUTH\r\n$5\r\nredis\r\n"`:         `unknown command "AUTH\r\n$5\r\n<secret>\r\n"`,
+			"host=redis password=redis db=redis":                "host=redis password=<secret> db=redis",
+			`parse "redis": bad`:                                `parse "<secret>": bad`,
+		},
+		"6379": {"dial tcp 10.0.0.1:6379: refused, as u:6379@h": "dial tcp 10.0.0.1:6379: refused, as u:<secret>@h"},
+		"7":    {"7 of 7, password=7": "7 of 7, password=<secret>"},
+		"a:1":  {`log in at "a:1" with password: a:1`: `log in at "a:1" with password: <secret>`},
+	} {
+		for text, want := range texts {
+			if got := params.RedactText(text, map[string]string{"password": secret, "address": "a:1"}, block{}); got != want {
+				t.Errorf("RedactText(%q) with the password %q = %q, want %q", text, secret, got, want)
+			}
 		}
 	}
 	if got := params.RedactText("a:1", raw, nil); got != params.Redacted {

@@ -2,6 +2,7 @@ package params
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -26,23 +27,48 @@ func Redact(raw map[string]string, of any) map[string]string {
 }
 
 // RedactText replaces the values that Redact replaces, and each item of those
-// that are lists, in text, which may be the words of a server or a library.
-// Values of one or two bytes stay: they would be found everywhere.
+// that are lists, in text, which may be the words of a server or a library. A value
+// that may be there for another reason, because it is a word, a number or also the
+// value of a key that is shown, is replaced only where it stands as a password does:
+// elsewhere a gap would tell it.
 func RedactText(text string, raw map[string]string, of any) string {
 	open := openKeys(of)
-	var secrets []string
+	var secrets, shown []string
 	for name, value := range raw {
 		if isSecret(name, value, open) {
 			secrets = append(secrets, append(strings.Split(value, ","), value)...)
+		} else {
+			shown = append(shown, value)
 		}
 	}
 	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	for _, s := range secrets {
-		if s = strings.TrimSpace(s); len(s) > 2 {
+		s = strings.TrimSpace(s)
+		known := slices.ContainsFunc(shown, func(value string) bool { return strings.Contains(value, s) })
+		switch {
+		case s == "":
+		case known || common.MatchString(s):
+			text = placed(s, known).ReplaceAllString(text, "${1}${3}"+Redacted+"${2}${4}")
+		default:
 			text = strings.ReplaceAll(text, s, Redacted)
 		}
 	}
 	return text
+}
+
+// common is what may be in a text for another reason.
+var common = regexp.MustCompile(`^(?:\pL{1,12}|\d{1,12}|..?)$`)
+
+// placed finds s where a password stands: before the host of a URL, behind the name of
+// a key, on a line of its own in an echo of what was sent, and in quotes, unless it is
+// also shown.
+func placed(s string, shown bool) *regexp.Regexp {
+	before, after := `(?i:(?:pass|secret|token|auth|key)[a-z_]*["']?[=:]\s*["']?)|\\n|\n`, `["'`+"`"+`&,;\s]|\\r|\\n|$`
+	if !shown {
+		before += `|["'` + "`]"
+	}
+	word := regexp.QuoteMeta(s)
+	return regexp.MustCompile(`(` + before + `)` + word + `(` + after + `)|(:)` + word + `(@)`)
 }
 
 // openKeys returns the names and aliases of the keys in of that are not secret.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/driver/flow"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
@@ -35,6 +37,11 @@ type conn struct {
 	cancel context.CancelCauseFunc
 	alive  atomic.Pointer[renewals]
 	watch  *stream
+	toAll  *flight
+	toOne  *flight                       // apart, since what is for who has gone fails
+	early  []*etcdserverpb.WatchResponse // that came before all ranges were watched
+	flow   *flow.Flow
+	weight weight
 	roster roster
 	ttl    time.Duration // of the lease, as granted
 	lost   atomic.Bool   // the link
@@ -65,7 +72,8 @@ const (
 // at returns a connection that is not open yet. Call reach, and then settle;
 // both together may take as long as dial_timeout.
 func (s *seat) at(endpoint string) *conn {
-	c := &conn{seat: s, endpoint: endpoint, began: time.Now()}
+	c := &conn{seat: s, endpoint: endpoint, toAll: newFlight(), toOne: newFlight(), began: time.Now()}
+	c.flow = flow.New("etcd", s.self.Instance, c.sendTo)
 	c.ctx, c.cancel = context.WithCancelCause(clientv3.WithRequireLeader(context.Background()))
 	limit := s.params.DialTimeout
 	c.timer = time.AfterFunc(limit, func() { c.cancel(fmt.Errorf("%w within %v", errNoAnswer, limit)) })
@@ -78,11 +86,11 @@ func (c *conn) reach() error {
 	return c.steps(c.connect, c.read)
 }
 
-// settle makes the node a member: it holds a lease, its key is there, and the
-// watch runs.
+// settle makes the node a member: it holds a lease, the watch runs, and its key is
+// there. Others see it when nothing can go wrong any more.
 func (c *conn) settle() error {
 	defer c.timer.Stop()
-	return c.steps(c.hold, c.register, c.startWatch)
+	return c.steps(c.hold, c.startWatch, c.register)
 }
 
 // steps runs one step after the other. Its error says what it means for a user.
@@ -99,6 +107,9 @@ func (c *conn) steps(steps ...func() error) error {
 	return nil
 }
 
+// zoneMark stands before an IPv6 zone in what the client takes for a URL.
+const zoneMark = "%25"
+
 func (c *conn) connect() error {
 	p := &c.seat.params
 	tls, err := p.TLSConfig(p.TLSMinVersion) // read again, so that replaced files take effect
@@ -107,7 +118,7 @@ func (c *conn) connect() error {
 	}
 	options := []grpc.DialOption{
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+			return new(net.Dialer).DialContext(ctx, "tcp", strings.ReplaceAll(addr, zoneMark, "%"))
 		}),
 		grpc.WithPerRPCCredentials(c.seat.tokens.PerRPCCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(int(p.MaxFrame)+2*requestOverhead), grpc.MaxCallRecvMsgSize(math.MaxInt32)),
@@ -116,7 +127,7 @@ func (c *conn) connect() error {
 		options = append(options, grpc.WithAuthority(p.TLSServerName))
 	}
 	c.client, err = clientv3.New(clientv3.Config{
-		Endpoints:       []string{c.endpoint},
+		Endpoints:       []string{strings.ReplaceAll(c.endpoint, "%", zoneMark)},
 		TLS:             tls,
 		Context:         c.ctx,
 		Logger:          newZap(c.seat.logger),
@@ -212,25 +223,70 @@ func (c *conn) read() error {
 		if err == nil {
 			c.roster = newRoster(c.seat, r)
 		}
-		return err
+		return lacking("read", keys.members+"*", err)
 	})
 }
 
-// register puts this node's key where it was not among those that were read. It
-// writes nothing else, so that a node keeps its seat on a server that is out of
-// quota.
+// register puts this node's key where it was not among those that were read, and
+// finds out whether the node may put frames. It stores nothing else, so that a
+// node keeps its seat on a server that is out of quota.
 func (c *conn) register() error {
-	if c.roster.registered {
+	keys := c.seat.ownKeys()
+	var member *etcdserverpb.RequestOp
+	if !c.roster.registered {
+		member = c.putRequest(c.seat.memberKey(), c.seat.record)
+	}
+	err := c.mayPut(member, keys...)
+	if errors.Is(err, rpctypes.ErrPermissionDenied) { // to which of them?
+		for _, key := range keys {
+			if one := c.mayPut(nil, key); errors.Is(one, rpctypes.ErrPermissionDenied) {
+				return lacking("write", key, one)
+			}
+		}
+	}
+	if c.roster.registered && errors.Is(err, rpctypes.ErrNoSpace) { // it is asked for room first
 		return nil
 	}
-	return c.put(c.ctx, c.seat.keys.members+c.seat.self.Instance, c.seat.record)
+	return err
 }
 
-func (c *conn) put(ctx context.Context, key string, value []byte) error {
-	return c.call(ctx, func(ctx context.Context) error {
-		_, err := c.kv.Put(ctx, &etcdserverpb.PutRequest{Key: []byte(key), Value: value, Lease: c.seat.lease})
+// mayPut finds out whether the node may put keys, without putting them: the server
+// looks at the rights to all that a transaction holds, and this one never gets
+// there. It does other instead, if there is any.
+func (c *conn) mayPut(other *etcdserverpb.RequestOp, keys ...string) error {
+	txn := &etcdserverpb.TxnRequest{
+		Compare: []*etcdserverpb.Compare{{
+			Key: []byte(c.seat.memberKey()), Target: etcdserverpb.Compare_VERSION, Result: etcdserverpb.Compare_LESS,
+			TargetUnion: &etcdserverpb.Compare_Version{Version: 0},
+		}},
+	}
+	for _, key := range keys {
+		txn.Success = append(txn.Success, c.putRequest(key, nil))
+	}
+	if other != nil {
+		txn.Failure = append(txn.Failure, other)
+	}
+	return c.call(c.ctx, func(ctx context.Context) error {
+		_, err := c.kv.Txn(ctx, txn)
 		return err
 	})
+}
+
+func (c *conn) putRequest(key string, value []byte) *etcdserverpb.RequestOp {
+	put := &etcdserverpb.PutRequest{Key: []byte(key), Value: value, Lease: c.seat.lease}
+	return &etcdserverpb.RequestOp{Request: &etcdserverpb.RequestOp_RequestPut{RequestPut: put}}
+}
+
+// put puts a frame in the place of the one before. What others do not see is
+// weighed here.
+func (c *conn) put(ctx context.Context, key string, lease int64, frame []byte) error {
+	return lacking("write", key, c.call(ctx, func(ctx context.Context) error {
+		r, err := c.kv.Put(ctx, &etcdserverpb.PutRequest{Key: []byte(key), Value: frame, Lease: lease})
+		if err == nil && lease != c.seat.lease {
+			c.weight.add(r.Header.Revision, len(frame))
+		}
+		return err
+	}))
 }
 
 // beat asks for the lease to be renewed and for a sign of life from the watch,
@@ -346,6 +402,8 @@ func (c *conn) leave(ctx context.Context) {
 func (c *conn) close() {
 	c.timer.Stop()
 	c.cancel(context.Canceled)
+	c.toAll.close()
+	c.toOne.close()
 	if c.client != nil {
 		if err := c.client.Close(); err != nil && !errors.Is(err, context.Canceled) {
 			c.seat.logger.Debug("closing the connection", "err", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -34,13 +35,32 @@ func examine(ctx context.Context, e driver.Examination) {
 		return
 	}
 	seat := newSeat(e.Options, p)
+	memory(e, p.MaxFrame)
+	var first *exam
 	for _, endpoint := range p.Endpoints {
-		x := exam{Examination: e, ctx: ctx, seat: seat, conn: seat.at(endpoint)}
+		x := &exam{Examination: e, ctx: ctx, seat: seat, conn: seat.at(endpoint), first: first}
 		stop := context.AfterFunc(ctx, func() { x.conn.cancel(ctx.Err()) })
-		x.run()
-		stop()
-		x.conn.close()
+		defer x.conn.close()
+		defer stop()
+		if x.run() && first == nil {
+			first = x
+		}
 	}
+}
+
+// muchMemory is from where on what frames may take of it should be wanted.
+const muchMemory = 1 << 30
+
+// memory reckons how much memory frames may take at each server.
+func memory(e driver.Examination, largest params.Bytes) {
+	const name, tried = "memory", "reckon what etcd may keep of frames in memory"
+	most := 2 * leastKept * largest
+	got := fmt.Sprintf("at most %v: %d writes of %v, each twice", most, leastKept, largest)
+	if most > muchMemory {
+		e.Warn(name, tried, got, "lower max_frame, or --snapshot-catchup-entries of the servers")
+		return
+	}
+	e.OK(name, tried, got)
 }
 
 // clientTLS returns the TLS configuration for an endpoint on host.
@@ -60,15 +80,21 @@ type exam struct {
 	seat     *seat
 	conn     *conn
 	revision int64
+	first    *exam // of the first endpoint that can be used, where this is another
 }
 
-func (x *exam) run() {
-	if !x.readMembers() {
-		return
+// run reports whether the endpoint can be used.
+func (x *exam) run() bool {
+	if !x.readMembers() || !x.rights() {
+		return false
 	}
 	x.quota()
 	x.compaction()
-	x.deliver()
+	if len(x.seat.params.Endpoints) == 1 {
+		x.alone()
+	}
+	doctor.Clock(x.ctx, x.Examination, x.conn.endpoint, time.Second, x.now)
+	return x.deliver()
 }
 
 // limit returns a context for one step.
@@ -81,10 +107,12 @@ func (x *exam) readMembers() bool {
 	c := x.conn
 	tried := doctor.LogIn(x.seat.params.Username) + " at " + c.endpoint + " and read the members"
 	if err := c.reach(); err != nil {
+		if errors.Is(err, errNoAnswer) && x.leaderless() {
+			err = fmt.Errorf("%w: it has no leader", err)
+		}
 		x.failed("auth", tried, err)
 		return false
 	}
-	c.timer.Stop()
 	x.revision = c.roster.revision
 	x.OK("auth", tried, fmt.Sprintf("revision %d", x.revision))
 	var names []string
@@ -94,6 +122,46 @@ func (x *exam) readMembers() bool {
 		}
 	}
 	doctor.Members(x.Examination, "read the members' keys at "+c.endpoint, names)
+	return true
+}
+
+// leaderless reports whether the server says that it has no leader, without which it
+// lets all else wait.
+func (x *exam) leaderless() bool {
+	ctx, cancel := x.limit()
+	defer cancel()
+	c := x.seat.at(x.conn.endpoint)
+	defer c.close()
+	if c.connect() != nil {
+		return false
+	}
+	s, err := c.client.Status(ctx, c.endpoint)
+	return err == nil && s.Leader == 0
+}
+
+// rights finds out whether a node could put its keys, without putting any, and
+// watch those of others.
+func (x *exam) rights() bool {
+	const name = "rights"
+	defer x.conn.timer.Stop()
+	for _, key := range x.seat.ownKeys() {
+		tried := "ask for the right to write " + key
+		switch err := lacking("write", key, x.conn.mayPut(nil, key)); {
+		case err == nil:
+			x.OK(name, tried, "granted")
+		case errors.Is(err, rpctypes.ErrNoSpace): // which the next step tells
+			x.Skip(name, tried, plain(err).Error(), fix(err))
+		default:
+			x.failed(name, tried, err)
+			return false
+		}
+	}
+	tried := "watch " + x.seat.keys.root
+	if err := x.conn.startWatch(); err != nil {
+		x.failed(name, tried, err)
+		return false
+	}
+	x.OK(name, tried, "granted")
 	return true
 }
 
@@ -118,6 +186,52 @@ func (x *exam) quota() {
 	default:
 		x.OK("quota", tried, got)
 	}
+	if free := s.DbSize - s.DbSizeInUse; s.DbSizeInUse > 0 && s.DbSizeQuota > 0 && free > s.DbSizeQuota/4 {
+		x.Warn("fragmentation", tried, fmt.Sprintf("%v of what is stored is free", params.Bytes(free)), "give it back, one member after the other, each of which stands still meanwhile: etcdctl defrag")
+	}
+}
+
+// alone says that a node with one endpoint is lost with it, where the etcd cluster
+// has others.
+func (x *exam) alone() {
+	ctx, cancel := x.limit()
+	defer cancel()
+	const name, tried = "endpoints", "count the members of the etcd cluster"
+	switch r, err := x.conn.client.MemberList(ctx); {
+	case err != nil:
+		x.Skip(name, tried, plain(err).Error(), "this is no fault: see \"etcdctl member list\"")
+	case len(r.Members) > 1:
+		x.Warn(name, tried, fmt.Sprintf("%d, and one endpoint", len(r.Members)), "list others as endpoints: a node is cut off while the only one that it knows is lost")
+	default:
+		x.OK(name, tried, "one, which is the endpoint")
+	}
+}
+
+// now asks for the time in the head of an answer by HTTP, in whole seconds: the API
+// has none.
+func (x *exam) now(ctx context.Context) (time.Time, error) {
+	url, transport := "http://"+x.conn.endpoint+"/version", &http.Transport{DisableKeepAlives: true}
+	if x.seat.params.TLS {
+		host, _, err := net.SplitHostPort(x.conn.endpoint)
+		if err != nil {
+			return time.Time{}, err
+		}
+		if transport.TLSClientConfig, err = x.seat.params.clientTLS(host); err != nil {
+			return time.Time{}, err
+		}
+		transport.TLSClientConfig.NextProtos = nil
+		url = "https" + strings.TrimPrefix(url, "http")
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return time.Time{}, err
+	}
+	_ = response.Body.Close() // its head says all
+	return http.ParseTime(response.Header.Get("Date"))
 }
 
 // manyRevisions is how long a history may be before it should be compacted.
@@ -143,34 +257,54 @@ func (x *exam) compaction() {
 }
 
 // deliver puts a frame under a lease, and waits for a watch to show it.
-func (x *exam) deliver() {
+func (x *exam) deliver() bool {
 	if !x.lease() {
-		return
+		return false
 	}
 	defer x.conn.leave(context.WithoutCancel(x.ctx))
 	ctx, cancel := x.limit()
 	defer cancel()
 	const name, tried = "delivery", "put a frame with a nonce and watch for it"
-	frame, key := doctor.Probe(x.Examination), x.seat.keys.frames+x.Self.Instance
+	frame, key := doctor.Probe(x.Examination), x.seat.frameKey()
 	watch := x.conn.client.Watch(clientv3.WithRequireLeader(ctx), key, clientv3.WithRev(x.revision+1))
 	began := time.Now()
-	if err := x.conn.put(ctx, key, frame); err != nil {
+	if err := x.conn.put(ctx, key, x.seat.lease, frame); err != nil {
 		x.failed(name, tried, err)
-		return
+		return false
 	}
 	for r := range watch {
 		for _, event := range r.Events {
 			if string(event.Kv.Value) == string(frame) {
 				x.OK(name, tried, doctor.Heard(began))
-				return
+				x.compare(ctx, key)
+				return true
 			}
 		}
 		if err := r.Err(); err != nil {
 			x.failed(name, tried, err)
-			return
+			return false
 		}
 	}
 	x.Fail(name, tried, errors.New("it was put, and no watch shows it"), "see whether the server has a leader: etcdctl endpoint status")
+	return false
+}
+
+// compare looks for the frame at the first endpoint: each may be sound, and not of
+// one cluster. Their numbers do not tell, as they are equal by default.
+func (x *exam) compare(ctx context.Context, key string) {
+	if x.first == nil {
+		return
+	}
+	name, tried := "cluster", "read at "+x.first.conn.endpoint+" what was put at "+x.conn.endpoint
+	switch r, err := x.first.conn.client.Get(ctx, key); {
+	case err != nil:
+		x.failed(name, tried, err)
+	case len(r.Kvs) == 0:
+		x.Fail(name, tried, errors.New("it is not there: they are servers of two etcd clusters"),
+			"list the members of one etcd cluster as endpoints, see \"etcdctl member list\": nodes at different ones do not find each other")
+	default:
+		x.OK(name, tried, "it is there")
+	}
 }
 
 // lease asks for the lease that a node would use.
@@ -205,6 +339,8 @@ func fix(err error) string {
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return "make room: " + makeRoom
+	case strings.Contains(err.Error(), "learner"):
+		return "it is a learner, which serves no clients: \"etcdctl member promote\" makes it a member, or take it off the list"
 	case strings.Contains(err.Error(), "no leader"):
 		return "the etcd cluster has lost its majority: bring its members back"
 	case network, errors.Is(err, context.DeadlineExceeded), errors.Is(err, errNoAnswer), strings.Contains(err.Error(), "deadline exceeded"):

@@ -19,6 +19,26 @@ var (
 	errNoAnswer  = errors.New("no answer")
 )
 
+// lackError says which right a user lacks.
+type lackError struct {
+	right, key string
+	err        error
+}
+
+func (e *lackError) Error() string {
+	return fmt.Sprintf("%v: this user may not %s %s", plain(e.err), e.right, e.key)
+}
+
+func (e *lackError) Unwrap() error { return e.err }
+
+// lacking adds to err which right is lacking, if it is about that.
+func lacking(right, key string, err error) error {
+	if err == nil || !strings.Contains(err.Error(), rpctypes.ErrPermissionDenied.Error()) {
+		return err
+	}
+	return &lackError{right, key, rpctypes.ErrPermissionDenied}
+}
+
 const (
 	makeRoom    = "etcdctl compact, etcdctl defrag, etcdctl alarm disarm; keep room by --auto-compaction-retention"
 	noSpaceHint = "the server is out of quota and takes no writes: members and what they know stay, updates are lost until " +
@@ -37,7 +57,7 @@ func (p *Params) explain(endpoint string, err error) error {
 	case hint != "":
 		return fmt.Errorf("etcd: %w: %s: %w; %s", driver.ErrUnavailable, endpoint, plain(err), hint)
 	}
-	return fmt.Errorf("etcd: %w: %s: %w", driver.ErrUnavailable, endpoint, plain(err))
+	return fmt.Errorf("etcd: %w: %s%s: %w", driver.ErrUnavailable, params.Unnamed("endpoints", err), endpoint, plain(err))
 }
 
 // plain is err without what gRPC puts around it.
@@ -70,6 +90,8 @@ func (p *Params) atFault(err error) (key, hint string) {
 		return "username", "the server asks for a user; give username and password"
 	case errors.Is(err, rpctypes.ErrPermissionDenied), says("permission denied"):
 		return "username", "allow it: etcdctl role grant-permission ROLE readwrite --prefix " + p.Prefix + "/"
+	case says("tls_cert_file:"):
+		return "tls_cert_file", "nodes read it at each connection"
 	case says("x509:"):
 		return "tls_ca_file", "the server's certificate cannot be verified; check also tls_server_name"
 	case says("first record does not look like a TLS handshake"):

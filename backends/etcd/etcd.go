@@ -16,7 +16,9 @@
 //
 // With authentication a user needs a role with readwrite on what is below
 // Prefix, and no more: "etcdctl role grant-permission ROLE readwrite --prefix
-// /clusterchannel/".
+// /clusterchannel/". Each right is tried when a node is opened, the one to write
+// frames in a way that writes none. One that is taken away later detaches the node
+// at its first use. The reason names the right and the key.
 //
 // # Delivery
 //
@@ -29,9 +31,13 @@
 // A watch begins after the revision at which the members were read. What was
 // put while a link was lost is repaired by an exchange of the states.
 //
-// Frames are at most max_frame; larger payloads go in pieces. A server that
-// takes less says so in the log: raise its --max-request-bytes, or lower
-// max_frame.
+// What is for one node, such as a state that it lacks, is put into that node's own
+// key, which it alone watches, and which goes with its lease. About 1 MiB of it is
+// on its way to a node that has not confirmed it.
+//
+// Frames are at most max_frame; larger payloads go in pieces, eight at a time. A
+// server that takes less says so in the log: raise its --max-request-bytes, or
+// lower max_frame.
 //
 // # Membership
 //
@@ -75,9 +81,10 @@
 // The keys of a cluster, whose name is escaped as in a URL:
 //
 //	<prefix>/<cluster>/members/<instance>  name, instance, address and meta data, as JSON
-//	<prefix>/<cluster>/frames/<instance>   its latest frame
+//	<prefix>/<cluster>/frames/<instance>   its latest frame for all
+//	<prefix>/<cluster>/to/<instance>       the latest frame for it alone
 //
-// Both belong to the node's one lease, and Close revokes it: nothing is left. A
+// All belong to the node's one lease, and Close revokes it: nothing is left. A
 // node that is killed leaves them until its lease has expired.
 //
 // In raft writes, each of one revision: a broadcast 1, of as many updates as had
@@ -88,8 +95,21 @@
 // exchange of states that differ in nothing is 2, of about 150 bytes each. So an
 // idle node with the default sync of 30s costs 360 writes and 50 KB of them an hour,
 // and in all about 2 MB on the wire for leases and the watch, which does not pass
-// through the server's store and raft. Every frame goes to every node, so that a
-// cluster of N nodes is sent N times what is written.
+// through the server's store and raft. A frame for all goes to every node, so that
+// a cluster of N nodes is sent N times what is broadcast.
+//
+// 1,000 updates of 200 bytes a minute, evenly apart, are as many writes: 50 MiB of
+// history an hour, until it is compacted, and 5 MB of memory.
+//
+// Each member of etcd keeps its latest writes in memory, whatever their age, each
+// as raft's entry and decoded: 5,000 since etcd 3.6 (--snapshot-catchup-entries),
+// and before that up to --snapshot-count more. No write is larger than max_frame,
+// so with the default of 64 KiB all clusters of this backend on one etcd take 625
+// MiB of memory at most; before 3.6 set --snapshot-count=10000, and it is 1.8 GiB.
+// Half the max_frame halves it, and a megabyte takes twice as many writes. Sending
+// a state to one node alone does not spare it, nor would deleting it at once, since
+// raft keeps both. A node adds up the frames that it has put or seen among the latest
+// 10,000 writes, and from 128 MiB on its log and its status page tell of it.
 //
 // etcd keeps each version of a key until it is compacted, so an etcd that nobody
 // compacts fills up: set --auto-compaction-retention, or compact by a job, as
@@ -148,18 +168,25 @@ type seat struct {
 
 func newSeat(o driver.Options, p Params) *seat {
 	return &seat{
-		params: p, keys: newLayout(p.Prefix, o.Cluster), self: o.Self, record: encodeMember(o.Self), lease: leaseOf(o.Self),
+		params: p, keys: newLayout(p.Prefix, o.Cluster), self: o.Self, record: encodeMember(o.Self), lease: leaseOf(o.Self.Instance),
 		logger: o.Logger, tokens: credentials.NewPerRPCCredentialBundle(),
 	}
 }
 
+func (s *seat) memberKey() string { return s.keys.members + s.self.Instance }
+func (s *seat) frameKey() string  { return s.keys.frames + s.self.Instance }
+func (s *seat) ownKey() string    { return s.keys.to + s.self.Instance }
+
+// ownKeys are those that end with the node's instance.
+func (s *seat) ownKeys() []string { return []string{s.memberKey(), s.frameKey(), s.ownKey()} }
+
 // leaseOf returns the number of a node's lease, which it keeps whenever it is
 // opened again. Instances are random, so the numbers are too.
-func leaseOf(m driver.Member) int64 { return int64(xxhash.Sum64String(m.Instance)>>1 | 1) }
+func leaseOf(instance string) int64 { return int64(xxhash.Sum64String(instance)>>1 | 1) }
 
 // Caps implements [driver.Driver].
 func (c *conn) Caps() driver.Caps {
-	return driver.Caps{MaxFrame: int(c.seat.params.MaxFrame), Linger: linger, Membership: true}
+	return driver.Caps{MaxFrame: int(c.seat.params.MaxFrame), Linger: linger, Membership: true, Send: c.flow.Send}
 }
 
 // linger is how far a watch may be behind while it still sends something now
@@ -174,7 +201,7 @@ func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	h.Members(c.roster.all())
 	h.Link(nil)
 	var loops sync.WaitGroup
-	for _, loop := range []func(driver.Handler) error{c.receiveEvents, c.receiveRenewals, c.beat} {
+	for _, loop := range []func(driver.Handler) error{c.receiveEvents, c.receiveRenewals, c.beat, c.confirm} {
 		loops.Go(func() {
 			if err := loop(h); err != nil {
 				c.cancel(err)
@@ -190,16 +217,51 @@ func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 }
 
 // Broadcast implements [driver.Driver]. The frame takes the place of the one
-// before: watchers see each version of a key.
+// before: watchers see each version of a key. Several pieces of a large frame are
+// on their way at once; its last one, which is smaller, waits for them, as every
+// other frame does.
 func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
-	p := &c.seat.params
+	return c.send(ctx, target{c.seat.frameKey(), c.seat.lease, c.toAll}, frame)
+}
+
+// target is where a frame is put: a key, the lease that it is under, and what is on
+// its way to such keys.
+type target struct {
+	key    string
+	lease  int64
+	flight *flight
+}
+
+// sendTo puts a payload into the key of one node, in place of the one before. It
+// is under that node's lease: it goes when the node does, and cannot be put when
+// there is no such node.
+func (c *conn) sendTo(ctx context.Context, instance string, payload []byte) error {
+	return c.send(ctx, target{c.seat.keys.to + instance, leaseOf(instance), c.toOne}, payload)
+}
+
+// confirm confirms what this node was sent, as long as the link holds.
+func (c *conn) confirm(driver.Handler) error { return c.flow.Serve(c.ctx) }
+
+func (c *conn) send(ctx context.Context, to target, frame []byte) error {
+	limit := int(c.seat.params.MaxFrame)
 	switch {
 	case c.ctx.Err() != nil:
 		return fmt.Errorf("etcd: %w", driver.ErrClosed)
-	case len(frame) > int(p.MaxFrame):
-		return fmt.Errorf("etcd: %w: a frame of %d bytes; max_frame is %v", driver.ErrTooLarge, len(frame), p.MaxFrame)
+	case len(frame) > limit:
+		return fmt.Errorf("etcd: %w: a frame of %d bytes; max_frame is %v", driver.ErrTooLarge, len(frame), c.seat.params.MaxFrame)
+	case len(frame) > limit-fullMargin:
+		return to.flight.begin(ctx, frame, func(ctx context.Context, piece []byte) error { return c.deliver(ctx, to, piece) })
 	}
-	err := c.put(ctx, c.seat.keys.frames+c.seat.self.Instance, frame)
+	if err := to.flight.wait(ctx); err != nil {
+		return err
+	}
+	return c.deliver(ctx, to, frame)
+}
+
+// deliver puts a frame. Its error says what it means for a user.
+func (c *conn) deliver(ctx context.Context, to target, frame []byte) error {
+	p := &c.seat.params
+	err := c.put(ctx, to.key, to.lease, frame)
 	c.noteSpace(err)
 	switch {
 	case err == nil:
@@ -209,8 +271,12 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	case errors.Is(err, rpctypes.ErrRequestTooLarge):
 		return fmt.Errorf("etcd: %w: a frame of %d bytes; the server takes less: raise its --max-request-bytes, or lower max_frame, now %v",
 			driver.ErrTooLarge, len(frame), p.MaxFrame)
+	case errors.Is(err, rpctypes.ErrLeaseNotFound) && to.lease != c.seat.lease:
+		return fmt.Errorf("etcd: %w: there is no member for %s", driver.ErrUnavailable, to.key)
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		c.cancel(errLeaseLost)
+	case errors.Is(err, rpctypes.ErrPermissionDenied): // nobody hears this node
+		c.cancel(err)
 	}
 	return p.explain(c.endpoint, err)
 }

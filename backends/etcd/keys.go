@@ -18,12 +18,13 @@ import (
 type layout struct {
 	root    string // all of the cluster's keys are below
 	members string // and an instance: a node, while its lease lives
-	frames  string // and an instance: the node's latest frame
+	frames  string // and an instance: the node's latest frame for all
+	to      string // and an instance: the latest frame for that node; behind all others
 }
 
 func newLayout(prefix, cluster string) layout {
 	root := prefix + "/" + url.PathEscape(cluster) + "/"
-	return layout{root: root, members: root + "members/", frames: root + "frames/"}
+	return layout{root: root, members: root + "members/", frames: root + "frames/", to: root + "to/"}
 }
 
 // end returns the end of the range of keys below prefix.

@@ -29,10 +29,11 @@ type Params struct {
 	// more to look.
 	LeaseTTL time.Duration `param:"lease_ttl" default:"2s"`
 
-	// MaxFrame is the largest frame put into one key. It stays below what the
-	// server takes as a request, --max-request-bytes, which is 1.5MiB by default,
-	// by 4KiB or more. Larger payloads go in pieces.
-	MaxFrame params.Bytes `param:"max_frame" default:"1472KiB"`
+	// MaxFrame is the largest frame put into one key; larger payloads go in pieces.
+	// It bounds what etcd keeps in memory; see Server footprint. It stays below what
+	// the server takes as a request, --max-request-bytes, which is 1.5MiB by default,
+	// by 4KiB or more.
+	MaxFrame params.Bytes `param:"max_frame" default:"64KiB"`
 
 	// DialTimeout bounds connecting to one endpoint, up to the point where the
 	// node is attached.

@@ -13,7 +13,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// stream is a watch on all keys of the cluster.
+// stream is a watch on the keys of the cluster, but those of other nodes alone.
 type stream struct {
 	etcdserverpb.Watch_WatchClient
 	mu sync.Mutex // of Send
@@ -34,9 +34,18 @@ func (c *conn) startWatch() error {
 	}
 	c.watch = &stream{Watch_WatchClient: client}
 	keys := c.seat.keys
+	if err := c.watchRange(keys.root, []byte(keys.to), keys.root+"*"); err != nil {
+		return err
+	}
+	return c.watchRange(c.seat.ownKey(), nil, c.seat.ownKey())
+}
+
+// watchRange begins to watch the keys from one to the end, which is excluded; nil
+// is that one alone.
+func (c *conn) watchRange(from string, end []byte, name string) error {
 	_ = c.watch.send(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{
 		CreateRequest: &etcdserverpb.WatchCreateRequest{
-			Key: []byte(keys.root), RangeEnd: end(keys.root), StartRevision: c.roster.revision + 1, Fragment: true,
+			Key: []byte(from), RangeEnd: end, StartRevision: c.roster.revision + 1, Fragment: true,
 		},
 	}}) // Recv returns the reason
 	for {
@@ -45,9 +54,11 @@ func (c *conn) startWatch() error {
 		case err != nil:
 			return err
 		case r.Canceled:
-			return canceled(r)
+			return lacking("read", name, canceled(r))
 		case r.Created:
 			return nil
+		default: // of the range before
+			c.early = append(c.early, r)
 		}
 	}
 }
@@ -64,19 +75,39 @@ func (c *conn) receiveEvents(h driver.Handler) error {
 	for _, key := range c.roster.strangers {
 		reject(key, h)
 	}
-	for {
-		r, err := c.watch.Recv()
-		switch {
-		case err != nil:
-			return err
-		case r.Canceled:
-			return canceled(r)
-		}
-		c.mark(&c.watched)
-		if err := c.take(r.Events, h); err != nil {
+	for _, r := range c.early {
+		if err := c.receiveResponse(r, h); err != nil {
 			return err
 		}
 	}
+	c.early = nil
+	for {
+		r, err := c.watch.Recv()
+		if err != nil {
+			return err
+		}
+		if err := c.receiveResponse(r, h); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *conn) receiveResponse(r *etcdserverpb.WatchResponse, h driver.Handler) error {
+	if r.Canceled {
+		return canceled(r)
+	}
+	c.mark(&c.watched)
+	if err := c.take(r.Events, h); err != nil {
+		return err
+	}
+	for _, ev := range r.Events {
+		if ev.Type == mvccpb.Event_PUT {
+			c.weight.add(ev.Kv.ModRevision, len(ev.Kv.Value))
+		}
+	}
+	c.weight.pass(r.Header.Revision)
+	c.weight.tell(h)
+	return nil
 }
 
 // take hands frames and changes of members on, in their order.
@@ -96,6 +127,10 @@ func (c *conn) take(events []*mvccpb.Event, h driver.Handler) error {
 				return err
 			}
 		case ev.Type == mvccpb.Event_DELETE:
+		case key == c.seat.ownKey():
+			if c.flow.Heard(ev.Kv.Value) {
+				h.Frame(ev.Kv.Value)
+			}
 		case !strings.HasPrefix(key, keys.frames):
 			reject(key, h)
 		case key != keys.frames+c.seat.self.Instance:

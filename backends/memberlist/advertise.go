@@ -59,9 +59,6 @@ func advertised(ctx context.Context, configured string, listen netip.AddrPort, r
 // named takes host for an address, an interface, or a name, in this order.
 func named(ctx context.Context, host string, listen netip.Addr, resolve resolver) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		if addr.IsUnspecified() {
-			return addr, fmt.Errorf("nobody can reach the unspecified address")
-		}
 		return addr.WithZone(""), nil
 	}
 	var tried []error

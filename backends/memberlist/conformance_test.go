@@ -107,10 +107,12 @@ func (l *lab) inject(t testing.TB, _ conformance.Server, cluster string, frame [
 	}
 }
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { conformance.Run(t, harness()) }
+
+func harness() conformance.Harness {
 	l := &lab{network: newNetwork(), addrs: map[int]netip.Addr{}, service: map[string][]netip.Addr{}}
 	secret := base64.StdEncoding.EncodeToString([]byte(conformance.Secret))
-	conformance.Run(t, conformance.Harness{
+	return conformance.Harness{
 		Backend: "memberlist",
 		Driver:  func(_ testing.TB, n conformance.Node) driver.OpenFunc { return l.open(n) },
 		Params: func(_ testing.TB, n conformance.Node) map[string]string {
@@ -138,6 +140,7 @@ func TestConformance(t *testing.T) {
 			"config/unreachable-degrades": "there is no server; that peers which do not answer are no error is tested in discovery_test.go",
 			"fault/server-restart":        "there is no server",
 			"fault/server-emptied":        "there is no server",
+			"loss/failed-open":            "there is no server",
 		},
-	})
+	}
 }

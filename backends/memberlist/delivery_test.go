@@ -15,6 +15,7 @@ import (
 	ml "github.com/hashicorp/memberlist"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
@@ -48,14 +49,19 @@ func (s *stranger) received() [][]byte {
 	return s.messages
 }
 
-func newStranger(t *testing.T, label string) *stranger {
+// newStranger starts one that exchanges no states of its own accord, unless it is told
+// how often.
+func newStranger(t *testing.T, label string, often ...time.Duration) *stranger {
 	t.Helper()
 	s := &stranger{}
 	c := ml.DefaultLANConfig()
 	c.Name, c.Label, c.Delegate = "01STRANGER", label, s
 	c.BindAddr, c.BindPort = newHost().String(), 9094
 	c.AdvertisePort = c.BindPort
-	c.PushPullInterval = 500 * time.Millisecond
+	c.PushPullInterval = 0
+	for _, d := range often {
+		c.PushPullInterval = d
+	}
 	c.Logger = newLogger(discard())
 	var err error
 	if s.Memberlist, err = ml.Create(c); err != nil {
@@ -70,7 +76,7 @@ func newStranger(t *testing.T, label string) *stranger {
 }
 
 func TestForeignMemberGetsUpdatesOneByOne(t *testing.T) {
-	s := newStranger(t, "c")
+	s := newStranger(t, "c", 500*time.Millisecond)
 	peers := map[string]string{"peers": s.LocalNode().Address(), "push_pull_interval": "500ms"}
 	a := start(t, spec{name: "a", cluster: "c", params: peers, state: []byte("state of a")})
 	b := start(t, spec{name: "b", cluster: "c", params: peers})
@@ -128,7 +134,7 @@ func TestForeignMemberGetsUpdatesOneByOne(t *testing.T) {
 		defer s.mu.Unlock()
 		n := 0
 		for _, state := range s.states {
-			if string(state) == "state of a" {
+			if bytes.HasPrefix(state, []byte("state of a")) {
 				n++
 			}
 		}
@@ -175,6 +181,37 @@ func TestAboveTheDirectLimit(t *testing.T) {
 		})
 		if nodes[0].got(frame) > len(nodes) {
 			t.Errorf("the frame went round %d times", nodes[0].got(frame))
+		}
+	}
+}
+
+// What is for one member goes to that one, in a large cluster too: a state would reach
+// everybody.
+func TestSendAboveTheDirectLimit(t *testing.T) {
+	nodes := startAll(t, spec{cluster: "c", params: map[string]string{"direct_limit": "2"}}, strings.Split("a b c d e f g h", " ")...)
+	for _, size := range []int{100, 100_000} {
+		frame := bytes.Repeat([]byte{0x0b}, size)
+		if err := nodes[0].send(t.Context(), driver.Member{Instance: nodes[1].self.Instance}, frame); err != nil {
+			t.Fatal(err)
+		}
+		all := bytes.Repeat([]byte{0x0c}, size) // passed on in the same way, later
+		if err := nodes[1].Broadcast(t.Context(), all); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, 5*time.Second, func() error {
+			have := 0
+			for _, n := range nodes {
+				have += min(n.got(all), 1)
+			}
+			if have < len(nodes)-2 || nodes[1].got(frame) != 1 {
+				return fmt.Errorf("%d have what is for all, and %d the frame", have, nodes[1].got(frame))
+			}
+			return nil
+		})
+		for _, n := range nodes[2:] {
+			if n.got(frame) > 0 {
+				t.Errorf("%s has the %d bytes that are for b", n.self.Name, size)
+			}
 		}
 	}
 }

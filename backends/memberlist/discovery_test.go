@@ -56,9 +56,13 @@ func TestHeadlessService(t *testing.T) {
 			params: map[string]string{"peers": "service.test:9094", "peers_resolve_interval": "100ms", "reconnect_interval": "100ms"},
 		}
 	}
-	// No address yet: alone is as it should be.
+	// No address yet: the node waits before it takes itself for the first.
+	began := time.Now()
 	a := start(t, named(0))
 	agree(t, a)
+	if waited := time.Since(began); waited < nameTimeout/2 {
+		t.Errorf("it is attached, alone, after %v", waited)
+	}
 	// A name server that fails is not.
 	b := start(t, named(1))
 	agree(t, b)

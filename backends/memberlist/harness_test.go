@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/conformance/nemesis"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
@@ -28,6 +29,7 @@ import (
 // second: a probe of memberlist that is under way at Shutdown waits for its answer
 // for up to awarenessMax probe intervals, and cannot be ended.
 func TestMain(m *testing.M) {
+	nemesis.Node()
 	code := m.Run()
 	if code == 0 {
 		err := goleak.Find()
@@ -105,6 +107,12 @@ func (r *recorder) Left(m driver.Member) {
 }
 
 func (r *recorder) Probe(string, time.Duration, error) { r.note(func() { r.probes++ }) }
+
+func (r *recorder) Trouble(string, error) {}
+
+func (r *recorder) Lost(to driver.Member, err error) {
+	r.note(func() { r.log = append(r.log, fmt.Sprintf("lost to %s: %v", to.Name, err)) })
+}
 
 func (r *recorder) LocalState() (state []byte) {
 	r.note(func() { state = r.state })

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/cespare/xxhash/v2"
 	ml "github.com/hashicorp/memberlist"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
@@ -23,11 +24,17 @@ func nodeName(m driver.Member) string { return m.Name + separator + m.Instance }
 
 // metaMagic begins the meta data of own nodes; its last byte is the version. A
 // node with other meta data is foreign: an Alertmanager.
-const metaMagic = "\xcc\x01"
+const metaMagic = "\xcc\x02"
 
-// encodeMeta writes keys and values in turn, each after its length.
-func encodeMeta(meta map[string]string) ([]byte, error) {
-	b := []byte(metaMagic)
+// clusterID is what stands for the cluster's name in meta data and full states.
+func clusterID(name string) uint64 { return xxhash.Sum64String(name) }
+
+const clusterIDSize = 8
+
+// encodeMeta writes the cluster's id, and keys and values in turn, each after its
+// length.
+func encodeMeta(cluster uint64, meta map[string]string) ([]byte, error) {
+	b := binary.BigEndian.AppendUint64([]byte(metaMagic), cluster)
 	for _, k := range slices.Sorted(maps.Keys(meta)) {
 		for _, text := range []string{k, meta[k]} {
 			b = binary.AppendUvarint(b, uint64(len(text)))
@@ -48,27 +55,27 @@ func overhead(meta map[string]string, total int) int {
 }
 
 // decodeMeta is the inverse of encodeMeta, and accepts nothing else.
-func decodeMeta(b []byte) (map[string]string, error) {
+func decodeMeta(b []byte) (cluster uint64, meta map[string]string, err error) {
 	rest, ours := strings.CutPrefix(string(b), metaMagic)
-	if !ours || len(b) > ml.MetaMaxSize {
-		return nil, fmt.Errorf("foreign meta data")
+	if !ours || len(b) > ml.MetaMaxSize || len(rest) < clusterIDSize {
+		return 0, nil, fmt.Errorf("foreign meta data")
 	}
-	var meta map[string]string
+	cluster, rest = binary.BigEndian.Uint64([]byte(rest[:clusterIDSize])), rest[clusterIDSize:]
 	var last string
 	for rest != "" {
 		var pair [2]string
 		for i := range pair {
 			n, size := binary.Uvarint([]byte(rest[:min(len(rest), binary.MaxVarintLen64)]))
 			if size <= 0 || n > uint64(len(rest)-size) || size != len(binary.AppendUvarint(nil, n)) {
-				return nil, fmt.Errorf("damaged meta data")
+				return 0, nil, fmt.Errorf("damaged meta data")
 			}
 			pair[i], rest = rest[size:size+int(n)], rest[size+int(n):]
 			if !utf8.ValidString(pair[i]) {
-				return nil, fmt.Errorf("damaged meta data")
+				return 0, nil, fmt.Errorf("damaged meta data")
 			}
 		}
 		if meta != nil && pair[0] <= last {
-			return nil, fmt.Errorf("damaged meta data")
+			return 0, nil, fmt.Errorf("damaged meta data")
 		}
 		if meta == nil {
 			meta = map[string]string{}
@@ -76,7 +83,7 @@ func decodeMeta(b []byte) (map[string]string, error) {
 		last = pair[0]
 		meta[pair[0]] = pair[1]
 	}
-	return meta, nil
+	return cluster, meta, nil
 }
 
 // member is a node as memberlist knows it, own or foreign. It is not modified
@@ -85,6 +92,7 @@ type member struct {
 	driver.Member
 	node    ml.Node
 	foreign bool
+	cluster uint64 // of an own node
 }
 
 // newMember copies what it needs of n, which memberlist goes on modifying.
@@ -94,12 +102,12 @@ func newMember(n *ml.Node) *member {
 	p.node.Meta = nil
 	p.Addr = p.node.Address()
 	name, instance, split := strings.Cut(n.Name, separator)
-	meta, err := decodeMeta(n.Meta)
+	cluster, meta, err := decodeMeta(n.Meta)
 	if err != nil || !split || name == "" || instance == "" {
 		p.foreign = true
 		p.Name = n.Name
 		return p
 	}
-	p.Name, p.Instance, p.Meta = name, instance, meta
+	p.Name, p.Instance, p.Meta, p.cluster = name, instance, meta, cluster
 	return p
 }

@@ -22,7 +22,7 @@ func TestNamesSortAsMembersDo(t *testing.T) {
 }
 
 func TestForeignNodes(t *testing.T) {
-	meta, err := encodeMeta(map[string]string{"zone": "north"})
+	meta, err := encodeMeta(7, map[string]string{"zone": "north"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +39,7 @@ func TestForeignNodes(t *testing.T) {
 		{"a+", meta, true},
 		{"a+1", append(meta, 1), true},
 		{"a+1", []byte("\xcc\x02"), true},
+		{"a+1", []byte("\xcc\x01"), true},
 	} {
 		p := newMember(&ml.Node{Name: c.name, Meta: c.meta, Addr: []byte{10, 0, 0, 1}, Port: 9094})
 		if p.foreign != c.foreign || p.foreign != (p.Instance == "") {
@@ -51,7 +52,7 @@ func TestForeignNodes(t *testing.T) {
 }
 
 func TestMetaTooLarge(t *testing.T) {
-	_, err := encodeMeta(map[string]string{"k": strings.Repeat("x", 512)})
+	_, err := encodeMeta(7, map[string]string{"k": strings.Repeat("x", 512)})
 	if !errors.Is(err, driver.ErrConfig) || !strings.Contains(err.Error(), "meta") {
 		t.Errorf("meta data above the limit: %v, want ErrConfig that names meta", err)
 	}
@@ -59,18 +60,18 @@ func TestMetaTooLarge(t *testing.T) {
 
 func FuzzDecodeMeta(f *testing.F) {
 	for _, meta := range []map[string]string{nil, {"zone": "north"}, {"": "", "b": strings.Repeat("x", 200)}} {
-		b, err := encodeMeta(meta)
+		b, err := encodeMeta(7, meta)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		meta, err := decodeMeta(b)
+		cluster, meta, err := decodeMeta(b)
 		if err != nil {
 			return
 		}
-		again, err := encodeMeta(meta)
+		again, err := encodeMeta(cluster, meta)
 		if err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%q decodes to %v, which encodes to %q, %v", b, meta, again, err)
 		}

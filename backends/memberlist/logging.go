@@ -4,6 +4,7 @@ import (
 	"context"
 	"log"
 	"log/slog"
+	"net"
 	"regexp"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ func (w *logWriter) Write(line []byte) (int, error) {
 		if l, known := levels[mark]; known {
 			level, text = l, rest
 		}
+	}
+	if strings.Contains(text, net.ErrClosed.Error()) { // a probe that Close has overtaken
+		level = slog.LevelDebug
 	}
 	if !w.to.Enabled(context.Background(), level) {
 		return len(line), nil

@@ -19,6 +19,12 @@
 // is empty by default: then give label as an empty text. They know no
 // encryption_keys. All members must have the same label, keys and TLS.
 //
+// The cluster's name goes with membership and full states, so that nodes of two
+// clusters share nothing though their labels are the same: each refuses the other
+// and says so. Alertmanagers have no such name. Limit, as of C14: an Alertmanager
+// that knows nodes of two clusters is a member of both, and passes on the updates
+// of either.
+//
 // # Delivery
 //
 // A broadcast goes straight to every other member: as a UDP packet where it fits
@@ -33,7 +39,20 @@
 // milliseconds at most, so that what queues up meanwhile leaves as one frame.
 // Each member has a queue of its own, of 1,024 frames and 64 MiB; a member that
 // is slow or away delays no other. What does not fit its queue is lost to that
-// member alone, and repaired by state exchange.
+// member alone, and repaired by state exchange. When a member's address changes
+// its queue goes to the new one.
+//
+// Whether packets arrive is found out by pings, 20 a second at most to each member
+// while frames go to it as packets, 90 bytes each way, and none at rest. From the
+// first that is not answered within 50 milliseconds, or four round trips, the frames
+// that it was for and all further ones go by streams, until pings are answered. A
+// frame for a member that no stream reaches within 100 milliseconds either, or four
+// round trips, is passed on by two others, one if it is 16 KiB or more: so it arrives
+// within 0.3 s though its sender and its receiver cannot reach each other. With
+// encryption_keys or TLS the first may take a second. Where all reach each other
+// nothing is passed on; to a member that has crashed and is not yet dropped, what
+// is sent is sent twice. What neither way brings to a member is counted, by
+// clusterchannel_undelivered_total, and logged.
 //
 // So a broadcast in a cluster of N costs the sender N-1 packets, or N-1 TCP
 // connections and N-1 times the frame's size. With more others than direct_limit
@@ -45,8 +64,10 @@
 // An Alertmanager is sent each update as one of its own, by UDP up to 700 bytes,
 // else over TCP; it ignores the fields that it does not know.
 //
-// Frames are at most 16 MiB. A full state is given to a joining node with the
-// list of members; one above 19 MiB is left out and comes by frames.
+// Frames are at most 16 MiB. Own nodes are given states by frames, each once. While
+// there are Alertmanagers the list of members carries the full state too, up to 19
+// MiB, and a new one is given it at once. What an Alertmanager repeats within five
+// seconds is one update.
 //
 // # Membership
 //
@@ -54,29 +75,42 @@
 // more where that fails, and a suspect has one interval to refute. Beyond that:
 //
 //   - a node that leaves tells all others itself; that is seen in milliseconds
-//   - when a member's host refuses connections twice, its process has crashed; the
-//     other members are told to see for themselves
-//   - a node that SWIM gives up is asked once more before it is reported
+//   - a member is reached if it answers a ping, or handles a stream, or if another
+//     member says that it does so there. A member that is reached stays one,
+//     whatever else is the case, and one that has failed is back when it is reached,
+//     not before. So signals that contradict each other make nobody come and go:
+//     the answer to one question decides both ways, and is the same as long as the
+//     network is
+//   - when a member's host refuses connections it is suspected at once, and all
+//     others are told to see for themselves; it has failed if nobody reaches it
+//     within probe_timeout
+//   - a node that SWIM gives up is asked once more, by itself and by others, before
+//     it is reported
+//
+// Members that do not answer packets, or refuse connections, or are reached by
+// others alone, are named in the log, on the status page and, by
+// clusterchannel_pings_failing, as a metric.
 //
 // Measured on one machine of two cores, with default parameters: the crash of a
-// process is seen by all of 3 nodes, and of 10, after 0.4 to 1.5 s, up to 2.5 s
-// while both cores are busy; a host of 3 that vanishes after 2.5 to 4.5 s. A
+// process is seen by all of 3 nodes, and of 10, after 1 to 2.2 s, up to 3 s
+// while both cores are busy; a host of 3 that vanishes after 2.5 to 5 s. A
 // shorter probe_interval divides these and multiplies the idle traffic.
 //
 // Members sort by name and instance, here and on the Alertmanagers, whose own
-// names are Member.Name with an empty Instance. If an Alertmanager leaves, a
-// node cannot always tell that it has not failed.
+// names are Member.Name with an empty Instance. An Alertmanager that says goodbye
+// has left, though its process ends a moment later; one of 2022 says none, and
+// counts as failed.
 //
 // # When the server is lost
 //
 // There is none. A node is Detached while peers are configured and no other
 // member is alive; the reason names what each peer answered. It is attached
-// when no peers are configured, when names have no addresses (a headless service
-// with nobody else ready), and when all others have said goodbye. A node that
-// gets no answer at all reports that it is cut off before it drops any member.
-// Names are looked up, and peers and failed members are tried, for ever, every
-// second by default. When a host's address changes, the node opens again at the
-// new one.
+// when no peers are configured, when names still have no address eight seconds
+// after it began (a headless service with nobody else ready), and when all others
+// have said goodbye. A node that gets no answer at all reports that it is cut off
+// before it drops any member. Names are looked up, and peers and failed members
+// are tried, for ever, every second by default. When a host's address changes, the
+// node opens again at the new one.
 //
 // # Server footprint
 //
@@ -88,6 +122,14 @@
 //
 // A frame over TCP is copied once, for all its receivers, and read into memory
 // that is reused, unless encryption_keys are given.
+//
+// A stranger who reaches the port can have 512 connections from one address, or one
+// IPv6 network of 64 bits, and 32 pending exchanges among them, each for tcp_timeout
+// at most; what is compressed is unpacked up to 40 MiB, a packet's up to 256 KiB.
+// Large messages, states and lists of one source, by what their headers claim, take
+// 60 MiB at a time; more waits for its turn. Up to 4096 others are believed to be
+// members: who knows the label can invent them, unless traffic is encrypted. What is
+// above, or has another label, is refused and counted as rejected.
 package memberlist
 
 import (
@@ -157,7 +199,7 @@ func open(ctx context.Context, o driver.Options, hooks hooks) (driver.Driver, er
 	if err != nil {
 		return nil, err
 	}
-	meta, err := encodeMeta(o.Self.Meta)
+	meta, err := encodeMeta(clusterID(o.Cluster), o.Self.Meta)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +217,7 @@ func open(ctx context.Context, o driver.Options, hooks hooks) (driver.Driver, er
 	if t.advertise, err = advertised(ctx, s.AdvertiseAddress, s.listen, hooks.resolve, o.Logger); err != nil {
 		return nil, errors.Join(err, t.Shutdown())
 	}
-	c := &conn{mesh: mesh{settings: s, transport: t}, self: o.Self, logger: o.Logger, trans: t}
+	c := &conn{mesh: mesh{settings: s, transport: t, trans: t}, self: o.Self, logger: o.Logger, trans: t}
 	if hooks.wrap != nil {
 		c.mesh.transport = hooks.wrap(t)
 	}
@@ -183,11 +225,15 @@ func open(ctx context.Context, o driver.Options, hooks hooks) (driver.Driver, er
 	c.roster = newRoster(c)
 	c.seeds = newSeeds(c, hooks.resolve)
 	c.sender = newSender(c)
-	c.roster.seeds, c.roster.hint = c.seeds, c.sender.hint
+	c.roster.seeds, c.roster.sender = c.seeds, c.sender
 	t.refused = c.roster.refused
-	d := &delegate{meta: meta, gate: &c.gate, logger: o.Logger, roster: c.roster, sender: c.sender}
+	t.entrance.leaving = c.roster.leaving
+	t.entrance.reject = func(why driver.Reason, err error) {
+		c.gate.do(func(h driver.Handler) { h.Reject(why, fmt.Errorf("memberlist: %w", err)) })
+	}
+	d := &delegate{meta: meta, cluster: clusterID(o.Cluster), gate: &c.gate, logger: o.Logger, roster: c.roster, sender: c.sender}
 	if s.keys == nil {
-		t.receiver = &receiver{opening(s.Label), s.TCPTimeout, t.strangers, d.NotifyMsg}
+		t.receiver = &receiver{opening(s.Label), t.strangers, d.NotifyMsg, t.entrance.hold}
 	}
 	if c.mesh.list, err = ml.Create(c.config(d)); err != nil {
 		c.cancel(nil)
@@ -215,7 +261,7 @@ func (c *conn) config(d *delegate) *ml.Config {
 	config.HandoffQueueDepth = handoffQueue
 	config.UDPBufferSize = maxPacket
 	config.EnableCompression = false // slow, and not needed: both ends also read what is not compressed
-	config.Delegate, config.Events, config.Conflict, config.Ping = d, d, d, d
+	config.Delegate, config.Events, config.Conflict, config.Ping, config.Alive, config.Merge = d, d, d, d, d, d
 	config.Logger = c.trans.strangers
 	return config
 }
@@ -238,8 +284,10 @@ func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	defer c.gate.close()
 	defer context.AfterFunc(ctx, func() { c.cancel(nil) })()
 	c.trans.start()
+	c.logger.Info("listening for members", "address", c.mesh.settings.listen, "advertised", c.trans.advertise)
 	c.loops.Go(c.roster.run)
 	c.loops.Go(c.seeds.run)
+	c.loops.Go(c.sender.watchPaths)
 	<-c.ctx.Done()
 	if ctx.Err() != nil {
 		return nil
@@ -305,6 +353,7 @@ func (c *conn) shutDown() error {
 	err := c.mesh.list.Shutdown()
 	c.loops.Wait()
 	c.sender.wg.Wait()
+	c.mesh.knocks.Wait()
 	return err
 }
 

@@ -58,28 +58,64 @@ func TestSendReachesOne(t *testing.T) {
 	}
 }
 
-func TestFullStateOnJoin(t *testing.T) {
-	a := start(t, spec{name: "a", cluster: "c", state: []byte("of a")})
-	b := start(t, spec{name: "b", cluster: "c", state: []byte("of b"), params: map[string]string{"peers": a.addr}})
-	agree(t, a, b)
-	for n, want := range map[*testNode]string{a: "of b", b: "of a"} {
-		testkit.Eventually(t, 5*time.Second, func() error {
+// Own nodes exchange states by frames, each once: the list of members comes without
+// them, on joining, after a failure and from time to time.
+func TestListComesWithoutStates(t *testing.T) {
+	often := map[string]string{"push_pull_interval": "100ms"}
+	nodes := startAll(t, spec{cluster: "c", state: []byte("a state"), params: often}, "a", "b", "c")
+	nodes[2].crash()
+	agree(t, nodes[:2]...)
+	always(t, time.Second, func() error {
+		for _, n := range nodes {
 			n.mu.Lock()
 			defer n.mu.Unlock()
-			if !slices.ContainsFunc(n.states, func(s []byte) bool { return string(s) == want }) {
-				return fmt.Errorf("%s was not given the state %q", n.self.Name, want)
+			if len(n.states) > 0 {
+				return fmt.Errorf("%s was given %d states", n.self.Name, len(n.states))
 			}
-			return nil
-		})
-	}
+		}
+		return nil
+	})
 }
 
 func TestOversizeStateDoesNotBreakTheJoin(t *testing.T) {
-	a := start(t, spec{name: "a", cluster: "c", state: make([]byte, maxState+1)})
-	b := start(t, spec{name: "b", cluster: "c", params: map[string]string{"peers": a.addr}})
-	agree(t, a, b)
-	if !strings.Contains(a.logs.String(), "too large") {
-		t.Error("nothing is logged of a state that is left out")
+	s := newStranger(t, "c")
+	a := start(t, spec{name: "a", cluster: "c", state: make([]byte, maxState+1), params: map[string]string{"peers": s.LocalNode().Address()}})
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if v := a.view(); v != "01STRANGER a" {
+			return fmt.Errorf("a lists %q", v)
+		}
+		if !strings.Contains(a.logs.String(), "too large") {
+			return errors.New("nothing is logged of a state that is left out")
+		}
+		return nil
+	})
+}
+
+// A foreign member is given the state as soon as it is known, not when it is its turn,
+// whoever has joined whom.
+func TestForeignMemberIsGivenTheStateAtOnce(t *testing.T) {
+	for _, joins := range []string{"it", "we"} {
+		t.Run(joins, func(t *testing.T) {
+			s := newStranger(t, "c")
+			peers := map[string]string{}
+			if joins == "we" {
+				peers["peers"] = s.LocalNode().Address()
+			}
+			a := start(t, spec{name: "a", cluster: "c", state: []byte("state of a"), params: peers})
+			if joins == "it" {
+				if _, err := s.Join([]string{a.addr}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			testkit.Eventually(t, 5*time.Second, func() error {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if !slices.ContainsFunc(s.states, func(b []byte) bool { return bytes.HasPrefix(b, []byte("state of a")) }) {
+					return errors.New("the stranger has no state of a")
+				}
+				return nil
+			})
+		})
 	}
 }
 

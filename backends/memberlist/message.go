@@ -12,7 +12,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 )
@@ -97,6 +96,46 @@ const (
 	maxMessage  = 20 << 20
 )
 
+// headerReader reads no more than a header has, and, being a ByteScanner, no more of
+// it than the decoder needs.
+type headerReader struct {
+	in   *bufio.Reader
+	left int
+}
+
+// maxHeader is above what a header takes, a map of one number.
+const maxHeader = 64
+
+var errHeader = fmt.Errorf("it has more than %d bytes", maxHeader)
+
+func (h *headerReader) Read(b []byte) (int, error) {
+	if h.left == 0 {
+		return 0, errHeader
+	}
+	n, err := h.in.Read(b[:min(len(b), h.left)])
+	h.left -= n
+	return n, err
+}
+
+func (h *headerReader) ReadByte() (byte, error) {
+	if h.left == 0 {
+		return 0, errHeader
+	}
+	b, err := h.in.ReadByte()
+	if err == nil {
+		h.left--
+	}
+	return b, err
+}
+
+func (h *headerReader) UnreadByte() error {
+	err := h.in.UnreadByte()
+	if err == nil {
+		h.left++
+	}
+	return err
+}
+
 // messageHeader is memberlist's.
 type messageHeader struct{ UserMsgLen int }
 
@@ -128,9 +167,11 @@ func opening(label string) []byte {
 // receiver picks the messages from what other members send.
 type receiver struct {
 	opening   []byte
-	timeout   time.Duration
 	strangers *log.Logger
 	notify    func(b []byte) // must not keep b
+
+	// hold counts the bytes that reading a message will take; see entrance.hold.
+	hold func(conn net.Conn, n int) (end func(), ok bool)
 }
 
 // packet handles b if it carries one message and nothing else, and reports
@@ -153,22 +194,18 @@ func (r *receiver) packet(b []byte) bool {
 	return true
 }
 
-// stream reads a message from conn, and closes it. If conn carries no message,
-// it returns the stream as if nothing had been read.
-func (r *receiver) stream(conn net.Conn) (other net.Conn) {
-	in := bufio.NewReader(conn)
-	err := conn.SetDeadline(time.Now().Add(r.timeout))
-	if err == nil && !r.begins(in) {
-		return &bufferedConn{Conn: conn, in: in}
+// stream reads a message from a stream, and closes it, and reports whether it did. If
+// the stream carries no message, nothing is read of it.
+func (r *receiver) stream(conn net.Conn, in *bufio.Reader) bool {
+	if !r.begins(in) {
+		return false
 	}
-	if err == nil {
-		err = r.read(in)
-	}
+	err := r.read(in, func(size int) (func(), bool) { return r.hold(conn, size) })
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		r.strangers.Printf("[ERR] memberlist: failed to receive a message: %v from=%s", err, conn.RemoteAddr())
 	}
 	_ = conn.Close() // it was read, or is broken
-	return nil
+	return true
 }
 
 // begins reports whether a message follows. It reads no more than it needs to
@@ -183,21 +220,36 @@ func (r *receiver) begins(in *bufio.Reader) bool {
 	return err == nil
 }
 
-// read allocates memory as the message arrives: a stranger may have written its
-// length.
-func (r *receiver) read(in *bufio.Reader) error {
+// firstPart is what a message is given room for before any of it has arrived.
+const firstPart = 64 << 10
+
+// read allocates memory as the message arrives, at most four times of that: a
+// stranger may have written its length. It asks hold for that before.
+func (r *receiver) read(in *bufio.Reader, hold func(int) (func(), bool)) error {
 	var header messageHeader
-	if err := codec.NewDecoder(in, &codec.MsgpackHandle{}).Decode(&header); err != nil {
+	if err := codec.NewDecoder(&headerReader{in, maxHeader}, &codec.MsgpackHandle{}).Decode(&header); err != nil {
 		return fmt.Errorf("its header: %w", err)
 	}
 	size := header.UserMsgLen
 	if size < 0 || size > maxMessage {
 		return fmt.Errorf("a length of %d; at most %d are valid", size, maxMessage)
 	}
+	end, ok := hold(size)
+	if !ok {
+		return errors.New("its source has too many under way")
+	}
+	defer end()
 	m := newMessage(size)
 	defer m.release()
-	if _, err := io.CopyN(&m.buf, in, int64(size)); err != nil {
-		return fmt.Errorf("%d of %d bytes: %w", m.buf.Len(), size, err)
+	for have := 0; have < size; have = m.buf.Len() {
+		part := min(size-have, max(3*have, firstPart))
+		m.buf.Grow(part)
+		b := m.buf.AvailableBuffer()[:part]
+		n, err := io.ReadFull(in, b)
+		_, _ = m.buf.Write(b[:n]) // where it is already
+		if err != nil {
+			return fmt.Errorf("%d of %d bytes: %w", m.buf.Len(), size, err)
+		}
 	}
 	if size > 0 {
 		r.notify(m.bytes())

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -139,6 +140,33 @@ func TestPackets(t *testing.T) {
 	}
 }
 
+// A message takes little more memory than it is long, and one of which little
+// arrives takes little.
+func TestMessagesTakeWhatArrives(t *testing.T) {
+	const size = 1 << 20
+	for _, c := range []struct{ claimed, arrives, most int }{
+		{size, size, size * 3 / 2},
+		{maxMessage, 3, 2 * firstPart},
+		{maxMessage, firstPart + 1, 6 * firstPart},
+	} {
+		sent := append(header(t, "", c.claimed)[1:], make([]byte, c.arrives)...)
+		in, handed := bufio.NewReader(bytes.NewReader(sent)), 0
+		r := receiver{notify: func(b []byte) { handed = len(b) }}
+		runtime.GC() // twice, so that no buffer is left to be used again
+		runtime.GC()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := r.read(in, unbounded)
+		runtime.ReadMemStats(&after)
+		if whole := c.arrives == c.claimed; (err == nil) != whole || whole && handed != size {
+			t.Errorf("%d of %d bytes: %v, and %d are handed on", c.arrives, c.claimed, err, handed)
+		}
+		if took := int(after.TotalAlloc - before.TotalAlloc); took > c.most {
+			t.Errorf("%d of %d bytes take %d bytes of memory, want at most %d", c.arrives, c.claimed, took, c.most)
+		}
+	}
+}
+
 // FuzzMessage checks that a receiver allocates memory only for what arrives,
 // and hands on only complete messages.
 func FuzzMessage(f *testing.F) {
@@ -153,7 +181,7 @@ func FuzzMessage(f *testing.F) {
 				t.Errorf("%q is handed on, of %q", m, b)
 			}
 		}}
-		if err := r.read(bufio.NewReader(bytes.NewReader(b))); err != nil && handed >= 0 {
+		if err := r.read(bufio.NewReader(bytes.NewReader(b)), unbounded); err != nil && handed >= 0 {
 			t.Errorf("%d bytes are handed on of what is broken: %v", handed, err)
 		}
 	})
@@ -178,3 +206,5 @@ func FuzzPacket(f *testing.F) {
 		}
 	})
 }
+
+func unbounded(int) (func(), bool) { return func() {}, true }

@@ -38,6 +38,11 @@ type sight struct {
 	stream  error           // of an exchange of members over TCP or TLS: why there was none, with the likely cause
 	packet  error           // of a ping by UDP, or TLS, and the answer to it at the advertise address: which of the two is lost, as far as can be told
 	rtt     time.Duration   // of that ping
+	asked   bool            // the node there was asked for a stream; an Alertmanager is not
+	back    error           // of that stream, to the advertise address
+	before  time.Time       // when it was asked
+	there   time.Time       // what that node's clock showed then
+	after   time.Time       // when the stream came
 	members []driver.Member // the members that the node there holds alive
 }
 
@@ -104,9 +109,9 @@ func (v *sight) look(ctx context.Context, s settings, o driver.Options) error {
 	if t.advertise, err = advertised(ctx, s.AdvertiseAddress, s.listen, systemResolver, o.Logger); err != nil {
 		return errors.Join(err, t.Shutdown())
 	}
-	c := (&conn{mesh: mesh{settings: s, transport: t}, self: o.Self, trans: t}).config(nil)
-	echoes := make(listener, 1)
-	c.Delegate, c.Events, c.Conflict, c.Ping = echoes, nil, nil, nil
+	c := (&conn{mesh: mesh{settings: s, transport: t, trans: t}, self: o.Self, trans: t}).config(nil)
+	echoes := newListener()
+	c.Delegate, c.Events, c.Conflict, c.Ping, c.Alive, c.Merge = echoes, nil, nil, nil, nil, ours(clusterID(o.Cluster))
 	c.GossipNodes, c.PushPullInterval, c.ProbeInterval = 0, 0, time.Hour
 	c.ProbeTimeout = max(s.ProbeTimeout, pingPatience)
 	list, err := ml.Create(c)
@@ -120,11 +125,18 @@ func (v *sight) look(ctx context.Context, s settings, o driver.Options) error {
 	defer context.AfterFunc(ctx, t.cancel)()
 	_, err = list.Join([]string{v.addr})
 	v.stream = reason(err)
-	v.ping(list, func() {
-		if v.ours(list.Members()) {
+	ask := func() {
+		if v.stream == nil && v.ours(list.Members()) {
+			v.asked, v.before = true, time.Now()
 			_ = echoes.ask(list, v.addr, t.advertise) // then no echo arrives
 		}
-	})
+	}
+	ask()
+	if v.asked {
+		v.there, v.back = echoes.await(ctx, pingPatience)
+		v.after = time.Now()
+	}
+	v.ping(list, ask)
 	if errors.As(v.packet, new(ml.NoPingResponseError)) {
 		v.packet = v.blame(list, echoes, t)
 	}

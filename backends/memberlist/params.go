@@ -114,6 +114,12 @@ func parse(raw map[string]string, cluster string) (settings, error) {
 	if s.listenHost, s.listen, err = listensOn(s.ListenAddress); err != nil {
 		return s, err
 	}
+	if !isAdvertisable(s.AdvertiseAddress) {
+		return s, params.Bad("advertise_address", "%q is not an IP address, a name or an interface, with a port from 1 to 65535 if need be, such as 10.0.0.1:9094 or eth0", params.Shown(s.AdvertiseAddress))
+	}
+	if isUnspecified(s.AdvertiseAddress) {
+		return s, params.Bad("advertise_address", "%q: nobody can reach the unspecified address", params.Shown(s.AdvertiseAddress))
+	}
 	for _, peer := range s.Peers {
 		if !isHostPort(peer) {
 			return s, params.Bad("peers", "%q is not host:port, such as node-2:9094 or [fd00::2]:9094", params.Shown(peer))
@@ -170,6 +176,32 @@ func (s *settings) locate(ctx context.Context, resolve resolver) error {
 	}
 	s.listen = netip.AddrPortFrom(addr.Unmap(), s.listen.Port())
 	return nil
+}
+
+// isAdvertisable reports whether text has a form of advertise_address.
+func isAdvertisable(text string) bool {
+	if isHostPort(text) || text == "" {
+		return true
+	}
+	host := text
+	if bracketed, ok := strings.CutPrefix(text, "["); ok {
+		if host, ok = strings.CutSuffix(bracketed, "]"); !ok {
+			return false
+		}
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return !strings.ContainsAny(host, ":@/?[], ")
+}
+
+func isUnspecified(text string) bool {
+	host := text
+	if h, _, err := net.SplitHostPort(text); err == nil {
+		host = h
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.IsUnspecified()
 }
 
 func isHostPort(text string) bool {

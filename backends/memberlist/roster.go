@@ -19,40 +19,57 @@ import (
 // memberlist believes, and makes sure:
 //
 //   - one that said goodbye has left, at once
-//   - one whose host refuses connections, twice, has failed, at once
+//   - one that is reached stays, whatever else is the case: it answers a ping, or
+//     handles a stream, or another member says that it does so there
+//   - one whose host refuses connections is suspected at once, and has failed if it
+//     is not reached within probe_timeout
 //   - one that memberlist gives up is asked once more, since it may answer
+//   - one that has failed is back when it is reached, and not before
 //   - when nobody answers, it is this node that is cut off: the link is lost, and
 //     the members stay as they are until memberlist has given up all of them
+//
+// A member is dropped and taken back by the same question, which has the same answer
+// as long as the network is the same: signals that contradict each other make nobody
+// come and go.
 //
 // memberlist's callbacks only note what they are told; run does the rest.
 type roster struct {
 	self   string // the name of this node
 	mesh   *mesh
 	seeds  *seeds
-	hint   func([]byte) // tells own nodes
+	sender *sender
 	gate   *gate
 	logger *slog.Logger
 	ctx    context.Context // of run
 	wake   chan struct{}
 
-	mu       sync.Mutex
-	alive    map[string]*member // the nodes that memberlist holds alive, this one included
-	gone     map[string]bool    // nodes that said goodbye
-	vacant   map[string]bool    // addresses of those
-	refusing map[string]bool    // nodes that only memberlist holds alive
-	refusals map[string]bool    // addresses that refused once; true where another node says so
-	failed   map[string]*member // nodes to bring back, by name; by name and address if they moved
-	others   []*member          // alive, not gone, not refusing; replaced, never modified
-	ours     []*member          // of others; likewise
-	foreign  []*member          // the Alertmanagers among others; likewise
-	changes  chan struct{}      // closed when others is replaced
+	mu        sync.Mutex
+	alive     map[string]*member         // the nodes that memberlist holds alive, this one included
+	gone      map[string]bool            // nodes that said goodbye
+	vacant    map[string]bool            // addresses of those
+	unproven  map[string]bool            // nodes that memberlist alone holds alive, and nobody has reached since they failed
+	farewell  map[string]bool            // Alertmanagers that said goodbye to memberlist
+	refusals  map[string]bool            // addresses that refused once; true where another node says so
+	excused   map[string]time.Time       // nodes whose refusals mean nothing, and until when
+	inquiry   map[string][]chan struct{} // by node: closed when another member says that it reaches it
+	failed    map[string]*member         // nodes to bring back, by name; by name and address if they moved
+	others    []*member                  // alive, not gone, not unproven; replaced, never modified
+	ours      []*member                  // of others; likewise
+	foreign   []*member                  // the Alertmanagers among others; likewise
+	changes   chan struct{}              // closed when others is replaced
+	examined  map[string]bool            // nodes whose refusals are being looked at
+	witnessed map[*member]bool           // members that are looked at for others
+	refusing  *complaint                 // of members that are reached, and whose hosts refuse connections
+	ended     bool                       // no more checks begin
+	checks    sync.WaitGroup
 
 	// Only run uses the rest.
 	shown    map[string]*member   // the members that the Handler knows
 	held     map[string]time.Time // nodes that answered after memberlist gave them up, and until when to wait
 	isolated bool
 	deserted bool      // the last of the others have failed
-	told     bool      // Link was called
+	told     string    // what Link was called with; empty: it was not
+	trouble  string    // what Trouble was called with
 	wholeBy  time.Time // while attaching again: until when to wait for failed members
 	attached bool
 }
@@ -65,14 +82,19 @@ const (
 	idleTurn      = 10 * time.Second       // the roster is checked at least this often
 	wholeTimeout  = 500 * time.Millisecond // for all to come back, once one has
 	findTimeout   = 100 * time.Millisecond
+
+	askedWitnesses    = 4  // members that are asked whether they reach one
+	maxWitnessed      = 64 // members that are looked at for others at a time
+	farewellIntervals = 5  // gossip intervals within which an Alertmanager's goodbye comes
 )
 
-// newRoster returns a roster without seeds and hint.
+// newRoster returns a roster without seeds and sender.
 func newRoster(c *conn) *roster {
 	return &roster{
 		self: nodeName(c.self), mesh: &c.mesh, gate: &c.gate, logger: c.logger, ctx: c.ctx, wake: make(chan struct{}, 1),
 		alive: map[string]*member{}, gone: map[string]bool{}, vacant: map[string]bool{},
-		refusing: map[string]bool{}, refusals: map[string]bool{}, failed: map[string]*member{},
+		unproven: map[string]bool{}, farewell: map[string]bool{}, refusals: map[string]bool{}, excused: map[string]time.Time{},
+		inquiry: map[string][]chan struct{}{}, examined: map[string]bool{}, witnessed: map[*member]bool{}, refusing: refusal(), failed: map[string]*member{},
 		changes: make(chan struct{}), shown: map[string]*member{}, held: map[string]time.Time{},
 	}
 }
@@ -86,24 +108,41 @@ func (r *roster) signal() {
 
 // joined notes that memberlist holds p alive.
 func (r *roster) joined(p *member) {
+	if r.join(p) && p.foreign {
+		r.seeds.soon(p.Addr) // it is given the state with the list of members
+	}
+}
+
+// join does the notes of joined, and reports whether this node is to greet p.
+func (r *roster) join(p *member) (greet bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := p.node.Name
 	if old := r.alive[name]; old == nil || old.Addr != p.Addr {
 		delete(r.gone, name) // it left one address for another
+		greet = r.first()
 	}
 	r.alive[name] = p
-	delete(r.refusing, name)
-	delete(r.failed, name)
+	delete(r.farewell, name)
+	if r.failed[name] != nil {
+		r.doubtful(p)
+	}
 	if !r.gone[name] {
 		delete(r.vacant, p.Addr)
 	}
 	for old, f := range r.failed {
-		if f.Addr == p.Addr || (!f.foreign && f.Name == p.Name && name != r.self) {
+		if old != name && f.Addr == p.Addr || (!f.foreign && f.Name == p.Name && f.Instance != p.Instance && name != r.self) {
 			delete(r.failed, old) // its successor is here
 		}
 	}
 	r.updated()
+	return greet
+}
+
+// first reports whether this node is the one of its kind that acts for all. r.mu is
+// held.
+func (r *roster) first() bool {
+	return !slices.ContainsFunc(r.ours, func(p *member) bool { return p.node.Name < r.self })
 }
 
 // moved notes that a node is at another address than memberlist has for it.
@@ -116,7 +155,7 @@ func (r *roster) moved(p *member) bool {
 	if name == r.self {
 		return false
 	}
-	failed := r.alive[name] == nil || r.refusing[name]
+	failed := r.alive[name] == nil || r.unproven[name]
 	r.bringBack(name+" at "+p.Addr, p)
 	return failed
 }
@@ -126,7 +165,8 @@ func (r *roster) lost(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.alive, name)
-	delete(r.refusing, name)
+	delete(r.unproven, name)
+	delete(r.excused, name)
 	r.updated()
 }
 
@@ -135,14 +175,45 @@ func (r *roster) lost(name string) {
 func (r *roster) answered(name string) *member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.refusing[name] {
-		delete(r.refusing, name)
-		r.updated()
-	}
+	r.proven(name)
 	if r.gone[name] {
 		return nil
 	}
 	return r.alive[name]
+}
+
+// holds reports whether a node is a member, or may be one again soon.
+func (r *roster) holds(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.alive[name] != nil && !r.gone[name]
+}
+
+// crowded reports whether there is no room for one more member of that name.
+func (r *roster) crowded(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.alive) >= maxMembers && r.alive[name] == nil
+}
+
+// named returns a member, or nil.
+func (r *roster) named(name string) *member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone[name] || r.unproven[name] || name == r.self {
+		return nil
+	}
+	return r.alive[name]
+}
+
+// leaving notes that an Alertmanager says goodbye to memberlist, which tells of a
+// failure in the same way.
+func (r *roster) leaving(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.alive[name]; p != nil && p.foreign {
+		r.farewell[name] = true
+	}
 }
 
 // refused notes that nothing listens at addr. It is called by the transport.
@@ -154,7 +225,7 @@ func (r *roster) refused(addr string) {
 
 func (r *roster) doubt(addr string, hinted bool) {
 	for _, p := range r.others {
-		if p.Addr == addr {
+		if p.Addr == addr && (hinted || time.Now().After(r.excused[p.node.Name])) {
 			r.refusals[addr] = hinted
 			r.signal()
 			return
@@ -166,7 +237,7 @@ func (r *roster) doubt(addr string, hinted bool) {
 func (r *roster) updated() {
 	r.others, r.ours, r.foreign = make([]*member, 0, len(r.alive)), nil, nil
 	for name, p := range r.alive {
-		if name == r.self || r.gone[name] || r.refusing[name] {
+		if name == r.self || r.gone[name] || r.unproven[name] {
 			continue
 		}
 		r.others = append(r.others, p)
@@ -244,9 +315,14 @@ func (r *roster) isVacant(addr string) bool {
 const (
 	controlMark    = 0
 	controlGoodbye = 'g' // the named node leaves
-	controlRefused = 'r' // the named node's host refuses connections
-	controlAsk     = 'a' // a packet is to be sent to the address
+	controlRefused = 'r' // the named node's host refuses connections: who reaches it?
+	controlReached = 'v' // the named node is reached
+	controlWitness = 'w' // who reaches the named node? asks another
+	controlForward = 'f' // a message to pass on to another node
+	controlDirect  = 'd' // a frame for its receiver alone, which passes it on to nobody
+	controlAsk     = 'a' // a packet and a stream are to be sent to the address
 	controlEcho    = 'e' // the packet that was asked for
+	controlStream  = 's' // the stream that was asked for
 )
 
 func controlMessage(kind byte, name string) []byte {
@@ -275,6 +351,11 @@ func (r *roster) control(b []byte) {
 		r.updated()
 	case controlRefused:
 		r.doubt(p.Addr, true)
+	case controlReached:
+		for _, c := range r.inquiry[name] {
+			close(c)
+		}
+		delete(r.inquiry, name)
 	}
 }
 
@@ -288,6 +369,7 @@ func (r *roster) vacate(addr string) {
 
 // run tells the Handler what changes, until the node is closed.
 func (r *roster) run() {
+	defer r.endChecks()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -301,9 +383,16 @@ func (r *roster) run() {
 	}
 }
 
+func (r *roster) endChecks() {
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.checks.Wait()
+}
+
 // turn checks everything once, and returns the latest time for the next check.
 func (r *roster) turn() time.Duration {
-	r.confirmRefusals()
+	r.examineRefusals()
 	again := idleTurn
 	left, failed, wait := r.missing()
 	if wait {
@@ -343,6 +432,7 @@ func (r *roster) turn() time.Duration {
 	if known && link == nil {
 		r.tellLink(nil)
 	}
+	r.tellTrouble()
 	if !known && !r.wholeBy.IsZero() {
 		again = min(again, wholeTimeout/10)
 	}
@@ -380,9 +470,9 @@ func (r *roster) missing() (left, failed []*member, wait bool) {
 		switch {
 		case name == r.self || live[name]:
 			delete(r.held, name)
-		case r.gone[name]:
+		case r.gone[name], r.farewell[name] && r.alive[name] == nil:
 			left = append(left, p)
-		case r.refusing[name]:
+		case r.unproven[name]:
 			failed = append(failed, p)
 			sure = true
 		default:
@@ -391,7 +481,7 @@ func (r *roster) missing() (left, failed []*member, wait bool) {
 	}
 	r.mu.Unlock()
 	var silent []*member
-	for i, answers := range r.ping(ask) {
+	for i, answers := range each(ask, func(p *member) bool { return r.inquire(p, quietly) != byNobody }) {
 		p, name := ask[i], ask[i].node.Name
 		until, holding := r.held[name]
 		switch {
@@ -418,12 +508,12 @@ func (r *roster) missing() (left, failed []*member, wait bool) {
 	return left, append(failed, silent...), wait
 }
 
-// ping asks all of them at once.
-func (r *roster) ping(members []*member) []bool {
+// each asks one question of all members at once.
+func each(members []*member, ask func(*member) bool) []bool {
 	answers := make([]bool, len(members))
 	var wg sync.WaitGroup
 	for i, p := range members {
-		wg.Go(func() { answers[i] = r.mesh.ping(p) })
+		wg.Go(func() { answers[i] = ask(p) })
 	}
 	wg.Wait()
 	return answers
@@ -433,51 +523,194 @@ func (r *roster) ping(members []*member) []bool {
 // if packets do not pass.
 func (r *roster) reaches(others []*member) bool {
 	some := others[:min(lookAt, len(others))]
-	if slices.Contains(r.ping(some), true) {
-		return true
-	}
-	accepts := make([]bool, len(some))
-	var wg sync.WaitGroup
-	for i, p := range some {
-		wg.Go(func() { accepts[i] = r.mesh.dial(p) == nil })
-	}
-	wg.Wait()
-	return slices.Contains(accepts, true)
+	return slices.Contains(each(some, r.mesh.ping), true) ||
+		slices.Contains(each(some, func(p *member) bool { return r.mesh.dial(p) == nil }), true)
 }
 
-// confirmRefusals dials again where a connection was refused. A member that
-// refuses again has failed; the others are told, and dial it themselves.
-func (r *roster) confirmRefusals() {
+// examineRefusals has a look at the members whose hosts refused a connection.
+func (r *roster) examineRefusals() {
 	r.mu.Lock()
-	doubted := map[*member]bool{}
+	defer r.mu.Unlock()
 	for _, p := range r.others {
-		if hinted, ok := r.refusals[p.Addr]; ok {
-			doubted[p] = hinted
+		hinted, ok := r.refusals[p.Addr]
+		if name := p.node.Name; ok && !r.examined[name] && !r.ended {
+			r.examined[name], r.excused[name] = true, time.Now().Add(r.mesh.settings.ProbeInterval)
+			r.checks.Go(func() { r.suspect(p, hinted) })
 		}
 	}
-	r.mu.Unlock()
-	for p, hinted := range doubted {
-		refused := errors.Is(r.mesh.dial(p), syscall.ECONNREFUSED)
-		if refused && hinted {
-			refused = errors.Is(r.mesh.dial(p), syscall.ECONNREFUSED)
-		}
-		if !refused {
-			continue
-		}
+	clear(r.refusals)
+}
+
+// suspect finds out whether a member whose host refused a connection is reached all
+// the same, and lets the others find it out too. If they asked, they are told.
+func (r *roster) suspect(p *member, hinted bool) {
+	name := p.node.Name
+	defer func() {
 		r.mu.Lock()
-		same := r.alive[p.node.Name] == p // it may have another address by now
-		if same {
-			r.refusing[p.node.Name] = true
+		defer r.mu.Unlock()
+		delete(r.examined, name)
+	}()
+	if !errors.Is(r.mesh.dial(p), syscall.ECONNREFUSED) || !hinted && !errors.Is(r.mesh.dial(p), syscall.ECONNREFUSED) {
+		r.refusing.set(r.gate, p, false)
+		if hinted && r.mesh.reach(p) { // else it may be slow: memberlist finds out
+			r.sender.hint(controlMessage(controlReached, name))
+		}
+		return
+	}
+	ask := loudly
+	if hinted {
+		ask = silently
+	}
+	switch r.inquire(p, ask) {
+	case byItself:
+		if hinted {
+			r.sender.hint(controlMessage(controlReached, name))
+		}
+		r.refusing.set(r.gate, p, true)
+	case byNobody:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.alive[name] == p { // it may have another address by now
+			r.doubtful(p)
 			r.updated()
 		}
+	}
+}
+
+// Who reaches a member.
+const (
+	byNobody = iota
+	byItself // by this node
+	byOther
+)
+
+// Whom inquire asks.
+const (
+	silently = iota // nobody: all have been asked already
+	quietly         // some
+	loudly          // all, who then suspect the member themselves
+)
+
+// inquire tries to reach p, and asks the others whether they do. It waits for an
+// Alertmanager's goodbye too, which is gossiped when the process is gone already.
+func (r *roster) inquire(p *member, ask int) (who int) {
+	name, word := p.node.Name, make(chan struct{})
+	answer := make(chan bool, 1)
+	r.mu.Lock()
+	if r.ended {
 		r.mu.Unlock()
-		if same && !hinted {
-			r.hint(controlMessage(controlRefused, p.node.Name))
+		return byOther
+	}
+	r.checks.Go(func() { answer <- r.mesh.reach(p) })
+	r.inquiry[name] = append(r.inquiry[name], word)
+	witnesses := slices.DeleteFunc(slices.Clone(r.ours), func(w *member) bool { return w.node.Name == name })
+	r.mu.Unlock()
+	defer r.endInquiry(name, word)
+	switch ask {
+	case loudly:
+		r.sender.hint(controlMessage(controlRefused, name))
+	case quietly:
+		for _, w := range some(witnesses, askedWitnesses) {
+			_ = r.sender.pass(w, addressed(controlWitness, name, []byte(r.self))) // it may be lost
 		}
 	}
+	wait := r.mesh.settings.ProbeTimeout
+	if p.foreign {
+		wait = max(wait, farewellIntervals*r.mesh.settings.GossipInterval)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for silent := false; ; {
+		select {
+		case reached := <-answer:
+			if reached {
+				return byItself
+			}
+			if silent = true; len(witnesses) == 0 && !p.foreign {
+				return byNobody
+			}
+		case <-word:
+			return byOther
+		case <-timer.C:
+			if !silent && <-answer {
+				return byItself
+			}
+			return byNobody
+		case <-r.ctx.Done():
+			return byOther
+		}
+	}
+}
+
+func (r *roster) endInquiry(name string, word chan struct{}) {
 	r.mu.Lock()
-	clear(r.refusals)
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	if r.inquiry[name] = slices.DeleteFunc(r.inquiry[name], func(c chan struct{}) bool { return c == word }); len(r.inquiry[name]) == 0 {
+		delete(r.inquiry, name)
+	}
+}
+
+// witness tells another node that this one reaches a member, if it does.
+func (r *roster) witness(b []byte) {
+	name, asker, ok := addressee(b)
+	p, to := r.named(name), r.named(string(asker))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !ok || p == nil || to == nil || to.foreign || r.ended || len(r.witnessed) >= maxWitnessed || r.witnessed[p] {
+		return
+	}
+	r.witnessed[p] = true
+	r.checks.Go(func() {
+		if r.mesh.reach(p) {
+			_ = r.sender.pass(to, controlMessage(controlReached, name)) // it may be lost
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.witnessed, p)
+	})
+}
+
+// doubtful notes that a node that memberlist holds alive is not to be believed so
+// until it is reached. r.mu is held.
+func (r *roster) doubtful(p *member) {
+	if name := p.node.Name; !r.unproven[name] && name != r.self && !r.ended {
+		r.unproven[name] = true
+		r.checks.Go(func() { r.prove(name) })
+	}
+}
+
+// proven notes that a node is reached. r.mu is held.
+func (r *roster) proven(name string) {
+	if r.unproven[name] {
+		delete(r.unproven, name)
+		delete(r.failed, name)
+		r.updated()
+	}
+}
+
+// prove tries to reach a node until it does, or memberlist has given it up.
+func (r *roster) prove(name string) {
+	for {
+		r.mu.Lock()
+		p, doubtful := r.alive[name], r.unproven[name]
+		r.mu.Unlock()
+		if p == nil || !doubtful {
+			return
+		}
+		if r.inquire(p, quietly) != byNobody {
+			r.mu.Lock()
+			r.proven(name)
+			r.mu.Unlock()
+			return
+		}
+		timer := time.NewTimer(r.mesh.settings.ReconnectInterval)
+		select {
+		case <-timer.C:
+		case <-r.ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
 }
 
 // retire notes the members that are no longer shown.
@@ -532,7 +765,7 @@ func (r *roster) link() (err error, known bool) {
 // whole reports whether a node that was cut off has all members back that can
 // come back: what is sent on attaching should reach all.
 func (r *roster) whole(failed []*member) bool {
-	if !r.told || r.attached || len(failed) == 0 {
+	if r.told == "" || r.attached || len(failed) == 0 {
 		r.wholeBy = time.Time{}
 		return true
 	}
@@ -545,10 +778,30 @@ func (r *roster) whole(failed []*member) bool {
 	return time.Now().After(r.wholeBy)
 }
 
+// tellLink tells it again where the reason is another one.
 func (r *roster) tellLink(err error) {
-	if r.told && r.attached == (err == nil) {
+	text := "attached"
+	if err != nil {
+		text = err.Error()
+	}
+	if r.told == text {
 		return
 	}
-	r.told, r.attached = true, err == nil
+	r.told, r.attached = text, err == nil
 	r.gate.do(func(h driver.Handler) { h.Link(err) })
+}
+
+// tellTrouble tells of names without an address: a node that others find works, and
+// so does one that starts before them.
+func (r *roster) tellTrouble() {
+	err := r.seeds.unnamed()
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if r.trouble == text {
+		return
+	}
+	r.trouble = text
+	r.gate.do(func(h driver.Handler) { h.Trouble("the name of a configured peer has no address", err) })
 }

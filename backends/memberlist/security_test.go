@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,12 +20,19 @@ import (
 
 func key(b byte) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 32)) }
 
+const clusterKey = "(cluster)" // for apart: no parameter, but the cluster's name
+
 // apart checks that two nodes do not meet, and that each names the cause.
 func apart(t *testing.T, a, b map[string]string, cause string) {
 	t.Helper()
 	first := start(t, spec{name: "a", cluster: "c", params: a})
 	b["peers"] = first.addr
-	second := start(t, spec{name: "b", cluster: "c", params: b})
+	cluster := "c"
+	if other, ok := b[clusterKey]; ok {
+		cluster = other
+		delete(b, clusterKey)
+	}
+	second := start(t, spec{name: "b", cluster: cluster, params: b})
 	testkit.Eventually(t, 5*time.Second, func() error {
 		if l := second.lastLink(); !strings.Contains(l, cause) || !strings.Contains(l, first.addr) {
 			return fmt.Errorf("link %q, want it to say %q", l, cause)
@@ -43,8 +51,52 @@ func TestLabelMismatchIsNamed(t *testing.T) {
 
 func TestEmptyLabel(t *testing.T) {
 	a := start(t, spec{name: "a", cluster: "one", params: map[string]string{"label": ""}})
-	b := start(t, spec{name: "b", params: map[string]string{"peers": a.addr}})
+	b := start(t, spec{name: "b", cluster: "one", params: map[string]string{"label": "", "peers": a.addr}})
 	agree(t, a, b)
+}
+
+// Two clusters with one label share nobody, whoever knows of both, and each is told
+// why by name.
+func TestOneLabelForTwoClusters(t *testing.T) {
+	between := newStranger(t, "", 100*time.Millisecond)
+	peers := map[string]string{"label": "", "peers": between.LocalNode().Address(), "push_pull_interval": "100ms"}
+	one := start(t, spec{name: "a", cluster: "one", params: peers, state: []byte("state of one")})
+	two := start(t, spec{name: "b", cluster: "two", params: peers, state: []byte("state of two")})
+	lists := func() error {
+		if v := one.view() + "/" + two.view(); v != "01STRANGER a/01STRANGER b" {
+			return fmt.Errorf("views %q", v)
+		}
+		return nil
+	}
+	testkit.Eventually(t, 10*time.Second, lists)
+	direct := start(t, spec{name: "c", cluster: "two", params: map[string]string{"label": "", "peers": one.addr + "," + two.addr}})
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if v := two.view() + "/" + direct.view(); v != "01STRANGER b c/01STRANGER b c" {
+			return fmt.Errorf("views %q", v)
+		}
+		return nil
+	})
+	always(t, time.Second, func() error {
+		if v := one.view(); v != "01STRANGER a" {
+			return fmt.Errorf("a of the other cluster lists %q", v)
+		}
+		for n, other := range map[*testNode]string{one: "state of two", two: "state of one", direct: "state of one"} {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if slices.ContainsFunc(n.states, func(s []byte) bool { return bytes.Contains(s, []byte(other)) }) {
+				return fmt.Errorf("%s was given the %s", n.self.Name, other)
+			}
+		}
+		return nil
+	})
+	for _, n := range []*testNode{one, direct} {
+		if !slices.ContainsFunc(n.calls(), func(c string) bool {
+			return strings.HasPrefix(c, "reject cluster") && strings.Contains(c, "the cluster's name is another")
+		}) {
+			t.Errorf("%s was not told of the other cluster", n.self.Name)
+		}
+	}
+	apart(t, map[string]string{"label": "same"}, map[string]string{"label": "same", clusterKey: "other"}, "cluster label mismatch")
 }
 
 func TestWrongKeyIsNamed(t *testing.T) {
@@ -187,5 +239,40 @@ func gossipFileLike(t *testing.T, dir string) string {
 func TestTLSOnOneSideIsNamed(t *testing.T) {
 	apart(t, map[string]string{"tls_config_file": gossipFile(t)}, map[string]string{}, "TLS")
 	apart(t, map[string]string{}, map[string]string{"tls_config_file": gossipFile(t)}, "TLS")
-	apart(t, map[string]string{"tls_config_file": gossipFile(t)}, map[string]string{"tls_config_file": gossipFile(t)}, "certificate")
+}
+
+// A peer's certificate that cannot be trusted is named as what it is, with the key.
+func TestPeersCertificateIsNamed(t *testing.T) {
+	for what, c := range map[string]struct {
+		until time.Time
+		name  string
+		other bool // authority
+		says  string
+	}{
+		"of another authority": {time.Now().Add(time.Hour), "gossip.test", true, "unknown authority"},
+		"for another name":     {time.Now().Add(time.Hour), "another.test", false, "another.test, not gossip.test"},
+		"expired":              {time.Now().Add(-time.Minute), "gossip.test", false, "expired"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			file, ca := testca.GossipFile(t, dir), testca.New(t)
+			put := func(until time.Time, name string) string {
+				t.Helper()
+				cert, key := ca.IssueUntil(t, until, name)
+				for name, content := range map[string][]byte{"cert.pem": cert, "key.pem": key, "ca.pem": ca.PEM} {
+					if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return gossipFileLike(t, dir)
+			}
+			own := put(time.Now().Add(time.Hour), "gossip.test")
+			if c.other {
+				ca = testca.New(t)
+			}
+			put(c.until, c.name)
+			apart(t, map[string]string{"tls_config_file": file}, map[string]string{"tls_config_file": own}, c.says)
+			apart(t, map[string]string{"tls_config_file": file}, map[string]string{"tls_config_file": own}, "tls_config_file")
+		})
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,12 +27,14 @@ type seeds struct {
 	ctx     context.Context // of run
 	giveUp  context.CancelCauseFunc
 	resolve resolver
+	began   time.Time
 	wake    chan struct{}
 	slots   chan struct{} // bounds the attempts under way
 
 	mu       sync.Mutex
 	resolved bool                // whether all peers were looked up once
 	names    map[string]error    // why the look-up of a configured peer has failed
+	nameless map[string]bool     // configured peers whose names have no address
 	found    map[string][]string // the addresses of each configured peer
 	attempts map[string]*attempt // by address
 }
@@ -44,6 +47,10 @@ type attempt struct {
 	urgent bool
 }
 
+// nameTimeout is how long a node waits for the names of its peers to have an address
+// before it takes itself for the first: less than its channel waits for others.
+const nameTimeout = 8 * time.Second
+
 const (
 	maxAttempts  = 16  // at a time
 	maxAddresses = 256 // of one name
@@ -52,9 +59,9 @@ const (
 
 func newSeeds(c *conn, resolve resolver) *seeds {
 	return &seeds{
-		mesh: &c.mesh, roster: c.roster, at: c.trans.advertise, ctx: c.ctx, giveUp: c.cancel, resolve: resolve,
+		mesh: &c.mesh, roster: c.roster, at: c.trans.advertise, ctx: c.ctx, giveUp: c.cancel, resolve: resolve, began: time.Now(),
 		wake: make(chan struct{}, 1), slots: make(chan struct{}, maxAttempts),
-		names: map[string]error{}, found: map[string][]string{}, attempts: map[string]*attempt{},
+		names: map[string]error{}, nameless: map[string]bool{}, found: map[string][]string{}, attempts: map[string]*attempt{},
 	}
 }
 
@@ -116,6 +123,7 @@ func (s *seeds) lookUp() {
 	for {
 		s.lookUpAll()
 		s.checkAddress()
+		s.checkCertificates()
 		s.roster.signal()
 		s.signal()
 		again := s.mesh.settings.PeersResolveInterval
@@ -144,7 +152,7 @@ func (s *seeds) lookUpAll() {
 				return
 			}
 			delete(s.names, peer)
-			s.found[peer] = addrs
+			s.nameless[peer], s.found[peer] = addrs == nil, addrs
 		})
 	}
 	wg.Wait()
@@ -168,8 +176,16 @@ func (s *seeds) checkAddress() {
 	s.giveUp(fmt.Errorf("memberlist: %w: this host's address is now %s, no longer %s", driver.ErrUnavailable, now, old))
 }
 
-// addresses returns where a configured peer can be reached. A name without an
-// address is no error: others may not have started yet.
+// checkCertificates says when this node's own certificates have expired.
+func (s *seeds) checkCertificates() {
+	if file := s.mesh.settings.tls; file != nil {
+		err := file.expired()
+		s.roster.gate.do(func(h driver.Handler) { h.Trouble("this node's certificate has expired", err) })
+	}
+}
+
+// addresses returns where a configured peer can be reached; nil where its name has
+// no address, which is no error: others may not have started yet, or be unknown yet.
 func (s *seeds) addresses(peer string) ([]string, error) {
 	host, service, err := net.SplitHostPort(peer)
 	if err != nil {
@@ -193,7 +209,10 @@ func (s *seeds) addresses(peer string) ([]string, error) {
 			return nil, err
 		}
 	}
-	var addrs []string
+	if len(ips) == 0 {
+		return nil, nil
+	}
+	addrs := []string{}
 	for _, ip := range ips[:min(len(ips), maxAddresses)] {
 		if at := addrPort(ip, uint16(port)); !s.isSelf(at) {
 			addrs = append(addrs, at.String())
@@ -281,8 +300,12 @@ func (s *seeds) join(addr string) {
 	s.roster.signal()
 }
 
+// local is the own side of a connection in an error's text. Its port is another one
+// each time.
+var local = regexp.MustCompile(`\S+->`)
+
 // reason says why joining one address failed, in one line and with the likely
-// cause.
+// cause. Attempts that fail alike have the same reason.
 func reason(err error) error {
 	if err == nil {
 		return nil
@@ -290,7 +313,7 @@ func reason(err error) error {
 	if all, ok := err.(interface{ WrappedErrors() []error }); ok && len(all.WrappedErrors()) == 1 {
 		err = all.WrappedErrors()[0]
 	}
-	text := err.Error()
+	text := local.ReplaceAllString(err.Error(), "")
 	if _, rest, ok := strings.Cut(text, ": "); ok && strings.HasPrefix(text, "failed to join ") {
 		text = rest
 	}
@@ -301,6 +324,10 @@ func reason(err error) error {
 		return fmt.Errorf("wrong encryption key, or encrypted on one side only (%s)", text)
 	case strings.Contains(text, "msgType (21)"):
 		return fmt.Errorf("the peer speaks TLS; set tls_config_file (%s)", text)
+	case strings.Contains(text, "x509: "):
+		return fmt.Errorf("the peer's certificate cannot be verified: check ca_file and server_name of tls_client_config in tls_config_file (%s)", text)
+	case strings.Contains(text, "remote error: tls: "):
+		return fmt.Errorf("the peer refuses this node's certificate: check what tls_config_file names, here and there (%s)", text)
 	default:
 		return errors.New(text)
 	}
@@ -329,8 +356,31 @@ func (s *seeds) verdict() (err error, known bool) {
 		}
 	}
 	if len(why) == 0 {
-		return nil, true
+		return nil, !s.awaitsNames()
 	}
 	slices.Sort(why)
 	return fmt.Errorf("memberlist: none of the %d configured peers answers: %s", len(s.mesh.settings.Peers), strings.Join(why, "; ")), true
+}
+
+// awaitsNames reports whether names without an address may get one yet: the record of
+// a headless service appears after its pods. s.mu is held.
+func (s *seeds) awaitsNames() bool {
+	return time.Since(s.began) < nameTimeout && slices.Contains(slices.Collect(maps.Values(s.nameless)), true)
+}
+
+// unnamed says which names of configured peers have no address, nil if all have one.
+func (s *seeds) unnamed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for peer, none := range s.nameless {
+		if none {
+			all = append(all, peer)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.Sort(all)
+	return fmt.Errorf("memberlist: %s: no such host", strings.Join(all, ", "))
 }

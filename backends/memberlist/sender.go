@@ -26,12 +26,16 @@ import (
 type sender struct {
 	mesh    *mesh
 	roster  *roster
+	gate    *gate
 	logger  *slog.Logger
 	ctx     context.Context // while frames are passed on
 	gossip  *ml.TransmitLimitedQueue
 	packets *rate.Limiter // broadcasts that go by packet
+	echoes  *rate.Limiter // streams that are opened for those who ask
 	parts   *rate.Limiter // the same to Alertmanagers
 	small   int           // the largest frame that fits a packet
+	silent  *complaint    // of members that streams reach and packets do not
+	parted  *complaint    // of members that neither reaches
 	seen    *lru.Cache[uint64, struct{}]
 
 	stop chan struct{}  // ends the couriers
@@ -40,6 +44,7 @@ type sender struct {
 	mu       sync.Mutex
 	stopped  bool
 	couriers map[string]*courier // by node name
+	paths    map[string]*path    // likewise
 }
 
 const (
@@ -68,8 +73,8 @@ func newSender(c *conn) *sender {
 		panic(err) // only for a size that is not positive
 	}
 	s := &sender{
-		mesh: &c.mesh, roster: c.roster, logger: c.logger, ctx: c.ctx, packets: rate.NewLimiter(packetRate, packetBurst), parts: rate.NewLimiter(packetRate, packetBurst), small: small, seen: seen,
-		stop: make(chan struct{}), couriers: map[string]*courier{},
+		mesh: &c.mesh, roster: c.roster, gate: &c.gate, logger: c.logger, ctx: c.ctx, packets: rate.NewLimiter(packetRate, packetBurst), echoes: rate.NewLimiter(echoRate, echoBurst), parts: rate.NewLimiter(packetRate, packetBurst), small: small, seen: seen, silent: silence(c.mesh.settings), parted: partition(),
+		stop: make(chan struct{}), couriers: map[string]*courier{}, paths: map[string]*path{},
 	}
 	s.gossip = &ml.TransmitLimitedQueue{RetransmitMult: retransmitMult, NumNodes: func() int { return len(c.roster.current()) + 1 }}
 	return s
@@ -84,19 +89,23 @@ func (s *sender) broadcast(ctx context.Context, frame []byte) error {
 	}
 	var wait []delivery
 	var errs []error
-	byPacket := s.packets.Allow() && len(frame) <= s.small
+	few := s.packets.Allow() && len(frame) <= s.small
 	byStream := onDemand(frame)
 	defer byStream.release()
+	var kept []byte
+	if few {
+		kept = slices.Clone(frame)
+	}
 	for _, p := range ours {
-		if byPacket {
-			errs = append(errs, s.mesh.packet(p, frame))
+		if few && s.packetsPass(p) {
+			errs = append(errs, s.byPacket(p, kept, false))
 			continue
 		}
-		d, err := s.deliver(p, byStream.message())
+		d, err := s.deliver(p, byStream.message(), false)
 		wait, errs = append(wait, d), append(errs, err)
 	}
-	if byPacket && len(foreign) == 0 {
-		s.repeat(frame)
+	if few && len(foreign) == 0 {
+		s.repeat(kept)
 	}
 	return errors.Join(append(errs, s.wait(ctx, wait))...)
 }
@@ -116,15 +125,19 @@ func (s *sender) updates(updates iter.Seq2[string, []byte]) error {
 	var errs []error
 	for _, part := range updates {
 		if few {
-			s.repeat(part)
+			s.repeat(slices.Clone(part))
 		}
+		var kept []byte
 		byStream := onDemand(part)
 		for _, p := range foreign {
-			if few && len(part) <= foreignSmall {
-				errs = append(errs, s.mesh.packet(p, part))
+			if few && len(part) <= foreignSmall && s.packetsPass(p) {
+				if kept == nil {
+					kept = slices.Clone(part)
+				}
+				errs = append(errs, s.byPacket(p, kept, false))
 				continue
 			}
-			_, err := s.deliver(p, byStream.message())
+			_, err := s.deliver(p, byStream.message(), false)
 			errs = append(errs, err)
 		}
 		byStream.release()
@@ -132,12 +145,12 @@ func (s *sender) updates(updates iter.Seq2[string, []byte]) error {
 	return errors.Join(errs...)
 }
 
-// repeat queues frame for gossip, which repairs lost packets.
+// repeat queues frame, which stays as it is, for gossip, which repairs lost packets.
 func (s *sender) repeat(frame []byte) {
 	if len(frame) > s.small-packetMargin || len(s.roster.current()) == 0 {
 		return
 	}
-	s.gossip.QueueBroadcast(repeated(slices.Clone(frame)))
+	s.gossip.QueueBroadcast(repeated(frame))
 	s.gossip.Prune(gossipQueue)
 }
 
@@ -147,9 +160,13 @@ func (s *sender) send(ctx context.Context, to driver.Member, frame []byte) error
 	if p == nil {
 		return fmt.Errorf("memberlist: %w: %s is no live member", driver.ErrUnavailable, nodeName(to))
 	}
-	m := copied(frame)
+	m := newMessage(2 + len(frame))
 	defer m.release()
-	d, err := s.deliver(p, m)
+	if ours, foreign := s.roster.kinds(); len(ours)+len(foreign) > s.mesh.settings.DirectLimit { // else it is passed on
+		_, _ = m.buf.Write(controlMessage(controlDirect, "")) // never fails
+	}
+	_, _ = m.buf.Write(frame) // likewise
+	d, err := s.deliver(p, m, false)
 	if err != nil {
 		return err
 	}
@@ -182,15 +199,15 @@ func (s *sender) spread(frame []byte, ours []*member, foreign bool) error {
 	defer byStream.release()
 	var errs []error
 	for _, p := range some(ours, fanout(len(ours))) {
-		if few && len(frame) <= s.small {
+		if few && len(frame) <= s.small && s.packetsPass(p) {
 			errs = append(errs, s.mesh.packet(p, frame))
 			continue
 		}
-		_, err := s.deliver(p, byStream.message())
+		_, err := s.deliver(p, byStream.message(), false)
 		errs = append(errs, err)
 	}
 	if few && !foreign {
-		s.repeat(frame)
+		s.repeat(slices.Clone(frame))
 	}
 	return errors.Join(errs...)
 }
@@ -206,18 +223,25 @@ func (s *sender) relay(frame []byte) {
 	}
 }
 
-// hint sends own nodes a message that may be lost.
+// hint sends own nodes a message that may be lost, unless packets to one are lost.
 func (s *sender) hint(message []byte) {
 	ours, _ := s.roster.kinds()
 	for _, p := range ours {
+		if !s.packetsPass(p) {
+			if err := s.pass(p, message); err != nil {
+				s.logger.Debug("a hint was not sent", "to", p.node.Name, "err", err)
+			}
+			continue
+		}
 		if err := s.mesh.packet(p, message); err != nil {
 			s.logger.Debug("a hint was not sent", "to", p.node.Name, "err", err)
 		}
 	}
 }
 
-// deliver queues m for a stream to p.
-func (s *sender) deliver(p *member, m *message) (delivery, error) {
+// deliver queues m for a stream to p. A final message is not passed on by another
+// member.
+func (s *sender) deliver(p *member, m *message, final bool) (delivery, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -229,7 +253,21 @@ func (s *sender) deliver(p *member, m *message) (delivery, error) {
 		s.couriers[p.node.Name] = c
 		s.wg.Go(c.run)
 	}
-	return c.queue(m)
+	return c.queue(m, final)
+}
+
+// readdress has what is on its way to a member, or queued, sent to its new address.
+func (s *sender) readdress(p *member) {
+	s.mu.Lock()
+	c := s.couriers[p.node.Name]
+	s.mu.Unlock()
+	if c == nil {
+		return
+	}
+	if old := c.member.Swap(p); old.Addr != p.Addr {
+		c.failed.Store(0)
+		s.mesh.trans.abandon(old.Addr)
+	}
 }
 
 // wait returns once all members that are not slow have the frame, or after
@@ -272,7 +310,7 @@ func (s *sender) goodbye(ctx context.Context) {
 	var wait []delivery
 	ours, _ := s.roster.kinds()
 	for _, p := range ours {
-		if d, err := s.deliver(p, m); err == nil {
+		if d, err := s.deliver(p, m, false); err == nil {
 			wait = append(wait, d)
 		}
 	}
@@ -280,7 +318,7 @@ func (s *sender) goodbye(ctx context.Context) {
 	for _, d := range wait {
 		if err := d.result(ctx); err != nil {
 			delivered = false
-			s.logger.Debug("the goodbye was not delivered", "to", d.courier.member.node.Name, "err", err)
+			s.logger.Debug("the goodbye was not delivered", "to", d.courier.name(), "err", err)
 		}
 	}
 	if !delivered {

@@ -27,7 +27,13 @@ type tlsPackets struct {
 	client    *tls.Config // as the file was read first
 
 	mu    sync.Mutex
-	links map[string]chan []byte // by address, while a goroutine writes to it
+	links map[string]*tlsLink // by address, while a goroutine writes to it
+}
+
+// tlsLink is a connection for packets.
+type tlsLink struct {
+	packets chan []byte
+	dead    chan struct{} // closed when it is given up
 }
 
 const (
@@ -41,7 +47,7 @@ func newTLSPackets(t *transport, file *tlsFile) (*tlsPackets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tlsPackets{transport: t, file: file, server: server, client: client, links: map[string]chan []byte{}}, nil
+	return &tlsPackets{transport: t, file: file, server: server, client: client, links: map[string]*tlsLink{}}, nil
 }
 
 // connect makes a connection and ends the handshake.
@@ -97,12 +103,12 @@ func (p *tlsPackets) write(b []byte, addr string) error {
 	}
 	link := p.links[addr]
 	if link == nil {
-		link = make(chan []byte, tlsQueue)
+		link = &tlsLink{make(chan []byte, tlsQueue), make(chan struct{})}
 		p.links[addr] = link
 		p.transport.wg.Go(func() { p.run(addr, link) })
 	}
 	select {
-	case link <- b:
+	case link.packets <- b:
 		return nil
 	default:
 		return fmt.Errorf("%d packets wait for %s already", tlsQueue, addr)
@@ -111,17 +117,30 @@ func (p *tlsPackets) write(b []byte, addr string) error {
 
 // run writes the packets for one member, until there are none for a while or
 // the member cannot be reached.
-func (p *tlsPackets) run(addr string, link chan []byte) {
+func (p *tlsPackets) run(addr string, link *tlsLink) {
 	err := p.pump(addr, link)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.links, addr)
-	if lost := len(link); lost > 0 {
+	if p.links[addr] == link {
+		delete(p.links, addr)
+	}
+	if lost := len(link.packets); lost > 0 {
 		p.transport.logger.Debug("packets were lost", "to", addr, "packets", lost, "err", err)
 	}
 }
 
-func (p *tlsPackets) pump(addr string, link chan []byte) error {
+// giveUp has further packets to addr go by another connection: a firewall may have
+// forgotten the one that there is, which shows in nothing but that answers are missing.
+func (p *tlsPackets) giveUp(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if link := p.links[addr]; link != nil {
+		close(link.dead)
+		delete(p.links, addr)
+	}
+}
+
+func (p *tlsPackets) pump(addr string, link *tlsLink) error {
 	conn, err := p.connect(addr, dialTimeoutTLS)
 	if err != nil {
 		return err
@@ -131,7 +150,7 @@ func (p *tlsPackets) pump(addr string, link chan []byte) error {
 	defer idle.Stop()
 	for {
 		select {
-		case b := <-link:
+		case b := <-link.packets:
 			idle.Reset(tlsIdle)
 			err := conn.SetWriteDeadline(time.Now().Add(dialTimeoutTLS))
 			if err == nil {
@@ -141,6 +160,8 @@ func (p *tlsPackets) pump(addr string, link chan []byte) error {
 				return err
 			}
 		case <-idle.C:
+			return nil
+		case <-link.dead:
 			return nil
 		case <-p.transport.ctx.Done():
 			return net.ErrClosed

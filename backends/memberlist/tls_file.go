@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -236,6 +238,26 @@ func (p tlsPair) read() (*tls.Certificate, error) {
 		return nil, fmt.Errorf("%s and %s are no pair: %w", cmp.Or(p.certFile, "cert"), cmp.Or(p.keyFile, "key"), err)
 	}
 	return &pair, nil
+}
+
+// expired returns an error for each own certificate that the others refuse by now.
+func (f *tlsFile) expired() error {
+	pairs := map[string]tlsPair{}
+	if s := f.Server; s != nil {
+		pairs["tls_server_config"] = tlsPair{s.Cert, s.Key, s.CertFile, s.KeyFile}
+	}
+	if c := f.Client; c != nil {
+		pairs["tls_client_config"] = tlsPair{c.Cert, c.Key, c.CertFile, c.KeyFile}
+	}
+	var errs []error
+	for _, section := range slices.Sorted(maps.Keys(pairs)) {
+		pair, err := pairs[section].read()
+		if err == nil && pair.Leaf != nil && time.Now().After(pair.Leaf.NotAfter) {
+			errs = append(errs, fmt.Errorf("tls_config_file: the certificate of %s has expired at %s: replace it; it is read again",
+				section, pair.Leaf.NotAfter.Format(time.RFC3339)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // authorities returns nil if none are given.

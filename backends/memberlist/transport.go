@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/driver/loglimit"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
@@ -36,21 +38,25 @@ type transport struct {
 	packets   chan *ml.Packet
 	streams   chan net.Conn
 	refused   func(addr string) // told when nothing listens there; must not block
-	receiver  *receiver         // nil if messages are left to memberlist
-	retries   *rate.Limiter     // counts failures
+	entrance  *entrance
+	receiver  *receiver        // nil if messages are left to memberlist
+	failures  loglimit.Limiter // of accept
+	retries   *rate.Limiter    // counts failures
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{} // open, in both directions
+	mu      sync.Mutex
+	conns   map[net.Conn]string        // open, in both directions; the address of those that this node opened
+	awaited map[string][]chan struct{} // by address: closed when a stream to it has been handled
 }
 
 // How long making a connection may take, including the TLS handshake. Callers
-// try again anyway.
+// try again anyway. TCP repeats what was lost of it after a second, and then needs a
+// moment for the answer.
 const (
-	dialTimeout    = time.Second
+	dialTimeout    = 1200 * time.Millisecond
 	dialTimeoutTLS = 3 * time.Second
 )
 
@@ -65,7 +71,12 @@ func listen(s settings, logger *slog.Logger, strangers *log.Logger) (*transport,
 	t := &transport{
 		logger: logger, strangers: strangers, refused: func(string) {},
 		packets: make(chan *ml.Packet), streams: make(chan net.Conn),
-		ctx: ctx, cancel: cancel, conns: map[net.Conn]struct{}{}, retries: rate.NewLimiter(rate.Every(20*time.Millisecond), 1),
+		entrance: &entrance{
+			label: s.Label, opaque: s.keys != nil, timeout: s.TCPTimeout, sources: map[netip.Prefix]*source{},
+			reject: func(driver.Reason, error) {}, leaving: func(string) {},
+		},
+		failures: loglimit.Limiter{Burst: 1, Every: 10 * time.Second},
+		ctx:      ctx, cancel: cancel, conns: map[net.Conn]string{}, awaited: map[string][]chan struct{}{}, retries: rate.NewLimiter(rate.Every(20*time.Millisecond), 1),
 	}
 	if s.tls != nil {
 		var err error
@@ -79,7 +90,7 @@ func listen(s settings, logger *slog.Logger, strangers *log.Logger) (*transport,
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return nil, params.Bad("listen_address", "another process listens on %s: stop it, or choose another port (%w)", s.ListenAddress, err)
 		}
-		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EACCES) {
+		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EINVAL) {
 			return nil, params.Bad("listen_address", "%s cannot be used on this host: %w", s.ListenAddress, err)
 		}
 		return nil, fmt.Errorf("memberlist: %w: listen_address: %w", driver.ErrUnavailable, err)
@@ -137,14 +148,24 @@ func (t *transport) accept() {
 			if t.ctx.Err() != nil {
 				return
 			}
-			t.logger.Warn("accepting a connection failed", "err", err)
+			if suppressed, ok := t.failures.Allow("accept"); ok {
+				t.logger.Warn("accepting a connection failed", "err", err, "suppressed", suppressed)
+			}
 			t.failing()
 			continue
 		}
-		tracked, err := t.track(conn)
+		from := sourceOf(conn)
+		if !t.entrance.admit(from) {
+			t.entrance.reject(driver.Overflow, fmt.Errorf("%d connections of %s are open", sourceConnections, from))
+			_ = conn.Close() // the peer tries again
+			continue
+		}
+		tracked, err := t.track(conn, "")
 		if err != nil {
+			t.entrance.leave(from)
 			return
 		}
+		tracked.left = sync.OnceFunc(func() { t.entrance.leave(from) })
 		if t.tls != nil {
 			t.wg.Go(func() { t.tls.serve(tracked) })
 			continue
@@ -178,6 +199,9 @@ func (t *transport) deliverPacket(b []byte, from net.Addr, at time.Time) {
 	if t.receiver != nil && t.receiver.packet(b) {
 		return
 	}
+	if b = t.entrance.packet(b, from); b == nil {
+		return
+	}
 	select {
 	case t.packets <- &ml.Packet{Buf: bytes.Clone(b), From: from, Timestamp: at}:
 	case <-t.ctx.Done():
@@ -185,10 +209,16 @@ func (t *transport) deliverPacket(b []byte, from net.Addr, at time.Time) {
 }
 
 func (t *transport) deliverStream(conn net.Conn) {
-	if t.receiver != nil {
-		if conn = t.receiver.stream(conn); conn == nil {
-			return
-		}
+	in := t.entrance.stream(conn)
+	if in == nil {
+		_ = conn.Close() // there is nobody to tell
+		return
+	}
+	if t.receiver != nil && t.receiver.stream(conn, in) {
+		return
+	}
+	if conn = t.entrance.forMemberlist(conn, in); conn == nil {
+		return
 	}
 	select {
 	case t.streams <- conn:
@@ -239,7 +269,7 @@ func (t *transport) DialAddressTimeout(a ml.Address, timeout time.Duration) (net
 		_ = conn.Close() // it is broken already
 		return nil, err
 	}
-	return &stream{Conn: conn}, nil
+	return &stream{Conn: conn, transport: t, addr: a.Addr}, nil
 }
 
 // stream is a connection that this node opened. memberlist's other end closes
@@ -248,7 +278,9 @@ func (t *transport) DialAddressTimeout(a ml.Address, timeout time.Duration) (net
 // than it is handled.
 type stream struct {
 	net.Conn
-	wrote bool
+	transport *transport
+	addr      string
+	wrote     bool
 }
 
 func (s *stream) Write(b []byte) (int, error) {
@@ -258,7 +290,9 @@ func (s *stream) Write(b []byte) (int, error) {
 
 func (s *stream) Close() error {
 	if s.wrote {
-		_, _ = io.Copy(io.Discard, s.Conn) // any end will do
+		if _, err := io.Copy(io.Discard, s.Conn); err == nil { // else any end will do
+			s.transport.handled(s.addr)
+		}
 	}
 	return s.Conn.Close()
 }
@@ -282,7 +316,11 @@ func (t *transport) dial(addr string, timeout time.Duration) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.track(conn)
+	tracked, err := t.track(conn, addr)
+	if err != nil {
+		return nil, err
+	}
+	return tracked, nil
 }
 
 // Shutdown closes everything and waits for the goroutines.
@@ -306,27 +344,67 @@ func (t *transport) Shutdown() error {
 	return err
 }
 
-// track makes sure that conn is closed at Shutdown at the latest.
-func (t *transport) track(conn net.Conn) (net.Conn, error) {
+// await has handled closed when a stream to addr has been handled there, until
+// the function that it returns is called.
+func (t *transport) await(addr string, handled chan struct{}) (end func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.awaited[addr] = append(t.awaited[addr], handled)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.awaited[addr] = slices.DeleteFunc(t.awaited[addr], func(c chan struct{}) bool { return c == handled }); len(t.awaited[addr]) == 0 {
+			delete(t.awaited, addr)
+		}
+	}
+}
+
+// handled notes that the node at addr has handled a stream.
+func (t *transport) handled(addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.awaited[addr] {
+		close(c)
+	}
+	delete(t.awaited, addr)
+}
+
+// abandon ends the connections that this node has opened to addr, since nobody is
+// there any more.
+func (t *transport) abandon(addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for conn, at := range t.conns {
+		if at == addr {
+			_ = conn.Close() // there is nobody to tell
+		}
+	}
+}
+
+// track makes sure that conn, which leads to addr if this node has opened it, is
+// closed at Shutdown at the latest.
+func (t *transport) track(conn net.Conn, addr string) (*trackedConn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.conns == nil {
 		_ = conn.Close() // it was never used
 		return nil, net.ErrClosed
 	}
-	t.conns[conn] = struct{}{}
-	return &trackedConn{Conn: conn, transport: t}, nil
+	t.conns[conn] = addr
+	return &trackedConn{Conn: conn, transport: t, left: func() {}}, nil
 }
 
 type trackedConn struct {
 	net.Conn
 	transport *transport
+	left      func()
 }
 
 func (c *trackedConn) Close() error {
 	c.transport.mu.Lock()
 	delete(c.transport.conns, c.Conn)
 	c.transport.mu.Unlock()
+	c.left()
 	return c.Conn.Close()
 }
 

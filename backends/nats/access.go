@@ -2,10 +2,13 @@ package nats
 
 import (
 	"cmp"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -83,6 +86,31 @@ func checkCreds(path string) error {
 		return errors.New("it does not hold a user's JWT and seed, as nsc writes them")
 	}
 	return nil
+}
+
+// validUntil returns when the credentials in a file expire; zero if they do not.
+func validUntil(path string) (time.Time, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer clear(text)
+	jwt, err := nkeys.ParseDecoratedJWT(text)
+	parts := strings.Split(jwt, ".")
+	if err != nil || len(parts) != 3 {
+		return time.Time{}, errors.New("there is no JWT in it")
+	}
+	body, err := base64.RawURLEncoding.DecodeString(parts[1])
+	claims := struct {
+		Expires int64 `json:"exp"`
+	}{}
+	if err != nil || json.Unmarshal(body, &claims) != nil {
+		return time.Time{}, errors.New("its JWT cannot be read")
+	}
+	if claims.Expires == 0 {
+		return time.Time{}, nil
+	}
+	return time.Unix(claims.Expires, 0).UTC(), nil
 }
 
 // fileError says what is wrong with a file: that it cannot be read, or else

@@ -30,7 +30,7 @@ const (
 func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	stop := context.AfterFunc(ctx, c.dialer.close)
 	defer stop()
-	nc, err := nats.Connect("nats://"+strings.Join(s.Servers, ",nats://"), append([]nats.Option{
+	nc, err := nats.Connect(s.urls(), append([]nats.Option{
 		nats.Name(s.ClientName),
 		nats.SetCustomDialer(c.dialer),
 		nats.SkipHostLookup(), // the dialer looks up, within its time
@@ -46,6 +46,7 @@ func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.link(lost(err)) }),
 		nats.ReconnectHandler(c.reconnected),
 		nats.ErrorHandler(c.troubled),
+		nats.LameDuckModeHandler(c.leaving),
 		nats.ClosedHandler(c.ended),
 	}, s.access...)...)
 	switch {
@@ -56,11 +57,16 @@ func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	case errors.Is(err, nats.ErrNoServers):
 		err = cmp.Or(c.dialer.failure(), err)
 	}
-	err = fmt.Errorf("%s: %s%w", strings.Join(s.Servers, ", "), hint(err), err)
+	err = fmt.Errorf("%s%s: %s%w", params.Unnamed("servers", err), strings.Join(s.Servers, ", "), hint(err), err)
 	if key := s.atFault(err); key != "" {
 		return nil, params.Bad(key, "%w", err)
 	}
 	return nil, err
+}
+
+// urls returns the servers as the library wants them.
+func (s settings) urls() string {
+	return "nats://" + strings.ReplaceAll(strings.Join(s.Servers, ",nats://"), "%", "%25") // of an IPv6 zone
 }
 
 // hint says what to check, where the library's own error does not.

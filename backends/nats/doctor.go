@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -36,12 +36,19 @@ func examine(ctx context.Context, e driver.Examination) {
 		e.Fail("configuration", "decode the parameters", err, doctor.Advice(err, ""))
 		return
 	}
-	if len(doctor.Reach(ctx, e, doctor.Resolve(ctx, e, s.Servers))) == 0 {
+	up, down := reach(ctx, e, s.Servers)
+	if len(up) == 0 {
 		return
 	}
+	if len(down) > 0 {
+		announced(ctx, e, up, down)
+	}
 	config := func(host string) (*tls.Config, error) { return s.TLSConfigFor(host, s.TLSMinVersion) }
-	if s.TLS && !doctor.Secure(ctx, e, s.Servers, config, passGreeting) {
+	if s.TLS && !doctor.Secure(ctx, e, up, config, passGreeting) {
 		return
+	}
+	if s.CredsFile != "" {
+		credentials(e, s.CredsFile)
 	}
 	l, err := doctor.Listen(ctx, e, Open)
 	failed := stageOf(err)
@@ -57,7 +64,30 @@ func examine(ctx context.Context, e driver.Examination) {
 	}
 	defer l.Close()
 	payload(e, l.Caps().MaxFrame)
+	compareServers(ctx, e, up, l)
 	l.Hear(ctx)
+	account(ctx, e, s)
+}
+
+// soon is when credentials should have been replaced.
+const soon = 24 * time.Hour
+
+// credentials looks at how long a file of credentials is good for.
+func credentials(e driver.Examination, path string) {
+	const name, fix = "credentials", "put new ones into the file; nodes read it at each connection"
+	tried := "read in " + path + " until when the credentials are valid"
+	switch end, err := validUntil(path); {
+	case err != nil:
+		e.Skip(name, tried, err.Error(), "look at them by \"nsc describe user\"")
+	case end.IsZero():
+		e.OK(name, tried, "for ever")
+	case time.Now().After(end):
+		e.Fail(name, tried, fmt.Errorf("they have expired, on %s", end.Format(time.RFC3339)), fix)
+	case time.Until(end) < soon:
+		e.Warn(name, tried, "they expire on "+end.Format(time.RFC3339), fix)
+	default:
+		e.OK(name, tried, "until "+end.Format(time.RFC3339))
+	}
 }
 
 // stageOf returns the stage at which an opening has failed; empty for nil.
@@ -83,18 +113,4 @@ func payload(e driver.Examination, frame int) {
 		return
 	}
 	e.OK(stagePayload, readLimit, got)
-}
-
-// passGreeting reads the line that a server sends before TLS begins.
-func passGreeting(conn net.Conn) error {
-	var line []byte
-	for b := make([]byte, 1); len(line) < 64<<10; line = append(line, b[0]) {
-		if _, err := conn.Read(b); err != nil {
-			return fmt.Errorf("the server sends no greeting: %w", err)
-		}
-		if b[0] == '\n' {
-			return nil
-		}
-	}
-	return errors.New("what the server sends is no greeting of NATS")
 }

@@ -62,6 +62,12 @@ func (c *conn) troubled(_ *nats.Conn, sub *nats.Subscription, err error) {
 	}
 }
 
+// leaving is called when the server is about to stop, and ends one connection
+// after the other. The library then goes to another server.
+func (c *conn) leaving(nc *nats.Conn) {
+	c.log.Info("the server is about to stop; this node goes to another when its connection ends", "server", nc.ConnectedUrlRedacted())
+}
+
 // slow reports frames that were dropped here. The events come in pairs with
 // every frame that there is room for.
 func (c *conn) slow(sub *nats.Subscription) {

@@ -22,22 +22,25 @@
 // # Delivery
 //
 // A broadcast is published once, and the server hands it to every node, the
-// sender included; that is how a node knows that it is heard. Core NATS keeps
-// nothing: what a node misses is repaired by state exchange.
+// sender included; that is how a node knows that it is heard. What is for one
+// node, such as a state that it lacks, is published on the node's own subject,
+// which is that of the cluster with the node's instance behind it, so that no other
+// is sent it. About 1 MiB of it is on its way to a node that has not confirmed it.
+// Core NATS keeps nothing: what a node misses is repaired by state exchange.
 //
 // A frame is as large as the server's max_payload, at most 256 KiB, so that
 // heartbeats get in between; larger ones go in pieces. At least 512 bytes are
 // needed. A server that comes back, or is reloaded, with a smaller max_payload
 // makes the driver open again; a larger one is used from then on.
 //
-// After every 256 KiB a broadcast waits until the server has handed them on.
+// After every MiB a node waits until the server has handed them on.
 // What a node sends faster than that queues up on the node, and leaves as fewer
 // and larger frames, which do not delay the heartbeats.
 //
 // A slow node may be 65,536 frames or 64 MiB behind. Frames beyond that are
-// dropped and logged with the count (frames_dropped); the gap shows in the
-// sequence numbers of the next frame or heartbeat, counts in
-// clusterchannel_gaps_total, and is repaired at once. The link is not reported
+// dropped, logged with the count (frames_dropped), and counted as rejected by
+// overflow; the gap shows in the sequence numbers of the next frame or heartbeat,
+// counts in clusterchannel_gaps_total, and is repaired at once. The link is not reported
 // as lost: it is not, and an exchange of all states would be one more load on a
 // node that has too much. A server closes the connection of a client that does
 // not read; that is an outage like any other.
@@ -70,21 +73,28 @@
 // own do not come back, and by the library after 4.5 s. A link that accepts
 // nothing is cut when the context of a broadcast has ended.
 //
-// Servers of a cluster that lose each other go on serving their own clients:
-// the views differ, and agree again when the servers have found each other.
+// A server in lame duck mode says so, which is logged, and then ends one
+// connection after the other; each node goes to another server.
+//
+// Servers of a cluster that lose each other, or a leaf node and its hub, go on
+// serving their own clients: the views differ, and agree again when the servers
+// have found each other.
 //
 // Close waits for the server: what was accepted reaches it first.
 //
 // # Server footprint
 //
-// A cluster has one subject, prefix and name: clusterchannel.alerts. All but
-// letters, digits, "_", "-" and "~" in the name is escaped, as in the query of
-// a URL. A node's user needs to publish and to subscribe to that subject, and
-// nothing else:
+// A cluster has one subject, prefix and name: clusterchannel.alerts, and one below
+// it for each node. All but letters, digits, "_", "-" and "~" in the name is
+// escaped, as in the query of a URL. A node's user needs to publish and to
+// subscribe to these, and nothing else:
 //
-//	permissions: {publish: "clusterchannel.alerts", subscribe: "clusterchannel.alerts"}
+//	permissions: {
+//		publish: ["clusterchannel.alerts", "clusterchannel.alerts.*"]
+//		subscribe: ["clusterchannel.alerts", "clusterchannel.alerts.*"]
+//	}
 //
-// One connection and one subscription for each node. Nothing is stored. An idle
+// One connection and two subscriptions for each node. Nothing is stored. An idle
 // node sends a heartbeat of about 100 bytes every 500 ms, more seldom above ten
 // nodes, a PING every 1.5 s, and an empty message when it is opened, by which it
 // learns whether it may publish; nodes ignore those. So up to ten nodes send 2
@@ -105,6 +115,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/driver/flow"
 	"github.com/clusterchannel/clusterchannel/backend/driver/loglimit"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
@@ -116,7 +127,7 @@ const (
 	pendingFrames = 64 << 10
 	pendingBytes  = 64 << 20
 	linger        = 10 * time.Second // write_deadline: a server ends a connection that does not read what it sends
-	window        = 256 << 10        // bytes on their way to the server and back
+	window        = 1 << 20          // bytes on their way to the server and back
 	cutDelay      = 500 * time.Millisecond
 )
 
@@ -134,8 +145,11 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	}
 	c := &conn{
 		log: o.Logger, subject: s.subject, dialer: newDialer(), connected: make(chan struct{}), closed: make(chan struct{}), links: make(chan error),
-		lines: loglimit.Limiter{Every: 10 * time.Second},
+		lines: loglimit.Limiter{Every: 10 * time.Second}, instance: o.Self.Instance,
 	}
+	c.flow = flow.New("nats", c.instance, func(ctx context.Context, instance string, payload []byte) error {
+		return c.send(ctx, c.own(instance), payload)
+	})
 	c.serving, c.served = context.WithCancel(context.Background())
 	if err := c.start(ctx, s); err != nil {
 		c.stop()
@@ -152,11 +166,13 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 // the link.
 type conn struct {
 	nc        *nats.Conn
-	connected chan struct{} // closed once nc is set
-	sub       *nats.Subscription
+	connected chan struct{}        // closed once nc is set
+	subs      []*nats.Subscription // to the cluster's subject, and to the node's own
+	flow      *flow.Flow
 	dialer    *dialer
 	log       *slog.Logger
-	subject   string
+	subject   string // of the cluster
+	instance  string
 	maxFrame  int
 	sent      atomic.Int64 // bytes since the server was last waited for
 	closing   atomic.Bool
@@ -200,8 +216,14 @@ func (c *conn) flush(ctx context.Context) error {
 	return c.nc.FlushWithContext(ctx)
 }
 
-// Caps returns a plain bus with the server's max_payload.
-func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: c.maxFrame, Linger: linger} }
+// own returns the subject of one node.
+func (c *conn) own(instance string) string { return c.subject + "." + instance }
+
+// Caps describes a bus with the server's max_payload that can also send to one
+// node alone.
+func (c *conn) Caps() driver.Caps {
+	return driver.Caps{MaxFrame: c.maxFrame, Linger: linger, Send: c.flow.Send}
+}
 
 // Serve hands over what is published, and reports the state of the link.
 func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
@@ -209,17 +231,28 @@ func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	h.Link(nil)
 	loops, ctx := errgroup.WithContext(ctx)
 	loops.Go(func() error { return c.report(ctx, h) })
-	loops.Go(func() error { return c.receive(ctx, h) })
+	for _, sub := range c.subs {
+		loops.Go(func() error { return c.receive(ctx, sub, h) })
+	}
+	loops.Go(func() error { return c.flow.Serve(ctx) })
 	return loops.Wait()
 }
 
-func (c *conn) receive(ctx context.Context, h driver.Handler) error {
+func (c *conn) receive(ctx context.Context, sub *nats.Subscription, h driver.Handler) error {
+	overflowed, dropped := false, 0
 	for {
-		m, err := c.sub.NextMsgWithContext(ctx)
+		m, err := sub.NextMsgWithContext(ctx)
+		slow := errors.Is(err, nats.ErrSlowConsumer)     // a callback logs it
+		if overflowed = overflowed || slow; overflowed { // it is said once, and more may be dropped behind what is queued
+			all, _ := sub.Dropped() // fails for a subscription that is closed
+			for ; dropped < all; dropped++ {
+				h.Reject(driver.Overflow, nats.ErrSlowConsumer)
+			}
+		}
 		switch {
-		case err == nil && len(m.Data) > 0:
+		case err == nil && m.Subject == c.subject && len(m.Data) > 0, err == nil && m.Subject != c.subject && c.flow.Heard(m.Data):
 			h.Frame(m.Data)
-		case err == nil, errors.Is(err, nats.ErrSlowConsumer): // a callback tells
+		case err == nil, slow:
 		default: // ctx or the connection has ended, and a callback says why
 			<-ctx.Done()
 			return nil
@@ -229,18 +262,24 @@ func (c *conn) receive(ctx context.Context, h driver.Handler) error {
 
 // Broadcast publishes frame to the cluster's subject.
 func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
+	return c.send(ctx, c.subject, frame)
+}
+
+// send publishes payload, and waits for the server after each window of bytes.
+func (c *conn) send(ctx context.Context, subject string, payload []byte) error {
 	switch {
 	case c.closing.Load():
 		return fmt.Errorf("nats: %w", driver.ErrClosed)
-	case len(frame) > c.maxFrame:
-		return fmt.Errorf("nats: %w: frame of %d bytes, at most %d can be sent", driver.ErrTooLarge, len(frame), c.maxFrame)
+	case len(payload) > c.maxFrame:
+		return fmt.Errorf("nats: %w: frame of %d bytes, at most %d can be sent", driver.ErrTooLarge, len(payload), c.maxFrame)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	err := c.publish(ctx, frame)
-	if err == nil && c.sent.Add(int64(len(frame))) >= window {
-		c.sent.Store(0)
-		err = c.flush(ctx)
+	err := c.publish(ctx, subject, payload)
+	if err == nil && c.sent.Add(int64(len(payload))) >= window {
+		if err = c.flush(ctx); err == nil {
+			c.sent.Store(0)
+		}
 	}
 	switch {
 	case err == nil:
@@ -253,10 +292,10 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	return fmt.Errorf("nats: %w: %w", driver.ErrUnavailable, err)
 }
 
-// publish hands frame to the library, which may have to write it. If ctx ends
+// publish hands payload to the library, which may have to write it. If ctx ends
 // while the server reads nothing, the connection is cut; not at once, because
 // this node may be closing, and its goodbye comes next.
-func (c *conn) publish(ctx context.Context, frame []byte) error {
+func (c *conn) publish(ctx context.Context, subject string, payload []byte) error {
 	var done atomic.Bool
 	stop := context.AfterFunc(ctx, func() {
 		time.AfterFunc(cutDelay, func() {
@@ -267,7 +306,7 @@ func (c *conn) publish(ctx context.Context, frame []byte) error {
 	})
 	defer stop()
 	defer done.Store(true)
-	return c.nc.Publish(c.subject, frame)
+	return c.nc.Publish(subject, payload)
 }
 
 // Close waits until the server has what was published.

@@ -16,19 +16,25 @@ var errSmallPayload = errors.New("the server's max_payload is too small")
 
 // subscribe begins to hear the cluster, and makes sure that the server lets this
 // node hear and be heard: refusals come as events, some time later.
-func (c *conn) subscribe(ctx context.Context) (err error) {
-	c.sub, err = c.nc.SubscribeSync(c.subject)
-	if err == nil {
-		err = c.sub.SetPendingLimits(pendingFrames, pendingBytes)
-	}
-	if err != nil {
-		return err
+func (c *conn) subscribe(ctx context.Context) error {
+	subjects := []string{c.subject, c.own(c.instance)}
+	for _, subject := range subjects {
+		sub, err := c.nc.SubscribeSync(subject)
+		if err == nil {
+			err = sub.SetPendingLimits(pendingFrames, pendingBytes)
+		}
+		if err != nil {
+			return err
+		}
+		c.subs = append(c.subs, sub)
 	}
 	if err := c.permitted(ctx); err != nil {
 		return err
 	}
-	if err := c.nc.Publish(c.subject, nil); err != nil { // every node ignores an empty message
-		return err
+	for _, subject := range subjects {
+		if err := c.nc.Publish(subject, nil); err != nil { // every node ignores an empty message
+			return err
+		}
 	}
 	if err := c.permitted(ctx); err != nil {
 		return err
@@ -53,5 +59,5 @@ func (c *conn) permitted(ctx context.Context) error {
 }
 
 func (c *conn) refused(err error) error {
-	return fmt.Errorf("the server refuses; this user needs to publish and to subscribe to %q: %w", c.subject, err)
+	return fmt.Errorf("the server refuses; this user needs to publish and to subscribe to %q and %q: %w", c.subject, c.own("*"), err)
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"maps"
 	"strconv"
 	"strings"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -32,58 +33,121 @@ func examine(ctx context.Context, e driver.Examination) {
 	if p.Mode == "sentinel" && !askSentinels(ctx, e, p) {
 		return
 	}
+	if p.Mode == "cluster" && !askMasters(ctx, e, p) {
+		return
+	}
 	attach(ctx, e, p)
 }
 
-// askSentinels asks each of them where the master is, and whether it can be
-// reached.
-func askSentinels(ctx context.Context, e driver.Examination, p Params) bool {
-	master := ""
-	for _, addr := range p.Address {
-		where, err := askSentinel(ctx, e, p, addr)
-		tried := fmt.Sprintf("ask the Sentinel %s for the master %q", addr, p.MasterName)
-		switch {
-		case errors.Is(err, goredis.Nil):
-			e.Fail("sentinel", tried, errors.New("it knows no such master"), "correct master_name: \"redis-cli -p 26379 sentinel masters\" lists them")
-		case err != nil:
-			e.Fail("sentinel", tried, err, "check that address names Sentinels, and sentinel_username and sentinel_password")
-		case master != "" && master != where:
-			e.Fail("sentinel", tried, fmt.Errorf("%s, but another says %s", where, master), "the Sentinels disagree: a failover is under way, or they are not of one group")
-		default:
-			master = where
-			e.OK("sentinel", tried, where)
-		}
-	}
-	return master != "" && len(doctor.Reach(ctx, e, doctor.Resolve(ctx, e, []string{master}))) > 0
-}
-
-func askSentinel(ctx context.Context, e driver.Examination, p Params, addr string) (master string, err error) {
+// askMasters asks each server of a Cluster how it stands in it. It reports whether
+// any can be used.
+func askMasters(ctx context.Context, e driver.Examination, p Params) (usable bool) {
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	client := goredis.NewSentinelClient(&goredis.Options{
-		Addr: addr, Dialer: p.server(nil).Dialer(ctx), Username: p.SentinelUsername, Password: p.SentinelPassword,
-		MaxRetries: -1, DialerRetries: 1, Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
-	})
-	defer client.Close() //nolint:errcheck // it has answered
-	where, err := client.GetMasterAddrByName(ctx, p.MasterName).Result()
-	if err == nil && len(where) != 2 {
-		err = fmt.Errorf("%q is no address", where)
+	const name = "cluster"
+	config := p.server(nil)
+	for _, s := range server.AskMasters(ctx, config, e.Logger) {
+		tried := "ask " + s.Addr + " how it stands in the Cluster"
+		switch {
+		case s.Err != nil:
+			err := config.Explain("CLUSTER INFO", s.Err)
+			e.Fail(name, tried, err, doctor.Advice(err, "see whether it is up, and the log of the server"))
+			continue
+		case s.Denied:
+			e.Warn(name, tried, "this user must not ask", "a server that was taken out of the Cluster is not noticed: ACL SETUSER … +cluster|info +cluster|nodes")
+		case s.Alive == 0:
+			e.Fail(name, tried, errors.New("it is in no Cluster, or in one whose slots nobody owns"), "see CLUSTER NODES at it, and take it off the list")
+			continue
+		case !s.Among():
+			e.Warn(name, tried, fmt.Sprintf("it knows %d of %d masters to be alive", s.Alive, s.Masters), "bring the others back, or see whether it can reach their bus")
+		default:
+			e.OK(name, tried, "it is with most masters")
+		}
+		reportSlots(e, s)
+		usable = true
 	}
-	if err != nil {
-		return "", err
+	if len(p.Address) == 1 {
+		e.Warn(name, "count the servers in address", "one", "list others of the Cluster: a node is cut off while the only one that it knows is lost")
 	}
-	return net.JoinHostPort(where[0], where[1]), nil
+	return usable
+}
+
+// reportSlots says which slots cannot be used, and which are on the move. What is
+// published has none; keys have, which Grafana's wire puts.
+func reportSlots(e driver.Examination, s server.Placed) {
+	name, tried, t := "slots", "read at "+s.Addr+" who owns the slots", s.Knows
+	switch {
+	case t.Masters == 0: // it must not be asked
+	case t.Orphans > 0 && len(t.Lost) > 0:
+		e.Warn(name, tried, fmt.Sprintf("%d are of masters that are lost: %s", t.Orphans, strings.Join(t.Lost, ", ")),
+			"bring the master back, or have a replica take over: CLUSTER FAILOVER TAKEOVER; frames pass meanwhile, and on Grafana's wire no key of these slots is kept")
+	case t.Orphans > 0:
+		e.Warn(name, tried, fmt.Sprintf("%d are nobody's", t.Orphans), "give them to a master: redis-cli --cluster fix; frames pass meanwhile, and on Grafana's wire no key of these slots is kept")
+	case t.Moving > 0:
+		e.Warn(name, tried, fmt.Sprintf("%d are on the move", t.Moving), "unless resharding is under way it was broken off: redis-cli --cluster fix")
+	default:
+		e.OK(name, tried, fmt.Sprintf("all are of %d masters, and alive", t.Masters))
+	}
+}
+
+// listen opens what carries frames as a node does, and is no member.
+func (p Params) listen(ctx context.Context, e driver.Examination) (*doctor.Listener, error) {
+	if p.Wire == "grafana" {
+		return doctor.Listen(ctx, e, grafana.OpenWitness(p.server(nil)))
+	}
+	return doctor.Listen(ctx, e, Open)
+}
+
+// compareServers finds out whether what is published at each other server of a
+// Cluster is heard where the node is.
+func compareServers(ctx context.Context, e driver.Examination, p Params, at *doctor.Listener) {
+	for _, addr := range p.Address {
+		alone, there := e, p
+		alone.Params = maps.Clone(e.Params)
+		alone.Params["address"], alone.Params["mode"] = addr, "cluster"
+		there.Address = []string{addr}
+		other, err := there.listen(ctx, alone)
+		if err != nil {
+			continue // it is told where each server was asked
+		}
+		at.HearFrom(ctx, other, "publish at "+addr+" and hear it where this node would be",
+			"see that the servers are of one Cluster, and reach each other's bus, which is the port plus 10000: CLUSTER NODES at each")
+		other.Close()
+	}
+}
+
+// askSentinels asks each of them where the master is, and whether that can be
+// reached.
+func askSentinels(ctx context.Context, e driver.Examination, p Params) bool {
+	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
+	defer cancel()
+	answers := server.AskSentinels(ctx, p.server(nil), e.Logger)
+	for _, a := range answers {
+		tried := fmt.Sprintf("ask the Sentinel %s for the master %q", a.Sentinel, p.MasterName)
+		switch {
+		case errors.Is(a.Err, goredis.Nil):
+			e.Fail("sentinel", tried, errors.New("it knows no such master"), "correct master_name: \"redis-cli -p 26379 sentinel masters\" lists them")
+		case a.Err != nil:
+			e.Fail("sentinel", tried, a.Err, "check that address names Sentinels, and sentinel_username and sentinel_password")
+		default:
+			e.OK("sentinel", tried, a.Master)
+		}
+	}
+	best, doubt := server.Follow(answers)
+	if doubt != nil {
+		e.Fail("sentinel", "compare what the Sentinels say", doubt, "the Sentinels disagree: a failover is under way, or they are not of one group: see \"sentinel masters\" and \"sentinel sentinels\" at each, and SENTINEL RESET one that is left behind")
+	}
+	return best.Master != "" && len(doctor.Reach(ctx, e, doctor.Resolve(ctx, e, []string{best.Master}))) > 0
 }
 
 // attach opens the driver, which subscribes and publishes, and reports the
 // stage that failed.
 func attach(ctx context.Context, e driver.Examination, p Params) {
-	config := p.server(nil)
-	open, rights := Open, "ask for the rights to subscribe and to publish"
+	config, rights := p.server(nil), "ask for the rights to subscribe and to publish"
 	if p.Wire == "grafana" {
-		open, rights = grafana.OpenWitness(config), "ask for the rights to subscribe, to publish and to keep a heartbeat, as Grafana's peers do"
+		rights = "ask for the rights to subscribe, to publish and to keep a heartbeat, as Grafana's peers do"
 	}
-	l, err := doctor.Listen(ctx, e, open)
+	l, err := p.listen(ctx, e)
 	failed := ""
 	if err != nil {
 		failed = config.Stage(err)
@@ -100,7 +164,19 @@ func attach(ctx context.Context, e driver.Examination, p Params) {
 	if w, ok := l.Driver.(*grafana.Witness); ok {
 		w.ReportHeartbeat(e)
 	}
+	if p.Mode == "cluster" {
+		compareServers(ctx, e, p, l)
+	}
 	outputBuffer(ctx, e, config)
+	doctor.Clock(ctx, e, "the server", 0, func(ctx context.Context) (now time.Time, err error) {
+		client := server.New(config, e.Logger)
+		defer client.Close()
+		err = client.Open(ctx, func(ctx context.Context) (err error) {
+			now, err = client.Redis.Time(ctx).Result()
+			return err
+		})
+		return now, err
+	})
 	l.Hear(ctx)
 }
 
@@ -111,10 +187,14 @@ const enoughBuffer = 8 << 20
 func outputBuffer(ctx context.Context, e driver.Examination, config *server.Config) {
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	client := config.Connect(ctx)
-	defer client.Close() //nolint:errcheck // it has answered
 	const name, tried = "output buffer", "read client-output-buffer-limit"
-	found, err := client.ConfigGet(ctx, "client-output-buffer-limit").Result()
+	client := server.New(config, e.Logger)
+	defer client.Close()
+	var found map[string]string
+	err := client.Open(ctx, func(ctx context.Context) (err error) {
+		found, err = client.Redis.ConfigGet(ctx, "client-output-buffer-limit").Result()
+		return err
+	})
 	if err != nil {
 		e.Skip(name, tried, err.Error(), "this is no fault: look at the server that \"pubsub\" is 32mb 8mb 60 or more")
 		return

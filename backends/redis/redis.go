@@ -66,7 +66,21 @@
 // again. A node notices that a server is silent when it no longer hears itself.
 // It leaves a demoted master within a second or two: each node checks its
 // server's role, because what is published on a replica does not reach the
-// master. In a Cluster frames cross it whatever the role and the slot's owner.
+// master.
+//
+// In a Cluster a node is at one of the servers that are listed, for the
+// subscription and to publish: they forward frames to each other, whatever their
+// role and the slot's owner. So moving slots and failing a master over concern no
+// node, and the crash of a server costs those at it a reconnect. A node leaves a
+// server that was taken out of the Cluster, or has lost most masters while
+// another one has not. For that the rights are also +cluster|info and
+// +cluster|nodes; without them the server is trusted. List several servers: others
+// are not used.
+//
+// All Sentinels are asked, when a node is opened and every second. Where they
+// contradict each other, the answer of the highest configuration epoch counts,
+// and at equal epochs that of most; the log and the status page say so. A node
+// leaves its master when they name another one.
 //
 // With wire: grafana the same holds. Grafana's peers keep their list for a
 // minute, and are alone then. Own nodes keep theirs for grace; set it to 1m,
@@ -96,12 +110,11 @@
 // # Server footprint
 //
 // No keys. One channel for each cluster and one for each node. Each node has
-// two connections, one for the subscription and one for commands; with Sentinel
-// two more, to one Sentinel, and in a Cluster one for commands to each master.
-// pool_size only bounds them. Once a second a node sends HELLO, but not in a
-// Cluster.
+// two connections, one for the subscription and one for commands, and one to each
+// Sentinel. pool_size only bounds them. Once a second a node sends HELLO, in a
+// Cluster CLUSTER INFO, and asks each Sentinel for the master.
 //
-// With wire: grafana a key, which lives for five minutes after a crash, a
+// With wire: grafana a connection to each master of a Cluster, a key, which lives for five minutes after a crash, a
 // subscription to a pattern, two beats a second, which stretch as the cluster
 // grows beyond ten nodes, and every five seconds a SET and a SCAN of the whole
 // database, with an MGET for each key that matches.
@@ -119,6 +132,7 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/driver/flow"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 	"github.com/clusterchannel/clusterchannel/backends/redis/internal/grafana"
 	"github.com/clusterchannel/clusterchannel/backends/redis/internal/server"
@@ -187,10 +201,12 @@ func open(ctx context.Context, o driver.Options, credentials Credentials, t Graf
 	}
 	c := &conn{
 		client: server.New(p.server(credentials), o.Logger), logger: o.Logger,
-		channel: p.Prefix + url.QueryEscape(o.Cluster), instance: o.Self.Instance, confirms: make(chan confirm, maxConfirms),
+		channel: p.Prefix + url.QueryEscape(o.Cluster), instance: o.Self.Instance,
 	}
-	if err := c.client.Within(ctx, c.preflight); err != nil {
-		c.client.Close()
+	c.flow = flow.New("redis", c.instance, func(ctx context.Context, instance string, payload []byte) error {
+		return c.publish(ctx, c.own(instance), payload)
+	})
+	if err := c.client.Open(ctx, c.preflight); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -202,13 +218,15 @@ type conn struct {
 	logger   *slog.Logger
 	channel  string // of the cluster
 	instance string
-	flows    flows
-	confirms chan confirm
+	flow     *flow.Flow
 }
+
+// own returns the channel of one node.
+func (c *conn) own(instance string) string { return c.channel + ":" + instance }
 
 // Caps describes a bus that can also send to one node alone.
 func (c *conn) Caps() driver.Caps {
-	return driver.Caps{MaxFrame: server.MaxFrame, Linger: server.Linger, Send: c.send}
+	return driver.Caps{MaxFrame: server.MaxFrame, Linger: server.Linger, Send: c.flow.Send}
 }
 
 // Serve hands over what is published until the subscription is lost, or the
@@ -219,15 +237,13 @@ func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	h.Link(nil)
 	g.Go(func() error {
 		return c.client.Receive(ctx, func(m *goredis.Message) {
-			if m.Channel == c.channel {
-				h.Frame([]byte(m.Payload))
-			} else {
-				c.heardOwn(m.Payload, h)
+			if payload := server.Payload(m); m.Channel == c.channel || c.flow.Heard(payload) {
+				h.Frame(payload)
 			}
 		})
 	})
-	g.Go(func() error { return c.client.WatchRole(ctx) })
-	g.Go(func() error { return c.confirmAll(ctx) })
+	g.Go(func() error { return c.client.Watch(ctx, h.Trouble) })
+	g.Go(func() error { return c.flow.Serve(ctx) })
 	return g.Wait()
 }
 

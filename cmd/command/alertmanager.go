@@ -167,9 +167,8 @@ func (c *alertmanagerCmd) run(ctx context.Context, logger *slog.Logger) (err err
 
 // announce logs which node this is, and what notifications wait for.
 func (c *alertmanagerCmd) announce(config backend.Config, channel backend.ClusterChannel, logger *slog.Logger) {
-	self := channel.View().Self()
 	logger.Info("starting", "version", ownVersion(), "alertmanager", alertmanager.Version, "backend", config.Backend,
-		"cluster", config.Cluster, "name", self.Name, "address", self.Addr, "web", c.Web.ListenAddress)
+		"cluster", config.Cluster, "name", channel.View().Self().Name, "web", c.Web.ListenAddress)
 	if channel.View().Ready != backend.Settling {
 		return
 	}

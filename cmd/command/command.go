@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/alertmanager/featurecontrol"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/conformance/nemesis"
 )
 
 // cli is the command line.
@@ -38,6 +39,7 @@ type cli struct {
 	Demo         demoCmd         `cmd:"" help:"Run three nodes that deliver an alert once, kill one of them, and show that the rest go on."`
 	Doctor       doctorCmd       `cmd:"" help:"Find what is wrong, from configuration to delivery, and how to fix it."`
 	Health       healthCmd       `cmd:"" help:"Ask a node whether it is healthy or ready; the exit status is the answer."`
+	Nemesis      nemesisCmd      `cmd:"" help:"Break clusters on a server that is up, at random, and report whether what is promised holds."`
 }
 
 // Main runs the command line of the process, os.Args, with every backend that is
@@ -45,6 +47,7 @@ type cli struct {
 // when the command line cannot be used. SIGINT and SIGTERM end what is running.
 // Call it once, from main.
 func Main() {
+	nemesis.Node() // returns unless this process is one of its nodes
 	name := filepath.Base(os.Args[0])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -106,7 +109,7 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// loggedError has been written to a log that must not have other lines.
+// loggedError has been told already, such as in a log that must not have other lines.
 type loggedError struct{ error }
 
 func (e loggedError) Unwrap() error { return e.error }

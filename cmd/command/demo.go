@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
@@ -22,6 +24,8 @@ var demoConfig string
 var demoAlerts []byte
 
 const sinkURL = "http://127.0.0.1:5001/" // of the shipped configuration
+
+const interrupted = "Interrupted: the nodes end, and leave nothing behind."
 
 // demoCmd demonstrates the main purpose: nodes in separate processes, one of
 // which is killed.
@@ -37,6 +41,8 @@ type demoCmd struct {
 
 // Run runs the demo.
 func (c *demoCmd) Run(ctx context.Context) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // of a terminal that is closed
+	defer stop()
 	if c.Nodes < 2 || c.Nodes > 50 {
 		return fmt.Errorf("%w: --nodes: %d is not within 2 to 50", backend.ErrConfig, c.Nodes)
 	}
@@ -74,11 +80,19 @@ func (c *demoCmd) Run(ctx context.Context) (err error) {
 	if c.JSON {
 		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(s.outcome(err)))
 	}
-	if err != nil || !c.Serve {
+	switch {
+	case ctx.Err() != nil:
+		s.printf("\n%s\n", interrupted)
+		return loggedError{ctx.Err()}
+	case err != nil:
 		return err
+	case !c.Serve:
+		s.printf("With --serve the nodes go on, and each has a page of its cluster at /status.\n")
+		return nil
 	}
 	s.printURLs()
 	<-ctx.Done()
+	s.printf("\n%s\n", interrupted)
 	return nil
 }
 

@@ -286,6 +286,9 @@ func (s *show) step(ctx context.Context, expect string, check func(context.Conte
 }
 
 func (s *show) failed(expect string, err error) error {
+	if errors.Is(err, context.Canceled) { // the demo, not what it shows, was ended
+		return err
+	}
 	s.steps = append(s.steps, step{Expect: expect, Got: err.Error()})
 	s.printf("  FAILED  %s: %v\n", expect, err)
 	return fmt.Errorf("expected: %s; got: %w", expect, err)
@@ -311,7 +314,7 @@ func (s *show) poll(ctx context.Context, check func(context.Context) (string, er
 }
 
 func (s *show) printURLs() {
-	s.printf("\nRunning until interrupted. For example:\n  amtool --alertmanager.url=http://%s silence query\n  curl http://%s/api/v2/status\n",
+	s.printf("\nRunning until interrupted. The cluster is at http://%s/status, alerts and silences at http://%[1]s/. For example:\n  amtool --alertmanager.url=http://%[1]s silence query\n  curl http://%[2]s/api/v2/status\n",
 		s.fleet.nodes[0].web, s.fleet.nodes[1].web)
 }
 

@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -16,6 +20,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/doctor"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
+	"github.com/clusterchannel/clusterchannel/persist"
 )
 
 // doctorCmd goes step by step from configuration to delivery and reports where
@@ -26,7 +31,12 @@ type doctorCmd struct {
 	ConfigINI string        `name:"config.ini" placeholder:"FILE" help:"Grafana's ini file; replaces the flags."`
 	JSON      bool          `name:"json" help:"Print JSON."`
 	Timeout   time.Duration `name:"timeout" default:"5s" help:"How long one step may take."`
-	Cluster   clusterFlags  `embed:"" prefix:"cluster."`
+
+	StoragePath string   `name:"storage.path" placeholder:"DIR" help:"Also examine this directory of snapshots."`
+	Database    string   `name:"storage.database" env:"CLUSTERCHANNEL_STORAGE_DATABASE" placeholder:"DSN" help:"Also examine this database."`
+	Listen      []string `name:"web.listen-address" sep:"none" placeholder:"ADDRESS" help:"Also examine whether the API can listen there; repeatable."`
+
+	Cluster clusterFlags `embed:"" prefix:"cluster."`
 }
 
 // errUnwell is why the command ends with 1 after its report.
@@ -101,10 +111,69 @@ func configOfINI(path string) (backend.Config, bool, error) {
 	return s.Config, err == nil && s.Config.Backend != "", err
 }
 
+// examineHost examines what a node needs besides the cluster.
+func (c *doctorCmd) examineHost(ctx context.Context, e driver.Examination) {
+	if c.StoragePath != "" {
+		doctor.Directory(e, "storage path", c.StoragePath, true)
+	}
+	if c.Database != "" {
+		persist.Examine(ctx, c.Database, e)
+	}
+	for _, addr := range c.Listen {
+		examineListen(ctx, e, addr)
+	}
+}
+
+// examineListen listens where the API would. The node itself may do so already.
+func examineListen(ctx context.Context, e driver.Examination, addr string) {
+	const name = "web address"
+	tried := "listen on " + addr
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err == nil {
+		e.OK(name, tried, "it is free")
+		_ = l.Close() // that it could be made is what counts
+		return
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		e.Fail(name, tried, err, "give an address of this host, with a port that this user may listen on: \"ip address\" lists them")
+		return
+	}
+	if speaksHTTP(ctx, e.Timeout, addr) {
+		e.OK(name, tried, "it is taken by what answers /-/healthy, most likely the node itself")
+		return
+	}
+	e.Fail(name, tried, err, fmt.Sprintf("another program has the port: \"ss -ltnp 'sport = :%s'\" names it; stop it, or choose another port", port))
+}
+
+// speaksHTTP reports whether a node seems to be at addr: its answer may ask for
+// credentials, or for TLS.
+func speaksHTTP(ctx context.Context, timeout time.Duration, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	flags := webFlags{ListenAddress: []string{addr}, ExternalURL: "http://localhost"}
+	node, err := flags.node("")
+	if err != nil {
+		return false
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, node.url, nil)
+	if err != nil {
+		return false
+	}
+	response, err := node.client.Do(request)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close() // the status says all
+	node.client.CloseIdleConnections()
+	return slices.Contains([]int{http.StatusOK, http.StatusUnauthorized, http.StatusBadRequest}, response.StatusCode)
+}
+
 // examine runs one step after the other, and stops when the next ones could
 // find nothing new.
 func (c *doctorCmd) examine(ctx context.Context) (config backend.Config, steps []driver.Finding) {
 	e := driver.Examination{Timeout: c.Timeout, Report: func(f driver.Finding) { steps = append(steps, f) }}
+	c.examineHost(ctx, e)
 	const name = "configuration"
 	config, enabled, err := c.config()
 	switch {

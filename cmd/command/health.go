@@ -3,6 +3,7 @@ package command
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"os"
@@ -27,49 +28,63 @@ type healthCmd struct {
 func (c *healthCmd) Run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	client, url := http.DefaultClient, c.URL
-	if url == "" {
-		node, err := findNode(c.PID)
-		if err != nil {
+	node := &ownNode{url: c.URL}
+	if c.URL == "" {
+		var err error
+		if node, err = findNode(c.PID); err != nil {
 			return fmt.Errorf("health: of process %d: %w; give the URL to ask", c.PID, err)
 		}
-		client, url = node.client, node.url
 	}
-	if c.HTTPConfig != "" {
-		var err error
-		if client, err = clientOf(c.HTTPConfig); err != nil {
+	if c.URL != "" || c.HTTPConfig != "" {
+		if err := node.askAs(c.HTTPConfig); err != nil {
 			return fmt.Errorf("health: %w: --http.config.file: %w", backend.ErrConfig, err)
 		}
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, node.url, nil)
 	if err != nil {
 		return usageError{fmt.Errorf("health: %w", err)}
 	}
-	response, err := client.Do(request)
-	if err != nil {
+	anonymous := cmp.Or(c.URL, c.HTTPConfig) == "" // nobody has said with which credentials to ask
+	response, err := node.client.Do(request)
+	// Its refusal is an alert, or a closed connection where that comes first.
+	refused := err != nil && ctx.Err() == nil && node.wantsCertificate.Load()
+	switch {
+	case refused && anonymous:
+		return nil // it answers
+	case refused:
+		return fmt.Errorf("health: %s asks for a client's certificate; give one below tls_config in --http.config.file: %w", node.url, err)
+	case err != nil:
 		return fmt.Errorf("health: %w", err)
 	}
 	_ = response.Body.Close() // the status says all
-	switch {
-	case response.StatusCode == http.StatusOK:
+	if response.StatusCode == http.StatusOK || anonymous && response.StatusCode == http.StatusUnauthorized {
 		return nil
-	case response.StatusCode == http.StatusUnauthorized && cmp.Or(c.URL, c.HTTPConfig) == "":
-		return nil // it answers, and nobody has said with which credentials to ask
 	}
-	return fmt.Errorf("health: %s answers %s", url, response.Status)
+	return fmt.Errorf("health: %s answers %s", node.url, response.Status)
 }
 
-// clientOf returns a client of the configuration in file, whose relative paths are
-// relative to it.
-func clientOf(file string) (*http.Client, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
+// askAs lets the node be asked with the configuration in file, whose relative paths
+// are relative to it; without a file with none.
+func (n *ownNode) askAs(file string) error {
+	config := &promconfig.DefaultHTTPClientConfig
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if config, err = promconfig.LoadHTTPConfig(string(text)); err != nil {
+			return err
+		}
+		config.SetDirectory(filepath.Dir(file))
 	}
-	config, err := promconfig.LoadHTTPConfig(string(text))
-	if err != nil {
-		return nil, err
-	}
-	config.SetDirectory(filepath.Dir(file))
-	return promconfig.NewClientFromConfig(*config, "health")
+	var err error
+	n.client, err = promconfig.NewClientFromConfig(*config, "health", promconfig.WithNewTLSConfigFunc(
+		func(ctx context.Context, c *promconfig.TLSConfig, options ...promconfig.TLSConfigOption) (*tls.Config, error) {
+			trust, err := promconfig.NewTLSConfigWithContext(ctx, c, options...)
+			if err == nil && trust.GetClientCertificate == nil && len(trust.Certificates) == 0 {
+				trust.GetClientCertificate = n.noCertificate
+			}
+			return trust, err
+		}))
+	return err
 }

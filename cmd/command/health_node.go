@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v2"
@@ -21,6 +22,16 @@ import (
 type ownNode struct {
 	url    string
 	client *http.Client
+
+	// wantsCertificate is set when a node that has shown its own certificate asks
+	// for one, which client does not have.
+	wantsCertificate atomic.Bool
+}
+
+// noCertificate is a client's answer to a node that asks for its certificate.
+func (n *ownNode) noCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	n.wantsCertificate.Store(true)
+	return &tls.Certificate{}, nil
 }
 
 // findNode reads the command line of a process.
@@ -67,20 +78,24 @@ func (f *webFlags) node(dir string) (*ownNode, error) {
 		prefix = "/" + strings.Trim(f.RoutePrefix, "/")
 	}
 	scheme, transport := "http", &http.Transport{}
+	found := &ownNode{client: &http.Client{Transport: transport}}
 	if f.ConfigFile != "" {
 		file := f.ConfigFile
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(dir, file)
 		}
-		if transport.TLSClientConfig, err = trustOf(file); err != nil {
+		trust, err := trustOf(file)
+		if err != nil {
 			return nil, fmt.Errorf("--web.config.file: %w", err)
 		}
-		if transport.TLSClientConfig != nil {
+		if trust != nil {
 			scheme = "https"
+			trust.GetClientCertificate = found.noCertificate
 		}
+		transport.TLSClientConfig = trust
 	}
-	url := scheme + "://" + net.JoinHostPort(host, port) + strings.TrimRight(prefix, "/") + "/-/healthy"
-	return &ownNode{url, &http.Client{Transport: transport}}, nil
+	found.url = scheme + "://" + net.JoinHostPort(host, port) + strings.TrimRight(prefix, "/") + "/-/healthy"
+	return found, nil
 }
 
 // trustOf returns what trusts the certificate of a server with this configuration,

@@ -26,6 +26,16 @@ const (
 	Stall               // bytes wait, so that the sender's buffers fill up
 )
 
+// Way is a direction through a [Proxy].
+type Way int
+
+const (
+	ToServer Way = iota // what the node sends
+	ToClient            // what the node should hear
+)
+
+var bothWays = []Way{ToServer, ToClient}
+
 // Proxy forwards TCP connections to a server. Its methods may be called from
 // many goroutines at once.
 type Proxy struct {
@@ -36,10 +46,10 @@ type Proxy struct {
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex
-	mode    Mode
+	modes   [2]Mode // by Way
 	delay   time.Duration
 	rate    int
-	changed chan struct{} // closed when mode changes
+	changed chan struct{} // closed when a mode changes
 	links   map[*link]struct{}
 }
 
@@ -59,20 +69,37 @@ func Listen(target func() string) (*Proxy, error) {
 // Addr returns the host:port to connect to. It never changes.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Set changes the mode of new and of open connections. A connection that lost
-// bytes is reset once its bytes would pass again, as by a host that has
-// forgotten the connection.
-func (p *Proxy) Set(m Mode) {
+// Set changes the mode of new and of open connections, in the directions given or
+// in both. Refuse is for both, whatever is given. A connection that lost bytes is
+// reset once its bytes would pass again, as by a host that has forgotten the
+// connection.
+func (p *Proxy) Set(m Mode, ways ...Way) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mode = m
+	if len(ways) == 0 || m == Refuse {
+		ways = bothWays
+	}
+	for _, w := range ways {
+		p.modes[w] = m
+	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 	for l := range p.links {
-		if m == Refuse || (l.lossy && m != Swallow) {
+		if m == Refuse || p.passesAgain(l) {
 			l.reset()
 		}
 	}
+}
+
+// passesAgain reports whether bytes of l would pass in a direction in which some
+// were lost.
+func (p *Proxy) passesAgain(l *link) bool {
+	for _, w := range bothWays {
+		if l.lossy[w] && p.modes[w] != Swallow {
+			return true
+		}
+	}
+	return false
 }
 
 // Delay holds each chunk of bytes back for d before it passes.
@@ -141,12 +168,15 @@ func (p *Proxy) accept() {
 func (p *Proxy) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mode == Refuse || p.ctx.Err() != nil {
+	if p.refuses() || p.ctx.Err() != nil {
 		return false
 	}
 	p.links[l] = struct{}{}
 	return true
 }
+
+// refuses reports whether connections are refused. The caller holds mu.
+func (p *Proxy) refuses() bool { return p.modes[ToServer] == Refuse || p.modes[ToClient] == Refuse }
 
 func (p *Proxy) remove(l *link) {
 	p.mu.Lock()
@@ -157,7 +187,7 @@ func (p *Proxy) remove(l *link) {
 
 // serve connects l to the server and moves its bytes until either side is done.
 func (p *Proxy) serve(l *link) {
-	if p.gate(l) == Swallow {
+	if p.gate(l, ToServer) == Swallow && p.swallows(ToClient) {
 		_, _ = io.Copy(io.Discard, l.client) // ends when either side gives up
 		return
 	}
@@ -170,9 +200,15 @@ func (p *Proxy) serve(l *link) {
 		return
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { p.pump(l, l.server, l.client) })
-	wg.Go(func() { p.pump(l, l.client, l.server) })
+	wg.Go(func() { p.pump(l, ToServer, l.server, l.client) })
+	wg.Go(func() { p.pump(l, ToClient, l.client, l.server) })
 	wg.Wait()
+}
+
+func (p *Proxy) swallows(w Way) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.modes[w] == Swallow
 }
 
 // attach gives l its other half, unless it was reset meanwhile.
@@ -188,12 +224,12 @@ func (p *Proxy) attach(l *link, server *net.TCPConn) bool {
 
 // pump moves bytes one way. An error resets both ways, the end of the bytes
 // closes this one.
-func (p *Proxy) pump(l *link, to, from *net.TCPConn) {
+func (p *Proxy) pump(l *link, w Way, to, from *net.TCPConn) {
 	buf := make([]byte, chunk)
 	pace := rate.NewLimiter(rate.Inf, chunk)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && p.gate(l) == Pass {
+		if n > 0 && p.gate(l, w) == Pass {
 			pace.SetLimit(p.limit())
 			_ = pace.WaitN(p.ctx, n) // it ends early only if the proxy does
 			if _, werr := to.Write(buf[:n]); werr != nil {
@@ -203,7 +239,7 @@ func (p *Proxy) pump(l *link, to, from *net.TCPConn) {
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF):
-			if p.gate(l) == Pass {
+			if p.gate(l, w) == Pass {
 				_ = to.CloseWrite() // fails only if the other side is gone already
 			}
 			return
@@ -228,14 +264,14 @@ func (p *Proxy) limit() rate.Limit {
 	return rate.Limit(p.rate)
 }
 
-// gate waits while bytes of l are held back, and reports whether they pass or are
-// lost.
-func (p *Proxy) gate(l *link) Mode {
+// gate waits while bytes of l are held back in a direction, and reports whether
+// they pass or are lost.
+func (p *Proxy) gate(l *link, w Way) Mode {
 	for {
 		p.mu.Lock()
-		mode, delay, changed := p.mode, p.delay, p.changed
+		mode, delay, changed := p.modes[w], p.delay, p.changed
 		if mode == Swallow {
-			l.lossy = true
+			l.lossy[w] = true
 		}
 		p.mu.Unlock()
 		switch {
@@ -261,7 +297,7 @@ func (p *Proxy) gate(l *link) Mode {
 // the ends, which do not change once both are set.
 type link struct {
 	client, server *net.TCPConn
-	lossy          bool // bytes of it were swallowed
+	lossy          [2]bool // bytes of it were swallowed, by Way
 	dead           bool
 }
 

@@ -65,6 +65,39 @@ func TestSwallowKeepsTheConnectionAndResetsItWhenHealed(t *testing.T) {
 	exchange(t, dial(t, p))
 }
 
+// The server sends on while nothing reaches it, and hears all while its answers
+// are lost.
+func TestOneWayAlone(t *testing.T) {
+	p := proxy(t, echoServer(t))
+	deaf := dial(t, p)
+	exchange(t, deaf)
+	p.Set(netfault.Swallow, netfault.ToClient)
+	if _, err := deaf.Write([]byte("heard")); err != nil {
+		t.Fatal(err)
+	}
+	_ = deaf.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := deaf.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("read %d bytes, %v; want silence", n, err)
+	}
+	p.Set(netfault.Pass)
+	mute := dial(t, p)
+	exchange(t, mute)
+	p.Set(netfault.Swallow, netfault.ToServer)
+	if _, err := mute.Write([]byte("lost")); err != nil {
+		t.Fatal(err)
+	}
+	_ = mute.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := mute.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("read %d bytes, %v; want silence", n, err)
+	}
+	p.Set(netfault.Pass, netfault.ToServer)
+	_ = mute.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, err := mute.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("read %d bytes, %v after bytes were lost; want a reset", n, err)
+	}
+	exchange(t, dial(t, p))
+}
+
 func TestStallFillsTheSendersBuffersAndLosesNothing(t *testing.T) {
 	p := proxy(t, echoServer(t))
 	conn := dial(t, p)

@@ -29,7 +29,7 @@ func ExampleWrite() {
 	// config/unknown-backend  basic  passed   0s    C18
 	// config/bad-params       basic  not run        C18      needs bad parameters
 	//
-	// BUDGET  LIMIT  WORST  TIMES
+	// BUDGET  LIMIT  STRETCHED  WORST  TIMES
 	//
 	// 2 checks: 1 passed, 0 waived, 1 not run in 3s
 }

@@ -18,15 +18,18 @@ type document struct {
 	Checks  []check   `json:"checks"`
 	Budgets []budget  `json:"budgets"`
 	Scale   float64   `json:"scale"` // of the limits of the budgets
+
+	NotChecked []string `json:"not_checked,omitempty"` // what the suite cannot see
 }
 
 // summary counts the checks.
 type summary struct {
-	Checks int `json:"checks"`
-	Passed int `json:"passed"`
-	Waived int `json:"waived"`
-	Failed int `json:"failed"`
-	NotRun int `json:"not_run"`
+	Checks    int `json:"checks"`
+	Passed    int `json:"passed"`
+	Waived    int `json:"waived"`
+	Failed    int `json:"failed"`
+	NotRun    int `json:"not_run"`
+	NotJudged int `json:"not_judged"`
 }
 
 // check is the outcome of one check.
@@ -34,18 +37,19 @@ type check struct {
 	Name       string   `json:"name"`
 	Level      string   `json:"level"`            // basic, fault
 	Guarantees []string `json:"guarantees"`       // C1, C2
-	Outcome    string   `json:"outcome"`          // passed, failed, waived, not run
-	Reason     string   `json:"reason,omitempty"` // of waived and not run
+	Outcome    string   `json:"outcome"`          // passed, failed, waived, not run, not judged
+	Reason     string   `json:"reason,omitempty"` // of waived, not run and not judged
 	Took       float64  `json:"took"`
 	Output     string   `json:"output,omitempty"`
 }
 
 // budget is one time limit, and the worst time that was measured.
 type budget struct {
-	Name  string  `json:"name"`
-	Limit float64 `json:"limit"`
-	Worst float64 `json:"worst"`
-	Times int     `json:"times"` // it was measured
+	Name      string  `json:"name"`
+	Limit     float64 `json:"limit"`
+	Stretched float64 `json:"stretched"` // by how much at most: time in which the process did not run is not counted
+	Worst     float64 `json:"worst"`
+	Times     int     `json:"times"` // it was measured
 }
 
 func writeJSON(w io.Writer, r conformance.Report) error {
@@ -54,9 +58,9 @@ func writeJSON(w io.Writer, r conformance.Report) error {
 		Backend: r.Backend, Server: r.Server, Started: r.Started, Took: seconds(r.Took), Scale: r.Scale,
 		Summary: summary{
 			Checks: len(r.Results), Passed: n[conformance.Passed], Waived: n[conformance.Waived],
-			Failed: n[conformance.Failed], NotRun: n[conformance.NotRun],
+			Failed: n[conformance.Failed], NotRun: n[conformance.NotRun], NotJudged: n[conformance.NotJudged],
 		},
-		Checks: []check{}, Budgets: []budget{},
+		Checks: []check{}, Budgets: []budget{}, NotChecked: r.NotChecked,
 	}
 	for _, c := range r.Results {
 		d.Checks = append(d.Checks, check{
@@ -65,7 +69,7 @@ func writeJSON(w io.Writer, r conformance.Report) error {
 		})
 	}
 	for _, b := range r.Budgets {
-		d.Budgets = append(d.Budgets, budget{b.Name, seconds(b.Limit), seconds(b.Worst), b.Times})
+		d.Budgets = append(d.Budgets, budget{Name: b.Name, Limit: seconds(b.Limit), Worst: seconds(b.Worst), Stretched: seconds(b.Stretched), Times: b.Times})
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

@@ -10,7 +10,7 @@ import (
 )
 
 // The elements of JUnit's XML that CI systems read. A suite is one level of
-// checks; a check that was waived or not run is skipped, with the reason.
+// checks; a check that was waived, not run or not judged is skipped, with the reason.
 type (
 	junitSuites struct {
 		XMLName  xml.Name     `xml:"testsuites"`
@@ -47,7 +47,7 @@ func writeJUnit(w io.Writer, r conformance.Report) error {
 	n := r.Count()
 	all := junitSuites{
 		Name: "conformance of " + title(r), Tests: len(r.Results), Failures: n[conformance.Failed],
-		Skipped: n[conformance.Waived] + n[conformance.NotRun], Time: seconds(r.Took),
+		Skipped: n[conformance.Waived] + n[conformance.NotRun] + n[conformance.NotJudged], Time: seconds(r.Took),
 	}
 	for _, level := range []string{"basic", "fault"} {
 		if s := levelSuite(r, level); s.Tests > 0 {
@@ -78,7 +78,7 @@ func levelSuite(r conformance.Report, level string) junitSuite {
 			first, _, _ := strings.Cut(c.Output, "\n")
 			tc.Failure = &junitMessage{Message: first, Text: c.Output}
 			s.Failures++
-		case conformance.Waived, conformance.NotRun:
+		case conformance.Waived, conformance.NotRun, conformance.NotJudged:
 			tc.Skipped = &junitMessage{Message: c.Outcome.String() + ": " + c.Reason}
 			s.Skipped++
 		}

@@ -32,6 +32,9 @@ func writeMarkdown(w io.Writer, r conformance.Report) error {
 	if exceptions := exceptions(r); exceptions != "" {
 		b.WriteString("\n| check | outcome | |\n|---|---|---|\n" + exceptions)
 	}
+	if len(r.NotChecked) > 0 {
+		b.WriteString("\nNot checked:\n\n- " + strings.Join(r.NotChecked, "\n- ") + "\n")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -63,10 +66,10 @@ func (g guaranteeRow) order() int {
 	return n
 }
 
-// holds says what the checks have shown: a check that was waived or not run
-// shows nothing.
+// holds says what the checks have shown: a check that was waived, not run or not
+// judged shows nothing.
 func (g guaranteeRow) holds() string {
-	rest := g.n[conformance.Waived] + g.n[conformance.NotRun]
+	rest := g.n[conformance.Waived] + g.n[conformance.NotRun] + g.n[conformance.NotJudged]
 	switch {
 	case g.n[conformance.Failed] > 0:
 		return "**no**"
@@ -80,7 +83,7 @@ func (g guaranteeRow) holds() string {
 
 func (g guaranteeRow) checks() string {
 	var parts []string
-	for _, o := range []conformance.Outcome{conformance.Passed, conformance.Failed, conformance.Waived, conformance.NotRun} {
+	for _, o := range []conformance.Outcome{conformance.Passed, conformance.Failed, conformance.NotJudged, conformance.Waived, conformance.NotRun} {
 		if g.n[o] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %v", g.n[o], o))
 		}

@@ -26,8 +26,9 @@ func sample() conformance.Report {
 			{CheckInfo: info["sync/gap"], Outcome: conformance.Failed, Took: 2 * time.Second, Output: "not <within> 1s: \"a|b\" & \x00\nsecond line\n"},
 			{CheckInfo: info["fault/server-restart"], Outcome: conformance.NotRun, Reason: "needs a server it may stop"},
 			{CheckInfo: info["members/no-flap"], Outcome: conformance.Waived, Reason: "never | quiet"},
+			{CheckInfo: info["sync/large"], Outcome: conformance.NotJudged, Reason: "the machine kept it", Output: "what it saw\n"},
 		},
-		Budgets: []conformance.Budget{{Name: "converge", Limit: 2 * time.Second, Worst: 15 * time.Millisecond, Times: 3}, {Name: "leave", Limit: time.Second}},
+		Budgets: []conformance.Budget{{Name: "converge", Limit: 2 * time.Second, Worst: 15 * time.Millisecond, Stretched: 30 * time.Millisecond, Times: 3}, {Name: "leave", Limit: time.Second}},
 	}
 }
 
@@ -52,13 +53,15 @@ func contains(t *testing.T, text string, want ...string) {
 func TestTable(t *testing.T) {
 	contains(t, write(t, "table"),
 		"nats at 127.0.0.1:4222\n",
-		"members/join          basic  passed   20ms  C9\n",
-		"sync/gap              fault  FAILED   2s    C2\n",
-		"fault/server-restart  fault  not run        C12 C2   needs a server it may stop\n",
-		"members/no-flap       basic  waived         C11      never | quiet\n",
-		"converge  2s     15ms   3\n",
+		"members/join          basic  passed      20ms  C9\n",
+		"sync/gap              fault  FAILED      2s    C2\n",
+		"fault/server-restart  fault  not run           C12 C2   needs a server it may stop\n",
+		"members/no-flap       basic  waived            C11      never | quiet\n",
+		"sync/large            basic  not judged        C2 C11   the machine kept it\n",
+		"converge  2s     30ms       15ms   3\n",
+		"\nsync/large was not judged\n    what it saw\n",
 		"\nsync/gap FAILED\n    not <within> 1s",
-		"\n4 checks: 1 passed, 1 waived, 1 FAILED, 1 not run in 1.2s\n")
+		"\n5 checks: 1 passed, 1 waived, 1 FAILED, 1 not judged, 1 not run in 1.2s\nnot judged: sync/large. The machine kept")
 }
 
 func TestJSON(t *testing.T) {
@@ -69,6 +72,7 @@ func TestJSON(t *testing.T) {
 		Summary         struct {
 			Checks, Passed, Waived, Failed int
 			NotRun                         int `json:"not_run"`
+			NotJudged                      int `json:"not_judged"`
 		}
 		Checks []struct {
 			Name, Level, Outcome, Reason, Output string
@@ -78,6 +82,7 @@ func TestJSON(t *testing.T) {
 		Budgets []struct {
 			Name         string
 			Limit, Worst float64
+			Stretched    float64
 			Times        int
 		}
 	}
@@ -89,10 +94,10 @@ func TestJSON(t *testing.T) {
 	if d.Backend != "nats" || d.Server != "127.0.0.1:4222" || !d.Started.Equal(sample().Started) || d.Took != 1.234 || d.Scale != 1 {
 		t.Errorf("head %+v", d)
 	}
-	if s := d.Summary; s.Checks != 4 || s.Passed != 1 || s.Waived != 1 || s.Failed != 1 || s.NotRun != 1 {
+	if s := d.Summary; s.Checks != 5 || s.NotJudged != 1 || s.Passed != 1 || s.Waived != 1 || s.Failed != 1 || s.NotRun != 1 {
 		t.Errorf("summary %+v", s)
 	}
-	if len(d.Checks) != 4 || len(d.Budgets) != 2 {
+	if len(d.Checks) != 5 || len(d.Budgets) != 2 {
 		t.Fatalf("%d checks, %d budgets", len(d.Checks), len(d.Budgets))
 	}
 	if c := d.Checks[1]; c.Name != "sync/gap" || c.Level != "fault" || c.Outcome != "failed" || c.Output != sample().Results[1].Output || c.Took != 2 {
@@ -101,7 +106,7 @@ func TestJSON(t *testing.T) {
 	if c := d.Checks[2]; c.Outcome != "not run" || c.Reason != "needs a server it may stop" || strings.Join(c.Guarantees, " ") != "C12 C2" {
 		t.Errorf("check %+v", c)
 	}
-	if b := d.Budgets[0]; b.Name != "converge" || b.Limit != 2 || b.Worst != 0.015 || b.Times != 3 {
+	if b := d.Budgets[0]; b.Name != "converge" || b.Limit != 2 || b.Worst != 0.015 || b.Stretched != 0.03 || b.Times != 3 {
 		t.Errorf("budget %+v", b)
 	}
 }
@@ -135,10 +140,10 @@ func TestJUnit(t *testing.T) {
 	if err := xml.Unmarshal([]byte(text), &all); err != nil {
 		t.Fatal(err)
 	}
-	if all.Tests != 4 || all.Failures != 1 || all.Skipped != 2 || len(all.Suites) != 2 {
+	if all.Tests != 5 || all.Failures != 1 || all.Skipped != 3 || len(all.Suites) != 2 {
 		t.Fatalf("%+v", all)
 	}
-	if s := all.Suites[0]; s.Name != "basic" || s.Tests != 2 || s.Failures != 0 || s.Skipped != 1 || len(s.Cases) != 2 {
+	if s := all.Suites[0]; s.Name != "basic" || s.Tests != 3 || s.Failures != 0 || s.Skipped != 2 || len(s.Cases) != 3 {
 		t.Errorf("suite %+v", s)
 	}
 	for _, c := range all.Suites[1].Cases {
@@ -160,8 +165,8 @@ func TestJUnit(t *testing.T) {
 func TestMarkdown(t *testing.T) {
 	text := write(t, "markdown")
 	contains(t, text,
-		"### Conformance of `nats`\n\n4 checks: 1 passed, 1 waived, 1 FAILED, 1 not run, on 2026-01-02.\n",
-		"| C2 | repair | **no** | 1 failed, 1 not run |\n| C9 | one view | yes | 1 passed |\n| C11 | steady | not shown | 1 waived |\n| C12 | heals for ever | not shown | 1 not run |\n",
+		"### Conformance of `nats`\n\n5 checks: 1 passed, 1 waived, 1 FAILED, 1 not judged, 1 not run, on 2026-01-02.\n",
+		"| C2 | repair | **no** | 1 failed, 1 not judged, 1 not run |\n| C9 | one view | yes | 1 passed |\n| C11 | steady | not shown | 1 not judged, 1 waived |\n| C12 | heals for ever | not shown | 1 not run |\n",
 		"| converge | 2s | 15ms |\n| leave | 1s | not measured |\n",
 		"| `sync/gap` | failed | not <within> 1s: \"a\\|b\" & \x00 |\n",
 		"| `members/no-flap` | waived | never \\| quiet |\n")

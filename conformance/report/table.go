@@ -28,17 +28,26 @@ func writeTable(w io.Writer, r conformance.Report) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Name, c.Level, outcome, took, strings.Join(numbers(c.CheckInfo), " "), c.Reason)
 	}
 	_ = t.Flush() // to memory
-	fmt.Fprintln(t, "\nBUDGET\tLIMIT\tWORST\tTIMES")
+	fmt.Fprintln(t, "\nBUDGET\tLIMIT\tSTRETCHED\tWORST\tTIMES")
 	for _, l := range r.Budgets {
-		fmt.Fprintf(t, "%s\t%v\t%v\t%d\n", l.Name, l.Limit, l.Worst.Round(time.Millisecond), l.Times)
+		fmt.Fprintf(t, "%s\t%v\t%v\t%v\t%d\n", l.Name, l.Limit, l.Stretched.Round(time.Millisecond), l.Worst.Round(time.Millisecond), l.Times)
 	}
 	_ = t.Flush()
 	for _, c := range r.Results {
-		if c.Outcome == conformance.Failed {
+		switch c.Outcome {
+		case conformance.Failed:
 			fmt.Fprintf(&b, "\n%s FAILED\n%s", c.Name, indent(c.Output))
+		case conformance.NotJudged:
+			fmt.Fprintf(&b, "\n%s was not judged\n%s", c.Name, indent(c.Output))
 		}
 	}
 	fmt.Fprintf(&b, "\n%s in %v\n", r.Summary(), r.Took.Round(100*time.Millisecond))
+	if text := r.Unjudged(); text != "" {
+		fmt.Fprintln(&b, text)
+	}
+	if len(r.NotChecked) > 0 {
+		b.WriteString("\nnot checked:\n" + indent(strings.Join(r.NotChecked, "\n")))
+	}
 	_, err := io.WriteString(w, trailing.ReplaceAllString(b.String(), ""))
 	return err
 }

@@ -16,6 +16,8 @@ type Cluster struct {
 	members []*Server
 	joined  func(ctx context.Context, addrs []string) error // may be nil
 	asked   atomic.Uint64
+	failed  atomic.Uint64 // servers that FailOver has stopped
+	parted  atomic.Uint64 // servers that Separate has parted
 }
 
 // StartCluster starts count servers of kind k, empty and ready: their protocol
@@ -119,6 +121,33 @@ func (c *Cluster) Start(t testing.TB) {
 	t.Helper()
 	c.together(t, func(i int) { c.members[i].Start(t) })
 	c.join(t)
+}
+
+// FailOver stops one server, another one each time, and returns a function that
+// starts it again, and returns when all serve as one. It makes a Cluster a
+// nemesis.Cluster.
+func (c *Cluster) FailOver(t testing.TB) (back func()) {
+	t.Helper()
+	s := c.members[(c.failed.Add(1)-1)%uint64(len(c.members))]
+	s.Stop(t)
+	return func() {
+		t.Helper()
+		s.Start(t)
+		c.join(t)
+	}
+}
+
+// Separate parts one server from the others, another one each time, and returns a
+// function that connects it again. It makes a Cluster a nemesis.Network.
+func (c *Cluster) Separate(t testing.TB) (heal func()) {
+	t.Helper()
+	member := int((c.parted.Add(1) - 1) % uint64(len(c.members)))
+	c.Part(t, member)
+	return func() {
+		t.Helper()
+		c.Heal(t, member)
+		c.join(t)
+	}
 }
 
 // Empty deletes what the servers, which are stopped, have stored.

@@ -61,30 +61,74 @@ func (e *Encoder) AppendBatch(b []byte) []byte { return e.begin(b, Batch, nil) }
 // Message returns a frame of a kind that holds a message: what write appends, of
 // about size bytes. Without receivers it is for all.
 func (e *Encoder) Message(kind Kind, to []string, size int, write func([]byte) []byte) []byte {
+	return e.Open(kind, to, size, 0, write)
+}
+
+// Open is Message of a message that goes on for tail bytes after what write
+// appends. They follow the frame and are not copied.
+func (e *Encoder) Open(kind Kind, to []string, size, tail int, write func([]byte) []byte) []byte {
 	b := e.begin(make([]byte, 0, len(e.header)+48*len(to)+size+32), kind, to)
-	return field.AppendMessage(b, fieldMessage, write)
+	return field.AppendOpen(b, fieldMessage, tail, write)
 }
 
 // Chunks splits frame into frames of at most maxFrame bytes. The id tells this
 // frame's chunks from another's. It calls send with each, in a buffer that it
 // reuses, until send fails.
 func (e *Encoder) Chunks(frame []byte, maxFrame int, to []string, id uint64, send func([]byte) error) error {
-	overhead := len(e.header) + 64
+	return e.OpenChunks(frame, nil, maxFrame, to, id, send)
+}
+
+// OpenChunks is Chunks of what Open has returned and its tail.
+func (e *Encoder) OpenChunks(frame, tail []byte, maxFrame int, to []string, id uint64, send func([]byte) error) error {
+	buf := make([]byte, 0, maxFrame)
+	return e.chunks(len(frame)+len(tail), maxFrame, to, id, func(header []byte, at, end int) error {
+		b := append(buf, header...)
+		if at < len(frame) {
+			b = append(b, frame[at:min(end, len(frame))]...)
+		}
+		if end > len(frame) {
+			b = append(b, tail[max(at-len(frame), 0):end-len(frame)]...)
+		}
+		return send(b)
+	})
+}
+
+// Cut is Chunks of the frame that begins at b[from], without copying it: each
+// chunk's header is written before its piece, where [Encoder.Headroom] bytes are
+// free, or the piece before has left. The frame is spent.
+func (e *Encoder) Cut(b []byte, from, maxFrame int, id uint64, send func([]byte) error) error {
+	return e.chunks(len(b)-from, maxFrame, nil, id, func(header []byte, at, end int) error {
+		at, end = from+at, from+end
+		if at < len(header) {
+			return send(append(header, b[at:end]...))
+		}
+		copy(b[at-len(header):], header)
+		return send(b[at-len(header) : end])
+	})
+}
+
+// Headroom is how long the header of a chunk for all may be.
+func (e *Encoder) Headroom() int { return len(e.header) + 64 }
+
+// chunks calls send with the header of each chunk of a frame of size bytes, and
+// where its piece of it begins and ends.
+func (e *Encoder) chunks(size, maxFrame int, to []string, id uint64, send func(header []byte, at, end int) error) error {
+	overhead := e.Headroom()
 	for _, instance := range to {
 		overhead += len(instance) + 4
 	}
 	room := max(maxFrame-overhead, 1)
-	count := (len(frame) + room - 1) / room
-	buf := make([]byte, 0, maxFrame)
+	count := (size + room - 1) / room
+	header := make([]byte, 0, overhead)
 	for i := range count {
-		piece := frame[i*room : min((i+1)*room, len(frame))]
-		buf = e.begin(buf[:0], Chunk, to)
-		buf = field.AppendUint(buf, fieldID, id)
-		buf = field.AppendUint(buf, fieldIndex, uint64(i))
-		buf = field.AppendUint(buf, fieldCount, uint64(count))
-		buf = field.AppendUint(buf, fieldTotal, uint64(len(frame)))
-		buf = field.AppendBytes(buf, fieldChunk, piece)
-		if err := send(buf); err != nil {
+		at, end := i*room, min((i+1)*room, size)
+		header = e.begin(header[:0], Chunk, to)
+		header = field.AppendUint(header, fieldID, id)
+		header = field.AppendUint(header, fieldIndex, uint64(i))
+		header = field.AppendUint(header, fieldCount, uint64(count))
+		header = field.AppendUint(header, fieldTotal, uint64(size))
+		header = field.AppendLength(header, fieldChunk, end-at)
+		if err := send(header, at, end); err != nil {
 			return err
 		}
 	}

@@ -74,11 +74,13 @@ const (
 	Pull      Kind = 23
 	Answer    Kind = 24
 	Push      Kind = 25
+	Walk      Kind = 26
+	Walked    Kind = 27
 )
 
 const (
 	oldBeat = 2 // the heartbeat of version 1
-	maxKind = Push
+	maxKind = Walked
 )
 
 // IsMessage reports whether frames of the kind hold a message.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -97,20 +98,29 @@ func TestMessagesOfAnyLength(t *testing.T) {
 func TestChunksMakeTheFrameAgain(t *testing.T) {
 	e := NewEncoder("c", "me")
 	frame := bytes.Repeat([]byte("0123456789"), 100)
-	var whole []byte
-	err := e.Chunks(frame, 200, []string{"you"}, 1, func(b []byte) error {
-		var f Frame
-		if len(b) > 200 {
-			t.Errorf("a chunk of %d bytes", len(b))
+	behind := func(room int) []byte { return append(make([]byte, room), frame...) }
+	for how, cut := range map[string]func(send func([]byte) error) error{
+		"copied":            func(send func([]byte) error) error { return e.Chunks(frame, 200, []string{"you"}, 1, send) },
+		"cut":               func(send func([]byte) error) error { return e.Cut(behind(e.Headroom()), e.Headroom(), 200, 1, send) },
+		"cut, far behind":   func(send func([]byte) error) error { return e.Cut(behind(1000), 1000, 200, 1, send) },
+		"cut without room":  func(send func([]byte) error) error { return e.Cut(behind(0), 0, 200, 1, send) },
+		"cut with too much": func(send func([]byte) error) error { return e.Cut(behind(10), 10, 5000, 1, send) },
+	} {
+		var whole []byte
+		err := cut(func(b []byte) error {
+			var f Frame
+			if len(b) > 200 && !strings.HasSuffix(how, "much") {
+				t.Errorf("%s: a chunk of %d bytes", how, len(b))
+			}
+			if err := Decode(b, &f); err != nil {
+				return err
+			}
+			whole = append(whole, f.Chunk...)
+			return nil
+		})
+		if err != nil || !bytes.Equal(whole, frame) {
+			t.Fatalf("%s: %v %q", how, err, whole)
 		}
-		if err := Decode(b, &f); err != nil {
-			return err
-		}
-		whole = append(whole, f.Chunk...)
-		return nil
-	})
-	if err != nil || !bytes.Equal(whole, frame) {
-		t.Fatalf("%v %q", err, whole)
 	}
 }
 

@@ -112,6 +112,12 @@ func TestFilters(t *testing.T) {
 	set(`form.filter.value = ''; form.receiver.value = 'web (on call)'`)
 	b.Shows(t, "2 alerts in 2 groups")
 	b.Shows(t, "To web (on call)")
+	set(`form.group.value = 'team, severity'`)
+	b.Shows(t, "2 alerts in 2 groups")
+	set(`form.group.value = 'team'`)
+	b.Shows(t, "2 alerts in 1 group")
+	set(`form.group.value = ''`)
+	b.Shows(t, "2 alerts in 2 groups")
 	set(`form.active.checked = false`)
 	b.Shows(t, "1 alert in 1 group")
 	set(`form.active.checked = form.silenced.checked = false`)
@@ -198,6 +204,9 @@ func TestLinks(t *testing.T) {
 		{"#/alerts?receiver=we.*", "1 alert in 1 group", ""},
 		{"#/alerts?silenced=false&inhibited=false&active=true&filter=%7Balertname%3D%22DiskFull%22%7D", "To ops: 1 alert", ""},
 		{"#/", "2 alerts in 2 groups", ""},
+		{"#/alerts?silenced=false&group=nowhere%2Cteam&customGrouping=true", "team=\"web\"", ""},
+		{"#/alerts?group=nowhere", "2 alerts in 1 group", ""},
+		{"#/alerts?group=nowhere&customGrouping=false", "2 alerts in 2 groups", ""},
 		{"#/silences?filter=%7Balertname%3D%22Known%22%7D", "active: 1", ""},
 		{"#/silences/" + id, "because", ""},
 		{"#/silences/00000000-0000-0000-0000-000000000000", "404", ""},
@@ -428,4 +437,5 @@ func TestHostile(t *testing.T) {
 	harmless("silences")
 	n.open(t, b, "#/status", "group_by")
 	harmless("status")
+	b.Breach(t)
 }

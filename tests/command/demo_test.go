@@ -2,14 +2,13 @@ package command_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/clusterchannel/clusterchannel/conformance/servers"
 )
 
 // demoOutcome is what the demonstration prints with --json.
@@ -64,31 +63,10 @@ func demonstrate(t *testing.T, name string, args ...string) {
 	}
 }
 
+// That on each backend which needs a server is run by TestCommandsOfTheReadme.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	demonstrate(t, "memberlist")
-}
-
-// TestDemoOnServers runs the demonstration on each backend that needs a server.
-func TestDemoOnServers(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("it starts three servers")
-	}
-	for _, c := range []struct {
-		backend, param string
-		kind           servers.Kind
-	}{
-		{"redis", "address", servers.Redis()},
-		{"nats", "servers", servers.NATS()},
-		{"etcd", "endpoints", servers.Etcd()},
-	} {
-		t.Run(c.backend, func(t *testing.T) {
-			t.Parallel()
-			s := servers.Start(t, c.kind, servers.Options{})
-			demonstrate(t, c.backend, "--backend="+c.backend, "--param="+c.param+"="+s.Addr())
-		})
-	}
 }
 
 // TestDemoServes runs it with the user's own alerts and text output, and
@@ -123,15 +101,47 @@ func TestDemoServes(t *testing.T) {
 		t.Error(err)
 	}
 	holds(t, "the alerts", shown, "DiskFull", "db-1", "db-2")
+	page := regexp.MustCompile(`http://\S+/status\b`).FindString(p.stdout.String())
+	if text, err := get(page); err != nil || !strings.Contains(text, "node-01") {
+		t.Errorf("the page %q does not show the cluster: %v", page, err)
+	}
 	p.signal(t, syscall.SIGINT)
 	if code := p.exitCode(t, patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+	holds(t, "the end", p.stdout.String(), "Interrupted")
 	if _, err := get(found[1] + "/-/healthy"); err == nil {
 		t.Error("a node still serves")
 	}
 	if left, err := os.ReadDir(p.cmd.Dir); err != nil || len(left) != 0 {
 		t.Errorf("it left %v behind (%v)", left, err)
+	}
+}
+
+// Who interrupts the demo, or closes its terminal, is not told that it failed.
+func TestDemoIsInterrupted(t *testing.T) {
+	t.Parallel()
+	for name, signal := range map[string]syscall.Signal{"interrupt": syscall.SIGINT, "hangup": syscall.SIGHUP} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := run(t, "demo")
+			p.eventually(t, func() error {
+				if out := p.stdout.String(); !strings.Contains(out, "nodes on memberlist") {
+					return fmt.Errorf("it has not begun: %s", out)
+				}
+				return nil
+			})
+			p.signal(t, signal)
+			if code := p.exitCode(t, patience); code != 1 {
+				t.Errorf("exit code %d, want 1: it has not shown everything", code)
+			}
+			if out := p.stdout.String() + p.stderr.String(); strings.Contains(out, "FAILED") || strings.Contains(out, "cancel") || !strings.Contains(out, "Interrupted") {
+				t.Errorf("it says: %s", out)
+			}
+			if left, err := os.ReadDir(p.cmd.Dir); err != nil || len(left) != 0 {
+				t.Errorf("it left %v behind (%v)", left, err)
+			}
+		})
 	}
 }
 

@@ -81,7 +81,6 @@ func newReader(t *testing.T, text string) *reader {
 		}
 	}
 	r.here = strings.NewReplacer(here...)
-	r.write("# alertmanager.yml\n" + config("nobody"))
 	return r
 }
 

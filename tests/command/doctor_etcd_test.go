@@ -46,6 +46,26 @@ func TestDoctorEtcdUncompacted(t *testing.T) {
 	d.has(t, "delivery", "ok")
 }
 
+// TestDoctorEtcdClusters is given endpoints of two etcd clusters, of one that has
+// lost its majority, and frames that take much memory.
+func TestDoctorEtcdClusters(t *testing.T) {
+	t.Parallel()
+	one, other := servers.Start(t, servers.Etcd(), servers.Options{}), servers.Start(t, servers.Etcd(), servers.Options{})
+	d := doctor(t, "etcd://"+one.Addr()+","+other.Addr()+"?cluster=c&max_frame=1MiB")
+	d.has(t, "cluster", "fail", one.Addr(), other.Addr(), "etcdctl member list")
+	d.has(t, "memory", "warn", "5000 writes of 1MiB", "lower max_frame")
+
+	three := servers.StartCluster(t, servers.Etcd(), 3, servers.Options{})
+	addrs := strings.Join(three.Addrs(), ",")
+	d = doctor(t, "etcd://"+addrs+"?cluster=c")
+	d.has(t, "cluster", "ok", "it is there")
+	d.has(t, "memory", "ok", "5000 writes of 64KiB")
+	three.Members()[1].Stop(t)
+	three.Members()[2].Stop(t)
+	d = doctor(t, "etcd://"+three.Addrs()[0]+"?cluster=c")
+	d.has(t, "auth", "fail", "lost its majority")
+}
+
 // TestDoctorEtcdTLS examines servers whose certificates are sound, expired, and
 // of an unknown authority.
 func TestDoctorEtcdTLS(t *testing.T) {

@@ -88,7 +88,7 @@ func TestDoctorSentinel(t *testing.T) {
 	for _, s := range []sick{
 		{"unknown master", args(both, "other", watch), "sentinel", []string{`"other"`, "no such master", "master_name"}},
 		{"refused by Sentinel", args(one, "main", "wrong"), "sentinel", []string{one, "sentinel_password"}},
-		{"Sentinels disagree", args(one+","+elsewhere, "main", watch), "sentinel", []string{master.Addr(), lone.Addr(), "disagree"}},
+		{"Sentinels disagree", args(one+","+elsewhere, "main", watch), "sentinel", []string{master.Addr(), lone.Addr(), "different masters"}},
 		{"one Sentinel is down", args(one+","+freeAddress(t), "main", watch), "tcp", []string{"nothing listens"}},
 	} {
 		s.test(t)

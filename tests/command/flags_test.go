@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -119,29 +120,95 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// A node alone sends after ten seconds, by flags too, and says what it waits for.
-func TestNodeAloneSettles(t *testing.T) {
+// A node that reaches no other sends after ten seconds, however it is configured.
+// It says what notifications wait for and until when, and why it reaches nobody:
+// in the log, on the status page and in the doctor's report with the same words.
+func TestNodeThatReachesNobody(t *testing.T) {
 	t.Parallel()
-	began := time.Now()
-	p := run(t, "alertmanager", "--config.file="+file(t, "alertmanager.yml", config("nobody")), "--storage.path=", "--web.listen-address=127.0.0.1:0",
-		"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=127.0.0.1:1")
-	url := p.serves(t)
-	testkit.Eventually(t, patience, func() error {
-		answer, err := http.Get(url + "/-/ready")
-		if err != nil {
-			return err
-		}
-		_ = answer.Body.Close() // its status says all
-		if answer.StatusCode != http.StatusOK {
-			return fmt.Errorf("/-/ready: %s", answer.Status)
-		}
-		return nil
-	})
-	if took := time.Since(began); took > 25*time.Second {
-		t.Errorf("it settled after %v", took)
+	closed, unknown := freeAddress(t), "no-such-host.invalid:9094"
+	conf := file(t, "alertmanager.yml", config("nobody"))
+	for way, source := range map[string][]string{
+		"flags": {"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=" + closed, "--cluster.peer=" + unknown},
+		"YAML":  {"--cluster.config=" + file(t, "cluster.yml", fmt.Sprintf("backend: memberlist\ncluster: alone\nmemberlist: {listen_address: 127.0.0.1:0, peers: [%q, %q]}\n", closed, unknown))},
+		"ini":   {"--config.ini=" + file(t, "custom.ini", "[unified_alerting]\nha_listen_address = 127.0.0.1:0\nha_peers = "+closed+","+unknown+"\n")},
+	} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			p := run(t, append([]string{"alertmanager", "--config.file=" + conf, "--storage.path=", "--web.listen-address=127.0.0.1:0"}, source...)...)
+			url := p.serves(t)
+			testkit.Eventually(t, patience, func() error {
+				answer, err := http.Get(url + "/-/ready")
+				if err != nil {
+					return err
+				}
+				_ = answer.Body.Close() // its status says all
+				if answer.StatusCode != http.StatusOK {
+					return fmt.Errorf("/-/ready: %s", answer.Status)
+				}
+				return nil
+			})
+			if took := time.Since(began); took > 25*time.Second {
+				t.Errorf("it settled after %v", took)
+			}
+			page, err := answer(http.Get(url + "/status.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var status struct{ Summary struct{ Text string } }
+			if err := json.Unmarshal(page, &status); err != nil {
+				t.Fatal(err)
+			}
+			log := p.stderr.String()
+			for _, reason := range []string{"dial tcp " + closed + ": connect: connection refused", unknown + ": no such host"} {
+				if !strings.Contains(log, reason) {
+					t.Errorf("the log does not say %q:\n%s", reason, log)
+				}
+				if !strings.Contains(status.Summary.Text, reason) {
+					t.Errorf("the status page does not say %q: %s", reason, status.Summary.Text)
+				}
+			}
+			if !strings.Contains(log, "notifications wait until") || !strings.Contains(log, "until_at_most=") {
+				t.Error("it does not say what notifications wait for, and until when")
+			}
+			if failed := value(metrics(t, url), "alertmanager_cluster_reconnections_failed_total"); failed == "0" || failed == "" {
+				t.Errorf("%q attempts have failed", failed)
+			}
+			d := doctor(t, strings.Replace(source[0], "--cluster.config=", "", 1), "--timeout=2s")
+			if way == "flags" {
+				d = doctor(t, append(source, "--timeout=2s")...)
+			}
+			d.has(t, "tcp", "fail", "dial tcp "+closed+": connect: connection refused")
+			d.has(t, "name", "fail", "no-such-host.invalid", "no such host")
+		})
 	}
-	if !strings.Contains(p.stderr.String(), "notifications wait until") || !strings.Contains(p.stderr.String(), "until_at_most=") {
-		t.Error("it does not say what notifications wait for, and until when")
+}
+
+// Every flag that Alertmanager lists in its help is there, with the same negation.
+func TestFlagsOfAlertmanager(t *testing.T) {
+	t.Parallel()
+	listed := func(p *process) map[string]bool {
+		t.Helper()
+		if code := p.exitCode(t, patience); code != 0 {
+			t.Fatalf("exit code %d: %s", code, p.stderr.String())
+		}
+		all := map[string]bool{}
+		for _, found := range regexp.MustCompile(`(?m)^\s+(?:-h, )?(--(?:\[no-\])?[a-z.-]*[a-z])`).FindAllStringSubmatch(p.stdout.String(), -1) {
+			all[found[1]] = true
+		}
+		return all
+	}
+	theirs, ours := listed(runProgram(t, local.Need(t, "alertmanager"), "--help")), listed(run(t, "alertmanager", "--help"))
+	if len(theirs) < 40 {
+		t.Fatalf("Alertmanager has only %v", theirs)
+	}
+	for flag := range theirs {
+		if flag == "--help-long" || flag == "--help-man" {
+			continue // the help is always long
+		}
+		if plain := strings.Replace(flag, "[no-]", "", 1); !ours[flag] && !(ours[plain] && (plain == "--help" || plain == "--version")) {
+			t.Errorf("%s is missing", flag)
+		}
 	}
 }
 
@@ -209,7 +276,8 @@ func verdict(t *testing.T, p *process) (v string) {
 			return nil
 		default:
 		}
-		if log := p.stderr.String(); strings.Contains(log, `msg="Listening on"`) || strings.Contains(log, `"msg":"Listening on"`) {
+		// It says so when it has read the web configuration, after "Listening on".
+		if log := p.stderr.String(); strings.Contains(log, "TLS is disabled.") || strings.Contains(log, "TLS is enabled.") {
 			v = "runs"
 			return nil
 		}

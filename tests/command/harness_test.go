@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	_ "github.com/clusterchannel/clusterchannel/backends/all" // what TestMain builds, so that a change of it is one of these tests
+	_ "github.com/clusterchannel/clusterchannel/cmd/command"
 )
 
 const patience = 30 * time.Second
@@ -74,9 +77,15 @@ func run(t *testing.T, args ...string) *process { t.Helper(); return runProgram(
 // it is killed if it still runs, and what it printed is shown if the test failed.
 func runProgram(t *testing.T, path string, args ...string) *process {
 	t.Helper()
+	return runIn(t, t.TempDir(), path, args...)
+}
+
+// runIn is runProgram in a directory that exists.
+func runIn(t *testing.T, dir, path string, args ...string) *process {
+	t.Helper()
 	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	p.cmd.Dir = t.TempDir()
+	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), "TMPDIR="+p.cmd.Dir)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -69,6 +69,9 @@ func TestHealthOfAProcess(t *testing.T) {
 		encrypted = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
 		users     = "basic_auth_users: {alice: $2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze}\n"
 	)
+	mutual := func(versions string) string {
+		return "tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem, client_auth_type: RequireAndVerifyClientCert" + versions + "}\n"
+	}
 	sound, wrong := file(t, "sound.yml", "basic_auth: {username: alice, password: alice123}\ntls_config: {ca_file: "+file(t, "ca.pem", string(ca.PEM))+"}\n"),
 		file(t, "wrong.yml", "basic_auth: {username: alice, password: wrong}\n")
 	for name, c := range map[string]struct {
@@ -83,6 +86,9 @@ func TestHealthOfAProcess(t *testing.T) {
 		"TLS":              {"", []string{"--web.config.file=" + web(encrypted)}, nil, 0, ""},
 		"users":            {"", []string{"--web.config.file=" + web(users)}, nil, 0, ""},
 		"TLS and users":    {"", []string{"--web.route-prefix=/x", "--web.config.file=" + web(encrypted+users)}, nil, 0, ""},
+		"both certify":     {"", []string{"--web.config.file=" + web(mutual(""))}, nil, 0, ""},
+		"both, TLS 1.2":    {"", []string{"--web.config.file=" + web(mutual(", max_version: TLS12"))}, nil, 0, ""},
+		"no certificate":   {"127.0.0.1", []string{"--web.config.file=" + web(mutual(""))}, []string{"--http.config.file=" + sound}, 1, "asks for a client's certificate"},
 		"credentials":      {"127.0.0.1", []string{"--web.config.file=" + web(encrypted+users)}, []string{"--http.config.file=" + sound}, 0, ""},
 		"wrong password":   {"", []string{"--web.config.file=" + web(users)}, []string{"--http.config.file=" + wrong}, 1, "401"},
 		"no such file":     {"", nil, []string{"--http.config.file=/absent"}, 1, "--http.config.file"},

@@ -1,9 +1,15 @@
 package command_test
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -18,23 +24,38 @@ type pod struct {
 	args    []string
 	service string // of which all are an alias
 	ini     string
+	preStop time.Duration // how long it runs on once nothing more is posted to it
+	sees    time.Duration // how long the kubelet waits for an answer of its readiness probe
 }
 
-// argsOf returns the arguments of a manifest's container.
-func argsOf(t *testing.T, name string) []string {
+// runs is what a manifest says of its container.
+type runs struct {
+	Args           []string
+	ReadinessProbe struct {
+		TimeoutSeconds int `yaml:"timeoutSeconds"`
+	} `yaml:"readinessProbe"`
+	Lifecycle struct {
+		PreStop struct{ Sleep struct{ Seconds int } } `yaml:"preStop"`
+	}
+}
+
+func runsOf(t *testing.T, name string) runs {
 	t.Helper()
 	var manifest struct {
 		Spec struct {
 			Template struct {
-				Spec struct{ Containers []struct{ Args []string } }
+				Spec struct{ Containers []runs }
 			}
 		}
 	}
 	if err := yaml.Unmarshal([]byte(deployed(t, name)), &manifest); err != nil {
 		t.Fatal(err)
 	}
-	return manifest.Spec.Template.Spec.Containers[0].Args
+	return manifest.Spec.Template.Spec.Containers[0]
 }
+
+// argsOf returns the arguments of a manifest's container.
+func argsOf(t *testing.T, name string) []string { t.Helper(); return runsOf(t, name).Args }
 
 func podOf(t *testing.T) pod {
 	t.Helper()
@@ -42,7 +63,12 @@ func podOf(t *testing.T) pod {
 	if err := yaml.Unmarshal([]byte(deployed(t, "kubernetes/base/gossip.yaml")), &gossip); err != nil {
 		t.Fatal(err)
 	}
-	return pod{argsOf(t, "kubernetes/pod/pod.yaml"), gossip.Metadata.Name, deployed(t, "kubernetes/base/custom.ini")}
+	c := runsOf(t, "kubernetes/pod/pod.yaml")
+	preStop, sees := time.Duration(c.Lifecycle.PreStop.Sleep.Seconds)*time.Second, time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second
+	if preStop == 0 || sees == 0 {
+		t.Fatal("the pod has no preStop, or its readiness no limit")
+	}
+	return pod{c.Args, gossip.Metadata.Name, deployed(t, "kubernetes/base/custom.ini"), preStop, sees}
 }
 
 // rollout is pods that come and go while alerts are posted.
@@ -98,12 +124,13 @@ func (r *rollout) admit(nodes ...*host) {
 	r.stream.post(r.nodes)
 }
 
-// end stops pods, all at once, to which nothing more is posted, as after
-// preStop.
+// end stops pods, all at once: nothing more is posted to them, and after preStop they
+// are told to end.
 func (r *rollout) end(t *testing.T, nodes ...*host) {
 	t.Helper()
 	r.nodes = slices.DeleteFunc(r.nodes, func(h *host) bool { return slices.Contains(nodes, h) })
 	r.stream.post(r.nodes)
+	<-time.After(r.preStop)
 	var ending sync.WaitGroup
 	for _, h := range nodes {
 		ending.Go(func() { h.Stop(t) })
@@ -162,9 +189,134 @@ func TestRolloutOfStatefulSet(t *testing.T) {
 	r.deliversAllOnce(t)
 }
 
-// deliversAllOnce ends the stream, and checks that each of its alerts was sent,
-// and sent only once.
-func (r *rollout) deliversAllOnce(t *testing.T) {
+// TestReadinessThatFails has the pod that sends first stand still: its readiness probe
+// fails, so nothing more is posted to it, and then its liveness probe has it restarted.
+// The others send meanwhile.
+func TestReadinessThatFails(t *testing.T) {
+	t.Parallel()
+	r := newRollout(t, "node-0", "node-1", "node-2")
+	r.stream.flows(t)
+	stands, others := r.nodes[0], slices.Clone(r.nodes[1:])
+	stands.Pause(t)
+	kubelet := &http.Client{Timeout: r.sees, Transport: &http.Transport{DisableKeepAlives: true}}
+	if _, err := answer(kubelet.Get("http://" + stands.Addr() + "/-/ready")); err == nil {
+		t.Fatal("a pod that stands still is ready")
+	}
+	r.nodes = others
+	r.stream.post(others)
+	r.whole(t, "the others have dropped it")
+	r.stream.flows(t)
+	stands.Kill(t)
+	r.stream.flows(t)
+	r.admit(r.run(t, stands.name, nil)) // it was killed, and its volume has what it had saved
+	r.whole(t, "it is back")
+	r.stream.flows(t)
+	r.deliversAll(t)
+}
+
+// TestPolicyThatBlocksUDP: a network policy that names only TCP costs no member and no
+// alert, also while a pod is replaced; the pods say what is blocked.
+func TestPolicyThatBlocksUDP(t *testing.T) {
+	t.Parallel()
+	r := newRollout(t, "node-0", "node-1", "node-2")
+	allow := blockUDP(t, r.mesh.Prefix())
+	r.stream.flows(t)
+	says := func(when string, blocked bool) {
+		t.Helper()
+		for _, h := range r.nodes {
+			await(t, h.name+" says "+when, func() error {
+				body, err := h.get("/status.json")
+				if err == nil && strings.Contains(string(body), "UDP is blocked") != blocked {
+					err = fmt.Errorf("it says %s", body)
+				}
+				return err
+			})
+		}
+	}
+	says("that UDP is blocked", true)
+	r.whole(t, "UDP is blocked")
+	r.stream.flows(t)
+	last := r.nodes[2]
+	r.end(t, last)
+	r.whole(t, last.name+" has gone")
+	r.admit(r.run(t, last.name, kept(t, last)))
+	r.whole(t, last.name+" is back")
+	r.stream.flows(t)
+	allow()
+	says("that it is not", false)
+	r.deliversAllOnce(t)
+}
+
+// blockUDP drops what hosts of a network on this machine send each other by UDP to the
+// port of gossip, until it is called.
+func blockUDP(t *testing.T, network netip.Prefix) (allow func()) {
+	t.Helper()
+	table := fmt.Sprintf("clusterchannel_%d_%d", os.Getpid(), networks.Add(1))
+	rules := fmt.Sprintf(`table bridge %s {
+	chain gossip {
+		type filter hook forward priority 0;
+		ip saddr %s udp dport 9094 drop
+	}
+}
+`, table, network)
+	nft := func(script string) error {
+		command := exec.Command("sudo", "-n", "nft", "-f", "-")
+		if os.Geteuid() == 0 {
+			command = exec.Command("nft", "-f", "-")
+		}
+		command.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+		command.Stdin = strings.NewReader(script)
+		if out, err := command.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	if err := nft(rules); err != nil {
+		t.Skipf("no network policy can be set here; it takes nft, and a user who may use it: %v", err)
+	}
+	allow = sync.OnceFunc(func() {
+		if err := nft("delete table bridge " + table + "\n"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(allow)
+	return allow
+}
+
+// TestServiceThatResolvesLate starts pods before their service has a name, as the
+// record of a headless service appears after its pods: none of them takes itself for
+// the only one meanwhile.
+func TestServiceThatResolvesLate(t *testing.T) {
+	t.Parallel()
+	p, files := newPlace(t), podOf(t)
+	start := func(name string, aliases ...string) *host {
+		addr := p.fresh()
+		return p.start(t, node{
+			name: name, addr: addr, aliases: aliases, args: files.args, env: map[string]string{"POD_IP": addr.String()},
+			files: map[string]string{configDir + "/custom.ini": files.ini},
+		})
+	}
+	const early = 7 * time.Second // before the driver's own limit
+	began := time.Now()
+	nodes := []*host{start("node-0"), start("node-1")}
+	nodes = append(nodes, start("node-2", files.service)) // from now on the name resolves
+	f := hosts{mesh: p.mesh, nodes: nodes}
+	f.whole(t, "the name resolves")
+	for _, h := range nodes[:2] {
+		log := h.Logs()
+		if !strings.Contains(log, "the name of a configured peer has no address") {
+			t.Logf("%s: the name resolved before it was looked up", h.name)
+		}
+		if time.Since(began) < early && strings.Contains(log, "how=alone") {
+			t.Errorf("%s took itself for the only one:\n%s", h.name, log)
+		}
+	}
+	p.deliversOnce(t, nodes...)
+}
+
+// deliversAll ends the stream, and checks that each of its alerts was sent, and that
+// at each moment there was a pod that would.
+func (r *rollout) deliversAll(t *testing.T) {
 	t.Helper()
 	r.stream.flows(t)
 	r.stream.stop()
@@ -178,6 +330,17 @@ func (r *rollout) deliversAllOnce(t *testing.T) {
 		}
 		return nil
 	})
+	t.Logf("%d alerts were posted, all were sent", len(posted))
+	if err := r.stream.unsent; err != nil {
+		t.Errorf("there was a moment without a sender: %v", err)
+	}
+}
+
+// deliversAllOnce is deliversAll, and checks that none was sent twice and that nobody
+// counts as failed.
+func (r *rollout) deliversAllOnce(t *testing.T) {
+	t.Helper()
+	r.deliversAll(t)
 	<-time.After(time.Duration(len(r.nodes)) * r.turn)
 	times := map[string]int{}
 	for _, name := range r.sink.sent() {
@@ -188,7 +351,6 @@ func (r *rollout) deliversAllOnce(t *testing.T) {
 			t.Errorf("%s was sent %d times: %s", name, n, r.sink.story(name))
 		}
 	}
-	t.Logf("%d alerts were posted, all were sent", len(posted))
 	for _, h := range r.nodes {
 		metrics, err := h.get("/metrics")
 		if failed := value(string(metrics), "clusterchannel_members_failed_total"); err != nil || failed != "0" {
@@ -200,11 +362,12 @@ func (r *rollout) deliversAllOnce(t *testing.T) {
 // stream posts a new alert five times a second to all pods that live, and all that
 // it has posted every second, as what evaluates rules does while they fire.
 type stream struct {
-	mu    sync.Mutex // held while it posts
-	nodes []*host
-	names []string
-	round int   // how often all were posted
-	last  error // of the last post
+	mu     sync.Mutex // held while it posts
+	nodes  []*host
+	names  []string
+	round  int   // how often all were posted
+	last   error // of the last post
+	unsent error // why nobody would have sent, in the last round in which that was so
 
 	quit chan struct{}
 	done sync.WaitGroup
@@ -257,6 +420,27 @@ func (s *stream) step(all bool) {
 		}
 	}
 	s.last = err
+	s.unsent = cmp.Or(s.unsent, sender(s.nodes))
+}
+
+// sender returns an error if no node would send when its turn comes: one that settles,
+// or is cut off, waits.
+func sender(nodes []*host) error {
+	var all []error
+	for _, h := range nodes {
+		var status struct {
+			Node struct{ Status, Ready string }
+		}
+		body, err := h.get("/status.json")
+		if err == nil {
+			err = json.Unmarshal(body, &status)
+		}
+		if n := status.Node; err == nil && n.Status == "attached" && n.Ready != "settling" {
+			return nil
+		}
+		all = append(all, cmp.Or(err, fmt.Errorf("%s is %s, and %s", h.name, status.Node.Status, status.Node.Ready)))
+	}
+	return errors.Join(all...)
 }
 
 // post makes the stream go to these pods alone from now on.

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/conformance"
 	"github.com/clusterchannel/clusterchannel/conformance/netfault"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
@@ -60,11 +61,15 @@ func as(user, password, addr string) map[string]string {
 // server keeps them, or in any case, if they are signed. No link is lost
 // because of that.
 func TestTokenExpires(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{
 		"kept":   {"--auth-token-ttl", "1"},
 		"signed": {"--auth-token", "jwt,sign-method=HS256,priv-key={dir}/key,ttl=1s"},
 	} {
-		t.Run(name, func(t *testing.T) { expire(t, args) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			expire(t, args)
+		})
 	}
 }
 
@@ -110,6 +115,7 @@ func expire(t *testing.T, args []string) {
 
 // TestTokensForgotten restarts a server, which keeps its tokens in memory.
 func TestTokensForgotten(t *testing.T) {
+	t.Parallel()
 	server, _ := guarded(t)
 	nodes := []*node{
 		open(t, "a", as("app", conformance.Secret, proxy(t, server.Addr).Addr())),
@@ -125,6 +131,7 @@ func TestTokensForgotten(t *testing.T) {
 // TestWrongCredentials checks that they are refused, with what to do and
 // without the password.
 func TestWrongCredentials(t *testing.T) {
+	t.Parallel()
 	server, root := guarded(t)
 	for name, c := range map[string]struct {
 		params map[string]string
@@ -151,20 +158,6 @@ func TestWrongCredentials(t *testing.T) {
 			}
 		})
 	}
-	t.Run("taken away later", func(t *testing.T) {
-		n := open(t, "a", as("app", conformance.Secret, proxy(t, server.Addr).Addr()))
-		testkit.Eventually(t, 20*time.Second, func() error { return agree(n) })
-		if _, err := root.UserRevokeRole(within(t), "app", "app"); err != nil {
-			t.Fatal(err)
-		}
-		n.say("unheard")
-		testkit.Eventually(t, 20*time.Second, func() error { return n.log.has("permission denied") })
-		if _, err := root.UserGrantRole(within(t), "app", "app"); err != nil {
-			t.Fatal(err)
-		}
-		other := open(t, "b", as("app", conformance.Secret, server.Addr()))
-		testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(n, other), other.heard("unheard")) })
-	})
 	t.Run("a user where none is needed", func(t *testing.T) {
 		if _, err := root.AuthDisable(context.Background()); err != nil {
 			t.Fatal(err)
@@ -172,4 +165,105 @@ func TestWrongCredentials(t *testing.T) {
 		n := open(t, "a", as("app", conformance.Secret, server.Addr()))
 		testkit.Eventually(t, 20*time.Second, func() error { return agree(n) })
 	})
+}
+
+// right is one of a role.
+type right struct {
+	kind  clientv3.PermissionType
+	below string // the prefix of keys
+}
+
+const root = prefix + cluster + "/"
+
+// TestRights opens nodes with roles that lack one right, each of which is found at
+// once, by its name and that of the key.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	server, admin := guarded(t)
+	for name, c := range map[string]struct {
+		rights []right
+		says   string
+	}{
+		"none":          {nil, "may not read " + root + "members/"},
+		"to write only": {[]right{{clientv3.PermissionType(clientv3.PermWrite), prefix}}, "may not read " + root + "members/"},
+		"to read only":  {[]right{{clientv3.PermissionType(clientv3.PermRead), prefix}}, "may not write " + root + "members/"},
+		"no frames":     {[]right{{clientv3.PermissionType(clientv3.PermRead), prefix}, {clientv3.PermissionType(clientv3.PermReadWrite), root + "members/"}}, "may not write " + root + "frames/"},
+		"no members":    {[]right{{clientv3.PermissionType(clientv3.PermRead), prefix}, {clientv3.PermissionType(clientv3.PermReadWrite), root + "frames/"}}, "may not write " + root + "members/"},
+		"none to send to one": {[]right{
+			{clientv3.PermissionType(clientv3.PermRead), prefix}, {clientv3.PermissionType(clientv3.PermReadWrite), root + "members/"},
+			{clientv3.PermissionType(clientv3.PermReadWrite), root + "frames/"},
+		}, "may not write " + root + "to/"},
+		"not to watch both": {[]right{{clientv3.PermissionType(clientv3.PermReadWrite), root + "members/"}, {clientv3.PermissionType(clientv3.PermReadWrite), root + "frames/"}, {clientv3.PermissionType(clientv3.PermReadWrite), root + "to/"}}, "may not read " + root + "*"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addUser(t, admin, name, c.rights)
+			n, err := tryOpen("a", as(name, conformance.Secret, server.Addr()))
+			if err == nil {
+				n.close(t)
+				t.Fatal("it is open")
+			}
+			all := examine(t, as(name, conformance.Secret, server.Addr()))
+			if finding := all[len(all)-1]; finding.Status != driver.Fail || !strings.Contains(finding.Got, c.says) {
+				t.Errorf("the doctor ends with %+v, want it to say %q", finding, c.says)
+			}
+			if text := err.Error(); !errors.Is(err, backend.ErrConfig) || !strings.Contains(text, "username") || !strings.Contains(text, c.says) || !strings.Contains(text, "grant-permission") {
+				t.Errorf("%v: want ErrConfig that says %q", err, c.says)
+			}
+		})
+	}
+	if left := keysBelow(t, admin, prefix); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
+}
+
+// addUser adds a user who has those rights.
+func addUser(t *testing.T, admin *clientv3.Client, name string, rights []right) {
+	t.Helper()
+	_, err := admin.UserAdd(within(t), name, conformance.Secret)
+	if err == nil {
+		_, err = admin.RoleAdd(within(t), name)
+	}
+	for _, r := range rights {
+		if err == nil {
+			_, err = admin.RoleGrantPermission(within(t), name, r.below, clientv3.GetPrefixRangeEnd(r.below), r.kind)
+		}
+	}
+	if err == nil {
+		_, err = admin.UserGrantRole(within(t), name, name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRightsTakenAway takes rights from nodes that are attached. They are told at
+// the first use, and come back when the rights do.
+func TestRightsTakenAway(t *testing.T) {
+	t.Parallel()
+	server, admin := guarded(t)
+	all := right{clientv3.PermissionType(clientv3.PermReadWrite), prefix}
+	addUser(t, admin, "node", []right{all})
+	nodes := []*node{open(t, "a", as("node", conformance.Secret, server.Addr())), open(t, "b", as("node", conformance.Secret, server.Addr()))}
+	testkit.Eventually(t, 20*time.Second, func() error { return agree(nodes...) })
+	grant := func(r right) {
+		t.Helper()
+		if _, err := admin.RoleGrantPermission(within(t), "node", r.below, clientv3.GetPrefixRangeEnd(r.below), r.kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant(right{clientv3.PermissionType(clientv3.PermRead), prefix})
+	nodes[0].say("unheard")
+	testkit.Eventually(t, 20*time.Second, func() error { return nodes[0].detached("may not write " + root + "frames/") })
+	grant(all)
+	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes...), nodes[1].heard("unheard")) })
+
+	if _, err := admin.UserRevokeRole(within(t), "node", "node"); err != nil {
+		t.Fatal(err)
+	}
+	nodes[1].say("unheard too")
+	testkit.Eventually(t, 20*time.Second, func() error { return nodes[1].detached("may not read " + root + "members/") })
+	if _, err := admin.UserGrantRole(within(t), "node", "node"); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes...), nodes[0].heard("unheard too")) })
 }

@@ -15,6 +15,7 @@ import (
 // TestCompactionWhileAway compacts what a node has missed: one that left, one
 // that came, and updates.
 func TestCompactionWhileAway(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	client := admin(t, server.Addr())
 	p := proxy(t, server.Addr)

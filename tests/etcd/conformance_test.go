@@ -52,18 +52,18 @@ func residue(t testing.TB, s conformance.Server, cluster string) []string {
 }
 
 func TestConformance(t *testing.T) {
-	run(t, 0, func(t testing.TB) conformance.Server { return start(t) })
+	conformance.Run(t, harness(0, func(t testing.TB) conformance.Server { return start(t) }))
 }
 
 // TestConformanceOnThreeServers puts each node at the next member of a cluster,
 // and the strangers too.
 func TestConformanceOnThreeServers(t *testing.T) {
 	// All members write what a check sends, on one disk.
-	run(t, 2, func(t testing.TB) conformance.Server { return startCluster(t) })
+	conformance.Run(t, harness(2, func(t testing.TB) conformance.Server { return startCluster(t) }))
 }
 
-func run(t *testing.T, parallel int, start func(testing.TB) conformance.Server) {
-	conformance.Run(t, conformance.Harness{
+func harness(parallel int, start func(testing.TB) conformance.Server) conformance.Harness {
+	return conformance.Harness{
 		Backend:  "etcd",
 		Server:   start,
 		Parallel: parallel,
@@ -76,7 +76,7 @@ func run(t *testing.T, parallel int, start func(testing.TB) conformance.Server) 
 		Inject:  inject,
 		Foreign: foreign,
 		Residue: residue,
-	})
+	}
 }
 
 var badParams = map[string]map[string]string{

@@ -11,10 +11,14 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/clusterchannel/clusterchannel/conformance/nemesis"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	nemesis.Node()
+	goleak.VerifyTestMain(m)
+}
 
 const prefix = "/clusterchannel/"
 

@@ -104,10 +104,17 @@ func (n *node) heard(words ...string) error {
 	defer n.mu.Unlock()
 	for _, word := range words {
 		if !n.words[word] {
-			return fmt.Errorf("%q was not heard", word)
+			return fmt.Errorf("%.40q was not heard", word)
 		}
 	}
 	return nil
+}
+
+// forget removes a word from the state.
+func (n *node) forget(word string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.words, word)
 }
 
 // sees reports whether n lists exactly those names.

@@ -23,36 +23,47 @@ import (
 // that one can be separated from the others.
 type quorum struct {
 	members [3]*process.Server
+	data    [3]string // where each stores its data
+	initial string    // its peers, as --initial-cluster has them
+	token   string
 	mesh    *mesh
 }
 
 func newQuorum(t testing.TB) *quorum {
 	t.Helper()
 	path := process.Need(t, "etcd")
-	q := &quorum{mesh: newMesh(t)}
-	var all []byte
-	for i, l := range q.mesh.listeners {
-		all = fmt.Appendf(all, ",m%d=http://%s", i, l.Addr())
+	q := &quorum{mesh: newMesh(t), token: t.Name()}
+	for i := range q.members {
+		q.initial += fmt.Sprintf(",m%d=%s", i, q.peer(i))
 	}
+	q.initial = q.initial[1:]
 	var wg sync.WaitGroup
 	for i := range q.members {
-		client := net.JoinHostPort("127.0.0.1", strconv.Itoa(process.Port(t)))
-		data := t.TempDir()
-		spec := process.Spec{
-			Path: path, Addr: client, Data: data,
-			Args: []string{
-				"--name", fmt.Sprintf("m%d", i), "--data-dir", data + "/etcd", "--log-level", "warn",
-				"--listen-client-urls", "http://" + client, "--advertise-client-urls", "http://" + client,
-				"--listen-peer-urls", "http://" + q.mesh.targets[i], "--initial-advertise-peer-urls", "http://" + q.mesh.listeners[i].Addr().String(),
-				"--initial-cluster", string(all[1:]), "--initial-cluster-token", t.Name(),
-			},
-			Ready: func(ctx context.Context, addr string) error { return dialable(ctx, addr) },
-		}
+		q.data[i] = t.TempDir()
+		spec := memberSpec(t, path, fmt.Sprintf("m%d", i), q.data[i], "http://"+q.mesh.targets[i], q.peer(i), q.initial, "--initial-cluster-token", q.token)
 		wg.Go(func() { q.members[i] = process.Start(t, spec) })
 	}
 	wg.Wait()
 	q.mesh.learn(t, admin(t, q.addrs()[0]))
 	return q
+}
+
+// peer is where the others reach a member.
+func (q *quorum) peer(member int) string { return "http://" + q.mesh.listeners[member].Addr().String() }
+
+// memberSpec describes a member, which listens for the others at listen, and is
+// reached at peer.
+func memberSpec(t testing.TB, path, name, data, listen, peer, initial string, more ...string) process.Spec {
+	client := net.JoinHostPort("127.0.0.1", strconv.Itoa(process.Port(t)))
+	return process.Spec{
+		Path: path, Addr: client, Data: data,
+		Args: append([]string{
+			"--name", name, "--data-dir", data + "/etcd", "--log-level", "warn",
+			"--listen-client-urls", "http://" + client, "--advertise-client-urls", "http://" + client,
+			"--listen-peer-urls", listen, "--initial-advertise-peer-urls", peer, "--initial-cluster", initial,
+		}, more...),
+		Ready: dialable,
+	}
 }
 
 func dialable(ctx context.Context, addr string) error {

@@ -17,6 +17,7 @@ import (
 // TestQuota fills the server. Members stay members, even across a loss of the
 // link; what is lost is counted, and logged with what to do.
 func TestQuota(t *testing.T) {
+	t.Parallel()
 	server := start(t, "--quota-backend-bytes", "4194304")
 	client := admin(t, server.Addr())
 	p := proxy(t, server.Addr)
@@ -92,7 +93,8 @@ func makeRoom(t testing.TB, c *clientv3.Client, addr string) {
 
 // TestRequestLimit uses a server whose limit is below max_frame.
 func TestRequestLimit(t *testing.T) {
-	server := start(t, "--max-request-bytes", "65536")
+	t.Parallel()
+	server := start(t, "--max-request-bytes", "32768")
 	big := strings.Repeat("x", 100<<10)
 
 	wrong := open(t, "wrong", endpoints(server.Addr()))
@@ -102,7 +104,7 @@ func TestRequestLimit(t *testing.T) {
 	wrong.close(t)
 
 	params := endpoints(server.Addr())
-	params["max_frame"] = "60KiB"
+	params["max_frame"] = "28KiB"
 	nodes := []*node{open(t, "a", params), open(t, "b", params)}
 	testkit.Eventually(t, 20*time.Second, func() error { return agree(nodes...) })
 	talk(t, big, nodes...)

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/conformance/netfault"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
 	"github.com/clusterchannel/clusterchannel/conformance/testca"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
@@ -83,6 +84,7 @@ func (s *secured) with(changes map[string]string) map[string]string {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	s := newSecured(t)
 	_, port, err := net.SplitHostPort(s.Addr())
 	if err != nil {
@@ -139,4 +141,46 @@ func TestTLS(t *testing.T) {
 		n := open(t, "a", s.with(map[string]string{"endpoints": plain.Addr()}))
 		testkit.Eventually(t, 20*time.Second, func() error { return n.detached("does not speak TLS") })
 	})
+}
+
+// TestRotation replaces the authority and the own certificate in their files, by
+// what does not fit and back. Each connection reads them again.
+func TestRotation(t *testing.T) {
+	s := newSecured(t)
+	p := proxy(t, s.Addr)
+	n := open(t, "a", s.with(map[string]string{"endpoints": p.Addr()}))
+	testkit.Eventually(t, 20*time.Second, func() error { return agree(n) })
+	other := testca.New(t)
+	cert, key := other.Issue(t)
+	for name, c := range map[string]struct {
+		replace map[string][]byte // by key of the parameters
+		says    string
+	}{
+		"authority":   {map[string][]byte{"tls_ca_file": other.PEM}, "tls_ca_file"},
+		"certificate": {map[string][]byte{"tls_cert_file": cert, "tls_key_file": key}, "tls_cert_file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			write := func(files map[string][]byte) {
+				for param, content := range files {
+					if err := os.WriteFile(s.params[param], content, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				p.Set(netfault.Refuse)
+				p.Set(netfault.Pass)
+			}
+			before := map[string][]byte{}
+			for param := range c.replace {
+				content, err := os.ReadFile(s.params[param])
+				if err != nil {
+					t.Fatal(err)
+				}
+				before[param] = content
+			}
+			write(c.replace)
+			testkit.Eventually(t, 20*time.Second, func() error { return n.detached(c.says) })
+			write(before)
+			testkit.Eventually(t, 20*time.Second, func() error { return agree(n) })
+		})
+	}
 }

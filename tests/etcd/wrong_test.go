@@ -20,6 +20,7 @@ import (
 // TestServerOfAnotherKind lets something else listen on the port. If it looks
 // like an etcd that is starting, that is no error of configuration.
 func TestServerOfAnotherKind(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		addr   func(t testing.TB) string
 		refuse bool   // Open fails

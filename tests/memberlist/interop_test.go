@@ -110,13 +110,18 @@ type ours struct {
 
 func open(t *testing.T, name string, params map[string]string) *ours {
 	t.Helper()
+	return openRegistered(t, name, prometheus.NewRegistry(), params)
+}
+
+func openRegistered(t *testing.T, name string, registry *prometheus.Registry, params map[string]string) *ours {
+	t.Helper()
 	o := &ours{store: newStore(t), addr: newAddr()}
 	all := map[string]string{"listen_address": o.addr, "label": "mesh"}
 	for k, v := range params {
 		all[k] = v
 	}
 	var err error
-	o.ClusterChannel, err = backend.Open(t.Context(), backend.Config{Backend: "memberlist", Cluster: "alerts", Name: name, Params: all, Logger: discard()})
+	o.ClusterChannel, err = backend.Open(t.Context(), backend.Config{Backend: "memberlist", Cluster: "alerts", Name: name, Params: all, Logger: discard(), Registerer: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,6 +292,26 @@ func TestMeshTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	mesh(t, map[string]string{"tls_config_file": file}, config)
+}
+
+// What gossip repeats is received once, and counted once.
+func TestRepeatsAreNotReceived(t *testing.T) {
+	am := peer(t, "b-alertmanager", nil)
+	registry := prometheus.NewRegistry()
+	a := openRegistered(t, "a", registry, map[string]string{"peers": am.addr})
+	c := open(t, "c", map[string]string{"peers": am.addr})
+	eventually(t, "one view", func() error { return sameView([]*ours{a, c}, []*theirs{am}) })
+	for _, s := range []*store{am.store, c.store} {
+		id := s.silence(t, "said once", 0)
+		eventually(t, "a silence", func() error { return a.holds(id, "") })
+	}
+	<-time.After(2 * time.Second)                                                         // for as long as gossip repeats
+	if n := counted(t, registry, "alertmanager_cluster_messages_received_total"); n > 3 { // c's may come in both forms at once
+		t.Errorf("%v updates are counted for 2", n)
+	}
+	if n := counted(t, registry, "clusterchannel_duplicates_total"); n == 0 {
+		t.Error("nothing was repeated")
+	}
 }
 
 func TestLabelMismatchIsNamed(t *testing.T) {

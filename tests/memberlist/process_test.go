@@ -4,16 +4,24 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/clusterchannel/clusterchannel/backend"
+	child "github.com/clusterchannel/clusterchannel/conformance/servers/process"
+	"github.com/clusterchannel/clusterchannel/conformance/testca"
 )
 
 // requireBinary is the variable that makes an absent binary a failure.
@@ -43,6 +51,11 @@ type process struct {
 
 func run(t *testing.T, peers ...string) *process {
 	t.Helper()
+	return runProgram(t, binary(t), nil, peers...)
+}
+
+func runProgram(t *testing.T, program string, flags []string, peers ...string) *process {
+	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "alertmanager.yml")
 	if err := os.WriteFile(config, []byte("route: {receiver: none}\nreceivers: [{name: none}]\n"), 0o600); err != nil {
@@ -53,22 +66,28 @@ func run(t *testing.T, peers ...string) *process {
 		"--config.file=" + config, "--storage.path=" + dir, "--web.listen-address=" + p.api,
 		"--cluster.listen-address=" + p.gossip, "--cluster.settle-timeout=1s",
 	}
+	args = append(args, flags...)
 	for _, peer := range peers {
 		args = append(args, "--cluster.peer="+peer)
 	}
-	p.cmd = exec.Command(binary(t), args...)
+	p.cmd = exec.Command(program, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
+		p.end()
 		if t.Failed() { // Wait has ended the writes
 			t.Logf("alertmanager:\n%s", p.log)
 		}
 	})
 	return p
+}
+
+// end ends the process, if it has not ended.
+func (p *process) end() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
 }
 
 type apiSilence struct {
@@ -195,4 +214,81 @@ func TestRealAlertmanagerCrashes(t *testing.T) {
 		return nil
 	})
 	t.Logf("a crash was seen after %v", time.Since(began).Round(time.Millisecond))
+}
+
+// leaves is how many real Alertmanagers leave, one after the other, each seen by two.
+var leaves = flag.Int("leaves", 6, "Alertmanagers that leave")
+
+// A goodbye is one, on every node, though the process is gone a moment later. The
+// binary of 2022 says none.
+func TestRealAlertmanagerLeaves(t *testing.T) {
+	program := child.Need(t, "alertmanager")
+	file := testca.GossipFile(t, t.TempDir())
+	for name, c := range map[string]struct {
+		params map[string]string
+		flags  []string
+	}{
+		"plain": {},
+		"TLS":   {map[string]string{"tls_config_file": file}, []string{"--cluster.tls-config=" + file}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			with := func(more map[string]string) map[string]string {
+				all := map[string]string{"label": ""}
+				maps.Copy(all, c.params)
+				maps.Copy(all, more)
+				return all
+			}
+			registries := []*prometheus.Registry{prometheus.NewRegistry(), prometheus.NewRegistry()}
+			a := openRegistered(t, "a", registries[0], with(nil))
+			b := openRegistered(t, "b", registries[1], with(map[string]string{"peers": a.addr}))
+			count := func(n int) func(*ours) {
+				return func(o *ours) {
+					eventually(t, fmt.Sprintf("%d members", n), func() error {
+						if have := len(o.Members()); have != n {
+							return fmt.Errorf("%d members", have)
+						}
+						return nil
+					})
+				}
+			}
+			both := func(f func(*ours)) { f(a); f(b) }
+			for range *leaves {
+				p := runProgram(t, program, c.flags, a.addr, b.addr)
+				both(count(3))
+				if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+					t.Fatal(err)
+				}
+				both(count(2))
+				p.end()
+			}
+			for i, r := range registries {
+				left, failed := counted(t, r, "alertmanager_cluster_peers_left_total"), counted(t, r, "clusterchannel_members_failed_total")
+				t.Logf("node %d: %v have left and %v have failed", i, left, failed)
+				if left != float64(*leaves) || failed != 0 {
+					t.Errorf("node %d: %v have left and %v have failed, want %d and 0", i, left, failed, *leaves)
+				}
+			}
+		})
+	}
+}
+
+// counted returns a counter; of those by kind of message, that of updates.
+func counted(t *testing.T, r *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if !slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetValue() == "full_state" }) {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no %s", name)
+	return 0
 }

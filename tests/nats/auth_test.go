@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/conformance"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
@@ -73,8 +74,17 @@ func newPair(t testing.TB, kind nkeys.PrefixByte) pair {
 // claim returns signer's statement that subject is of that kind.
 func claim(t testing.TB, signer, subject pair, kind map[string]any) string {
 	t.Helper()
+	return claimUntil(t, signer, subject, kind, time.Time{})
+}
+
+// claimUntil returns one that expires, if end is not zero.
+func claimUntil(t testing.TB, signer, subject pair, kind map[string]any, end time.Time) string {
+	t.Helper()
 	kind["version"] = 2
 	body := map[string]any{"iss": signer.public, "sub": subject.public, "name": "test", "iat": time.Now().Unix(), "nats": kind}
+	if !end.IsZero() {
+		body["exp"] = end.Unix()
+	}
 	raw, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
@@ -99,18 +109,27 @@ func creds(jwt, seed string) string {
 		"-----BEGIN USER NKEY SEED-----\n" + seed + "\n------END USER NKEY SEED------\n"
 }
 
-// TestCredentials: each kind of credentials that fits opens, and each that does
-// not is an error that names the key and shows no secret.
-func TestCredentials(t *testing.T) {
-	user, stranger := newPair(t, nkeys.PrefixByteUser), newPair(t, nkeys.PrefixByteUser)
+// issuer returns the configuration of a server that trusts an account, and what
+// makes a JWT of a user of it.
+func issuer(t testing.TB) (conf string, userJWT func(u pair, end time.Time) string) {
+	t.Helper()
 	operator, account := newPair(t, nkeys.PrefixByteOperator), newPair(t, nkeys.PrefixByteAccount)
 	limits := map[string]any{"subs": -1, "data": -1, "payload": -1}
 	accountLimits := map[string]any{"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "conn": -1, "leaf": -1, "wildcards": true}
-	userJWT := func(u pair) string {
-		return claim(t, account, u, map[string]any{"type": "user", "subs": -1, "data": -1, "payload": -1, "pub": map[string]any{}, "sub": map[string]any{}, "limits": limits})
-	}
-	jwtConf := "operator: " + claim(t, operator, operator, map[string]any{"type": "operator"}) + "\nresolver: MEMORY\nresolver_preload: {" +
+	conf = "operator: " + claim(t, operator, operator, map[string]any{"type": "operator"}) + "\nresolver: MEMORY\nresolver_preload: {" +
 		account.public + ": " + claim(t, operator, account, map[string]any{"type": "account", "limits": accountLimits}) + "}\n"
+	return conf, func(u pair, end time.Time) string {
+		user := map[string]any{"type": "user", "subs": -1, "data": -1, "payload": -1, "pub": map[string]any{}, "sub": map[string]any{}, "limits": limits}
+		return claimUntil(t, account, u, user, end)
+	}
+}
+
+// TestCredentials: each kind of credentials that fits opens, and each that does
+// not is an error that names the key and shows no secret.
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	user, stranger := newPair(t, nkeys.PrefixByteUser), newPair(t, nkeys.PrefixByteUser)
+	jwtConf, userJWT := issuer(t)
 
 	for name, c := range map[string]struct {
 		conf      string
@@ -140,8 +159,8 @@ func TestCredentials(t *testing.T) {
 		},
 		"creds": {
 			jwtConf,
-			map[string]string{"creds_file": file(t, creds(userJWT(user), user.seed))},
-			map[string]string{"creds_file": file(t, creds(userJWT(user), stranger.seed))}, "creds_file",
+			map[string]string{"creds_file": file(t, creds(userJWT(user, time.Time{}), user.seed))},
+			map[string]string{"creds_file": file(t, creds(userJWT(user, time.Time{}), stranger.seed))}, "creds_file",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -167,6 +186,7 @@ func TestCredentials(t *testing.T) {
 
 // TestNkeyRotation: a new seed in the file is used without a restart.
 func TestNkeyRotation(t *testing.T) {
+	t.Parallel()
 	before, after := newPair(t, nkeys.PrefixByteUser), newPair(t, nkeys.PrefixByteUser)
 	conf := func(p pair) string { return `authorization { users: [{nkey: ` + p.public + `}] }` }
 	s := startLocal(t, conf(before), "seed", before.seed)
@@ -178,8 +198,39 @@ func TestNkeyRotation(t *testing.T) {
 	testkit.Eventually(t, 20*time.Second, func() error { return agree(a, b) })
 }
 
+// TestCredsExpire: a file of credentials is read again when they have expired, and
+// one that is replaced in time costs no more than a reconnect.
+func TestCredsExpire(t *testing.T) {
+	t.Parallel()
+	conf, userJWT := issuer(t)
+	user := newPair(t, nkeys.PrefixByteUser)
+	s := startLocal(t, conf)
+	issue := func(end time.Time) { s.write(t, "creds", creds(userJWT(user, end), user.seed)) }
+	issue(time.Now().Add(2 * time.Second))
+	a, b := open(t, "a", s.at("creds_file", s.path("creds")), patient), open(t, "b", s.at("creds_file", s.path("creds")), patient)
+	testkit.Eventually(t, 20*time.Second, func() error { return agree(a, b) })
+	examine(t, s.at("creds_file", s.path("creds"))).Say(t, "credentials", driver.Warn, "they expire on")
+	for _, n := range []*node{a, b} {
+		testkit.Eventually(t, 20*time.Second, func() error { return detachedSaying(n, "refuses the credentials") })
+		n.write(t, n.name)
+	}
+	examine(t, s.at("creds_file", s.path("creds"))).Say(t, "credentials", driver.Fail, "they have expired")
+	issue(time.Now().Add(2 * time.Second))
+	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(a, b), hold(2, a, b)) })
+
+	issue(time.Time{})
+	examine(t, s.at("creds_file", s.path("creds"))).Say(t, "credentials", driver.OK, "for ever")
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if n := strings.Count(a.log.String(), "attached to the cluster again"); n < 2 {
+			return fmt.Errorf("a was attached again %d times; the second time is after the expiry", n)
+		}
+		return agree(a, b)
+	})
+}
+
 // TestURL: the parts of a URL are the parameters.
 func TestURL(t *testing.T) {
+	t.Parallel()
 	s := startLocal(t, `authorization { user: node, password: "p@ss" }`)
 	var nodes []*node
 	for _, name := range []string{"a", "b"} {

@@ -46,6 +46,8 @@ func startTrio(t *testing.T) *trio {
 			urls = append(urls, `"nats://`+c.routes[[2]int{i, to}].Addr()+`"`)
 		}
 		c.servers[i] = startLocal(t, base+fmt.Sprintf(`
+lame_duck_duration: 30s
+lame_duck_grace_period: 100ms
 cluster { name: trio, listen: "127.0.0.1:%d", advertise: "127.0.0.1:1", no_advertise: true, routes: [%s] }`, ports[i], strings.Join(urls, ", ")))
 	}
 	c.meshed(t)
@@ -154,13 +156,17 @@ func (c *fronted) once(nodes ...*node) error {
 func patient(c *backend.Config) { c.Timing.Grace = time.Minute }
 
 // TestServerOfACluster: the server that holds a node's subscription is lost. The
-// node goes on at another one, keeps its view, and misses nothing.
+// node goes on at another one, keeps its view, and misses nothing. While a server
+// is silent its nodes are so for those at other servers, which notice it as soon as
+// they do themselves: these may count them as failed until they are back.
 func TestServerOfACluster(t *testing.T) {
+	t.Parallel()
 	for what, loss := range map[string]struct {
 		lose, repair func(*servers.Server, testing.TB)
+		keep         []int // nodes that keep their view
 	}{
-		"killed": {(*servers.Server).Kill, (*servers.Server).Start},
-		"paused": {(*servers.Server).Pause, (*servers.Server).Resume},
+		"killed": {(*servers.Server).Kill, (*servers.Server).Start, []int{0, 1, 2}},
+		"paused": {(*servers.Server).Pause, (*servers.Server).Resume, []int{1}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			c := startFronted(t)
@@ -173,9 +179,9 @@ func TestServerOfACluster(t *testing.T) {
 				}
 				return nil
 			})
-			for _, n := range nodes {
+			for i, n := range nodes {
 				n.write(t, n.name)
-				if names := n.View().Members; len(names) != 3 {
+				if names := n.View().Members; slices.Contains(loss.keep, i) && len(names) != 3 {
 					t.Errorf("%s lists %v without its server", n.name, names)
 				}
 			}
@@ -222,6 +228,7 @@ func byNetwork(t *testing.T) parted {
 // TestPartitionedServers: a server that its cluster has lost goes on serving
 // its own clients. The views differ, and agree again when it is back.
 func TestPartitionedServers(t *testing.T) {
+	t.Parallel()
 	for how, start := range map[string]func(*testing.T) parted{"by proxies": byProxies, "by network": byNetwork} {
 		t.Run(how, func(t *testing.T) {
 			c := start(t)
@@ -247,6 +254,7 @@ func TestPartitionedServers(t *testing.T) {
 
 // TestClusterRestart: all servers are killed and come back.
 func TestClusterRestart(t *testing.T) {
+	t.Parallel()
 	c := startFronted(t)
 	nodes := c.open(t)
 	for _, s := range c.servers {
@@ -260,4 +268,66 @@ func TestClusterRestart(t *testing.T) {
 		s.Start(t)
 	}
 	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes...), hold(3, nodes...), c.once(nodes...)) })
+}
+
+// TestLameDuck: a server says that it is about to stop, and ends the connections
+// of its clients one by one. Their nodes go to the other servers.
+func TestLameDuck(t *testing.T) {
+	t.Parallel()
+	c := startTrio(t)
+	lame, others := c.servers[0], []*local{c.servers[1], c.servers[2]}
+	away, err := netfault.Listen(others[0].Addr) // so that all are at the one that is to stop
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = away.Close() })
+	away.Set(netfault.Refuse)
+	params := map[string]string{"servers": lame.Addr() + "," + away.Addr()}
+	nodes := []*node{open(t, "a", params, patient), open(t, "b", params, patient), open(t, "c", params, patient)}
+	testkit.Eventually(t, 20*time.Second, func() error { return agree(nodes...) })
+	away.Set(netfault.Pass)
+	lame.Exec(t, "nats-server", "--signal", "ldm="+lame.path("pid"))
+	for i, n := range nodes {
+		testkit.Eventually(t, 20*time.Second, func() error {
+			for _, text := range []string{"about to stop", "attached to the cluster again"} {
+				if !strings.Contains(n.log.String(), text) {
+					return fmt.Errorf("%s does not log %q", n.name, text)
+				}
+			}
+			return nil
+		})
+		n.write(t, n.name)
+		testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes...), hold(i+1, nodes...)) })
+		if failed := strings.Contains(n.log.String(), "member failed"); failed {
+			t.Errorf("%s counts a member as failed", n.name)
+		}
+	}
+}
+
+// TestLeafNode: nodes at a leaf node and at its hub are one cluster, and are again
+// after the two have lost each other.
+func TestLeafNode(t *testing.T) {
+	t.Parallel()
+	leafs := process.Port(t)
+	hub := startLocal(t, fmt.Sprintf(`leafnodes { listen: "127.0.0.1:%d" }`, leafs))
+	between, err := netfault.Listen(func() string { return fmt.Sprintf("127.0.0.1:%d", leafs) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = between.Close() })
+	leaf := startLocal(t, `leafnodes { reconnect: 1, remotes: [{url: "nats://`+between.Addr()+`"}] }`)
+	nodes := []*node{open(t, "a", hub.at()), open(t, "b", hub.at()), open(t, "c", leaf.at())}
+	testkit.Eventually(t, 20*time.Second, func() error { return agree(nodes...) })
+	for _, n := range nodes {
+		n.write(t, n.name)
+	}
+	testkit.Eventually(t, 20*time.Second, func() error { return hold(3, nodes...) })
+
+	between.Set(netfault.Refuse)
+	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes[:2]...), agree(nodes[2])) })
+	for _, n := range nodes {
+		n.write(t, n.name+" apart")
+	}
+	between.Set(netfault.Pass)
+	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes...), hold(6, nodes...)) })
 }

@@ -42,7 +42,7 @@ func inject(t testing.TB, s conformance.Server, cluster string, frame []byte) {
 
 // foreign makes a stranger subscribe to subjects near that of cluster.
 func foreign(t testing.TB, s conformance.Server, cluster string) func() error {
-	near := []string{"clusterchannel", subject(cluster) + ".x", subject(cluster + "x"), "other." + cluster, cluster}
+	near := []string{"clusterchannel", subject(cluster) + ".x.y", subject(cluster + "x"), "other." + cluster, cluster}
 	nc := stranger(t, s)
 	var subs []*nats.Subscription
 	for _, name := range near {
@@ -77,21 +77,22 @@ func residue(t testing.TB, s conformance.Server, cluster string) (left []string)
 }
 
 func TestConformance(t *testing.T) {
-	run(t, 0, func(t testing.TB) conformance.Server { return start(t, base) })
+	conformance.Run(t, harness(t, 0, func(t testing.TB) conformance.Server { return start(t, base) }))
 }
 
 // TestConformanceOnThreeServers puts each node at the next server of a cluster.
 // Three servers handle each frame here, so fewer checks run at a time.
 func TestConformanceOnThreeServers(t *testing.T) {
-	run(t, 2, func(t testing.TB) conformance.Server { return startCluster(t) })
+	conformance.Run(t, harness(t, 2, func(t testing.TB) conformance.Server { return startCluster(t) }))
 }
 
-func run(t *testing.T, parallel int, server func(testing.TB) conformance.Server) {
+func harness(t *testing.T, parallel int, server func(testing.TB) conformance.Server) conformance.Harness {
+	t.Helper()
 	secretFile := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secretFile, []byte(conformance.Secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	conformance.Run(t, conformance.Harness{
+	return conformance.Harness{
 		Backend:  "nats",
 		Server:   server,
 		Parallel: parallel,
@@ -130,5 +131,5 @@ func run(t *testing.T, parallel int, server func(testing.TB) conformance.Server)
 		Inject:  inject,
 		Foreign: foreign,
 		Residue: residue,
-	})
+	}
 }

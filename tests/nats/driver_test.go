@@ -85,8 +85,14 @@ func openDriver(t testing.TB, params map[string]string) (driver.Driver, *recorde
 
 func openDriverFor(t testing.TB, params map[string]string, r *recorder) driver.Driver {
 	t.Helper()
+	return openMember(t, "1", params, r)
+}
+
+// openMember opens the driver of the node with that instance.
+func openMember(t testing.TB, instance string, params map[string]string, r *recorder) driver.Driver {
+	t.Helper()
 	d, err := nats.Open(t.Context(), driver.Options{
-		Cluster: "test", Self: driver.Member{Name: "a", Instance: "1"}, Params: params, Logger: slog.New(slog.DiscardHandler),
+		Cluster: "test", Self: driver.Member{Name: "a", Instance: instance}, Params: params, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -144,6 +150,7 @@ func closeDriver(t testing.TB, d driver.Driver) {
 // TestBroadcastWhileDisconnected: what is sent while there is no server is an
 // error, and does not arrive later.
 func TestBroadcastWhileDisconnected(t *testing.T) {
+	t.Parallel()
 	s, _, d, r := openBehindProxy(t)
 	s.Stop(t)
 	testkit.Eventually(t, 20*time.Second, func() error { return r.up(false) })
@@ -165,22 +172,29 @@ func TestBroadcastWhileDisconnected(t *testing.T) {
 	})
 }
 
+// window is how many frames of 256 KiB are sent before the server is waited for.
+const window = 4
+
 // TestBroadcastEndsWithItsContext: a server that reads nothing delays nobody.
 func TestBroadcastEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	_, p, d, r := openBehindProxy(t)
 	p.Set(netfault.Stall)
 	defer p.Set(netfault.Refuse)
-	slowest := time.Duration(0)
+	slowest, accepted := time.Duration(0), 0
 	testkit.Eventually(t, 20*time.Second, func() error { // until the buffers are full and the link is cut
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		began := time.Now()
 		if err := d.Broadcast(ctx, make([]byte, 256<<10)); err == nil {
-			t.Error("Broadcast to a server that takes nothing returned nil")
+			accepted++
 		}
 		slowest = max(slowest, time.Since(began))
 		return r.up(false)
 	})
+	if accepted >= window {
+		t.Errorf("a server that takes nothing was sent %d frames of 256 KiB before one was refused", accepted)
+	}
 	if slowest > 2*time.Second {
 		t.Errorf("a Broadcast took %v, past its context of 20ms", slowest)
 	}
@@ -196,11 +210,18 @@ func TestBroadcastEndsWithItsContext(t *testing.T) {
 // TestCancelledBroadcastKeepsTheLink: a node that leaves in the middle of a
 // large frame can say goodbye.
 func TestCancelledBroadcastKeepsTheLink(t *testing.T) {
+	t.Parallel()
 	_, p, d, r := openBehindProxy(t)
 	p.Delay(20 * time.Millisecond) // for each 32 KiB
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := d.Broadcast(ctx, make([]byte, 256<<10)); !errors.Is(err, context.DeadlineExceeded) {
+	var err error
+	for range window {
+		if err = d.Broadcast(ctx, make([]byte, 256<<10)); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("Broadcast whose context ends: %v", err)
 	}
 	if err := d.Broadcast(t.Context(), []byte("goodbye")); err != nil {
@@ -220,20 +241,22 @@ func TestCancelledBroadcastKeepsTheLink(t *testing.T) {
 // TestFloodIsHeldBack: on a slow link a sender is not far ahead of what it hears,
 // so that heartbeats are not late.
 func TestFloodIsHeldBack(t *testing.T) {
+	t.Parallel()
 	_, p, d, r := openBehindProxy(t)
 	p.Delay(5 * time.Millisecond) // for each 32 KiB
 	for i := range 100 {
 		if err := d.Broadcast(t.Context(), make([]byte, 64<<10)); err != nil {
 			t.Fatal(err)
 		}
-		if ahead := i + 1 - len(r.heard()); ahead > 8 {
-			t.Fatalf("%d frames of 64 KiB are on their way, want at most 8", ahead)
+		if ahead := i + 1 - len(r.heard()); ahead > 32 {
+			t.Fatalf("%d frames of 64 KiB are on their way, want at most 2 MiB of them", ahead)
 		}
 	}
 }
 
 // TestCloseSendsWhatWasAccepted: the goodbye is the last frame, and arrives.
 func TestCloseSendsWhatWasAccepted(t *testing.T) {
+	t.Parallel()
 	s := start(t, base)
 	params := map[string]string{"servers": s.Addr()}
 	_, r := openDriver(t, params)
@@ -259,6 +282,7 @@ func TestCloseSendsWhatWasAccepted(t *testing.T) {
 
 // TestHandlerIsNotCalledAfterClose closes in haste while frames pour in.
 func TestHandlerIsNotCalledAfterClose(t *testing.T) {
+	t.Parallel()
 	s := start(t, base)
 	stranger := dial(t, s.Addr())
 	hasty, cancel := context.WithCancel(t.Context())

@@ -16,11 +16,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/conformance/nemesis"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	nemesis.Node()
+	goleak.VerifyTestMain(m)
+}
 
 // base is the configuration of a server on which anybody is the user "app", and
 // the user "sys" may look at its connections.

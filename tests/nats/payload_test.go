@@ -14,6 +14,7 @@ import (
 // TestMaxPayloadIsLearnt: the driver refuses what the server would not accept,
 // and never sends it.
 func TestMaxPayloadIsLearnt(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		conf string
 		want int
@@ -40,6 +41,7 @@ func TestMaxPayloadIsLearnt(t *testing.T) {
 
 // TestSmallMaxPayload: large updates arrive in pieces.
 func TestSmallMaxPayload(t *testing.T) {
+	t.Parallel()
 	s := start(t, base+"max_payload: 512")
 	params := map[string]string{"servers": s.Addr()}
 	a, b := open(t, "a", params), open(t, "b", params)
@@ -53,6 +55,7 @@ func TestSmallMaxPayload(t *testing.T) {
 
 // TestTooSmallMaxPayload: the error says so.
 func TestTooSmallMaxPayload(t *testing.T) {
+	t.Parallel()
 	s := start(t, base+"max_payload: 511")
 	n := open(t, "a", map[string]string{"servers": s.Addr()})
 	testkit.Eventually(t, 20*time.Second, func() error { return detachedSaying(n, "it is 511 bytes; at least 512") })
@@ -61,6 +64,7 @@ func TestTooSmallMaxPayload(t *testing.T) {
 // TestMaxPayloadShrinks: a server that comes back with a smaller max_payload, and
 // one that is told so while it runs, gets smaller frames.
 func TestMaxPayloadShrinks(t *testing.T) {
+	t.Parallel()
 	s := startLocal(t, base)
 	a, b := open(t, "a", s.at()), open(t, "b", s.at())
 	testkit.Eventually(t, 20*time.Second, func() error { return agree(a, b) })
@@ -84,6 +88,7 @@ func TestMaxPayloadShrinks(t *testing.T) {
 
 // TestMaxPayloadGrows: frames stay as they are, and all goes on.
 func TestMaxPayloadGrows(t *testing.T) {
+	t.Parallel()
 	s := startLocal(t, base+"max_payload: 4096")
 	a, b := open(t, "a", s.at()), open(t, "b", s.at())
 	testkit.Eventually(t, 20*time.Second, func() error { return agree(a, b) })

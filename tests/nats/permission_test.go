@@ -23,14 +23,20 @@ const (
 
 // TestPermissionRefused: Open says what the user lacks.
 func TestPermissionRefused(t *testing.T) {
-	for what, permissions := range map[string]string{"subscribe": noSubscribe, "publish": noPublish} {
+	t.Parallel()
+	for what, permissions := range map[string]string{
+		"subscribe": noSubscribe, "publish": noPublish,
+		"subscribe to its own": `publish: ` + cluster + `, subscribe: "clusterchannel.test"`,
+		"publish to one":       `publish: "clusterchannel.test", subscribe: ` + cluster,
+	} {
 		s := startLocal(t, permit(permissions))
 		_, err := tryOpen(t, "a", s.at("username", "node", "password", "pw"))
 		if !errors.Is(err, backend.ErrConfig) {
 			t.Errorf("no permission to %s: %v, want ErrConfig", what, err)
 			continue
 		}
-		for _, text := range []string{"username", what, `"clusterchannel.test"`} {
+		verb, _, _ := strings.Cut(what, " ")
+		for _, text := range []string{"username", verb, `"clusterchannel.test"`, `"clusterchannel.test.*"`} {
 			if !strings.Contains(strings.ToLower(err.Error()), text) {
 				t.Errorf("no permission to %s: %v, want it to say %s", what, err, text)
 			}
@@ -38,9 +44,12 @@ func TestPermissionRefused(t *testing.T) {
 	}
 }
 
-// TestPermissionOfOneSubject is all that a node needs.
-func TestPermissionOfOneSubject(t *testing.T) {
-	s := startLocal(t, permit(`publish: "clusterchannel.test", subscribe: "clusterchannel.test"`))
+const cluster = `["clusterchannel.test", "clusterchannel.test.*"]`
+
+// TestPermissionOfOneCluster is all that a node needs.
+func TestPermissionOfOneCluster(t *testing.T) {
+	t.Parallel()
+	s := startLocal(t, permit(`publish: `+cluster+`, subscribe: `+cluster))
 	params := s.at("username", "node", "password", "pw")
 	a, b := open(t, "a", params), open(t, "b", params)
 	testkit.Eventually(t, 20*time.Second, func() error { return agree(a, b) })
@@ -51,6 +60,7 @@ func TestPermissionOfOneSubject(t *testing.T) {
 // TestPermissionRevoked: a node whose permission is taken away while it runs says
 // so, and comes back when it is given again.
 func TestPermissionRevoked(t *testing.T) {
+	t.Parallel()
 	for what, permissions := range map[string]string{"subscription": noSubscribe, "publish": noPublish} {
 		t.Run(what, func(t *testing.T) {
 			s := startLocal(t, permit(all))
@@ -76,6 +86,7 @@ func TestPermissionRevoked(t *testing.T) {
 // TestUserRevoked: a user that is taken off the server is told, and heals when
 // it is back.
 func TestUserRevoked(t *testing.T) {
+	t.Parallel()
 	s := startLocal(t, permit(all))
 	params := s.at("username", "node", "password", "pw")
 	a, b := open(t, "a", params), open(t, "b", params)

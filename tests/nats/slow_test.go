@@ -42,6 +42,7 @@ func (d *heldBack) Serve(ctx context.Context, h driver.Handler) error {
 // TestSlowConsumer: a node that does not keep up loses frames, which is
 // counted, logged and repaired at once.
 func TestSlowConsumer(t *testing.T) {
+	t.Parallel()
 	s := start(t, base)
 	params := map[string]string{"servers": s.Addr()}
 	var stalled atomic.Pointer[chan struct{}]
@@ -81,6 +82,9 @@ func TestSlowConsumer(t *testing.T) {
 	stalled.Store(nil)
 	close(stop)
 	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(hold(50, a, slow), agree(a, slow)) })
+	if n := metric(t, reg, "clusterchannel_frames_rejected_total"); n < 16 {
+		t.Errorf("%v dropped frames are counted, of 80 MiB in frames of one, want 16 or more", n)
+	}
 	if n := metric(t, reg, "clusterchannel_gaps_total") + metric(t, reg, "clusterchannel_resyncs_total"); n == 0 {
 		t.Error("neither a gap nor a state exchange was counted")
 	}

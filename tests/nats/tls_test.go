@@ -36,6 +36,7 @@ func clientOf(s *local) map[string]string {
 // TestTLSWithClientCertificates, and with new ones of a new authority while the
 // nodes run.
 func TestTLSWithClientCertificates(t *testing.T) {
+	t.Parallel()
 	s := startLocal(t, mutual, filesOf(t, testca.New(t))...)
 	a, b := open(t, "a", clientOf(s)), open(t, "b", clientOf(s))
 	testkit.Eventually(t, 20*time.Second, func() error { return agree(a, b) })
@@ -56,6 +57,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 // TestTLSRotationSaysWhatIsWrong: a node that has not got the new certificates
 // yet says why it is detached.
 func TestTLSRotationSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	s := startLocal(t, encrypted, filesOf(t, testca.New(t))...)
 	ca := file(t, read(t, s.path("ca.pem")))
 	a := open(t, "a", s.at("tls", "true", "tls_ca_file", ca))
@@ -73,6 +75,7 @@ func TestTLSRotationSaysWhatIsWrong(t *testing.T) {
 
 // TestTLSRefused: what does not fit is a clear error, or a clear state.
 func TestTLSRefused(t *testing.T) {
+	t.Parallel()
 	files := filesOf(t, testca.New(t))
 	other := file(t, string(testca.New(t).PEM))
 	open1, opaque, strict := startLocal(t, base), startLocal(t, encrypted, files...), startLocal(t, mutual, files...)

@@ -48,6 +48,7 @@ func listen(t testing.TB, text string) string {
 // TestAnotherKindOfServer: another server on the port is reported, and no node
 // hangs.
 func TestAnotherKindOfServer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, addr, text string }{
 		{"one that speaks first", listen(t, "SSH-2.0-OpenSSH_9.2\r\n"), "no NATS server"},
 		{"one that is silent", listen(t, ""), "nothing answers there as a NATS server does"},

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
 	"github.com/clusterchannel/clusterchannel/persist"
 )
@@ -156,7 +157,9 @@ func refused(t *testing.T, dsn string, refuse func(*testing.T, string) string) {
 	n := open(t, dsn, nil)
 	n.keep(t, "words", wordsOf("a"))
 	n.end(t)
-	n = open(t, refuse(t, dsn), nil)
+	refusing := refuse(t, dsn)
+	examine(t, refusing).Say(t, "write", driver.Fail)
+	n = open(t, refusing, nil)
 	w := wordsOf("b")
 	n.keep(t, "words", w)
 	expect(t, w, "a", "b")
@@ -196,6 +199,9 @@ func TestNotADatabase(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "state.db")
 			if err := os.WriteFile(path, content, 0o600); err != nil {
 				t.Fatal(err)
+			}
+			if found := examine(t, "sqlite:"+path); !found.Failed() || !strings.Contains(found.String(), path) {
+				t.Errorf("the examination finds\n%s", found)
 			}
 			n := open(t, "sqlite:"+path, func(o *persist.Options) { o.Interval = 20 * time.Millisecond })
 			w := wordsOf("a")

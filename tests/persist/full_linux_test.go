@@ -1,6 +1,7 @@
 package persist_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/persist"
 )
 
@@ -41,7 +43,20 @@ func TestFull(t *testing.T) {
 	if log := n.text(); !strings.Contains(log, "disk") || !strings.Contains(log, path) {
 		t.Errorf("the log does not tell: %s", log)
 	}
-	if err := os.Remove(filler); err != nil {
+	_ = n.Close(t.Context()) // there is no room
+	rest := filepath.Join(dir, "rest")
+	if err := os.WriteFile(rest, make([]byte, 256<<10), 0o600); err == nil { // of what its attempts to save have left
+		t.Fatal("the disk does not fill up")
+	}
+	examine(t, "sqlite:"+path).Say(t, "directory", driver.Fail, "no space left", "df -h "+dir)
+	n = open(t, "sqlite:"+path, func(o *persist.Options) { o.Interval = 20 * time.Millisecond })
+	w = wordsOf(big)
+	n.keep(t, "words", w)
+	expect(t, w, "before", big) // what was saved last is loaded
+	if log := n.text(); !strings.Contains(log, "make room") {
+		t.Errorf("the log does not tell what to do: %s", log)
+	}
+	if err := errors.Join(os.Remove(filler), os.Remove(rest)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "all is saved when there is room", func() bool { return strings.Contains(n.text(), "saved again") })

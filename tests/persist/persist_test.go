@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 	"github.com/clusterchannel/clusterchannel/persist"
 )
@@ -182,10 +183,13 @@ func TestDatabases(t *testing.T) {
 				"empty state":               emptyState,
 				"later schema":              laterSchema,
 				"unusable rows":             unusableRows,
+				"later row":                 laterRow,
+				"later row meanwhile":       laterRowMeanwhile,
 				"nodes migrate at once":     nodesMigrateAtOnce,
 				"older schema":              olderSchema,
 				"backup is put back":        backupIsPutBack,
 				"any name":                  anyName,
+				"an examination":            leavesNothing,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, empty(t)) })
 			}
@@ -325,7 +329,6 @@ func unusableRows(t *testing.T, dsn string) {
 	damage := map[string]string{
 		"corrupt":   `UPDATE clusterchannel_state SET checksum = 'x'`,
 		"truncated": `UPDATE clusterchannel_state SET data = substr(data, 1, 3)`,
-		"newer":     `UPDATE clusterchannel_state SET format = 99`,
 		"refused":   ``,
 		"panics":    ``,
 	}
@@ -367,6 +370,54 @@ func unusableRows(t *testing.T, dsn string) {
 			open(t, dsn, in).keep(t, "words", w)
 			expect(t, w, "b")
 		})
+	}
+}
+
+// A row of a later version is neither read nor replaced, and is used again by a
+// program that knows it.
+func laterRow(t *testing.T, dsn string) {
+	n := open(t, dsn, nil)
+	n.keep(t, "words", wordsOf("a"))
+	n.end(t)
+	execAll(t, dsn, `UPDATE clusterchannel_state SET format = 99`)
+	n = open(t, dsn, nil)
+	w := wordsOf("b")
+	n.keep(t, "words", w)
+	expect(t, w, "b")
+	examine(t, dsn).Say(t, "tables", driver.Fail, `"words" of cluster "alerts"`, "update")
+	leftAsItIs(t, n)
+	execAll(t, dsn, `UPDATE clusterchannel_state SET format = 1`)
+	n = open(t, dsn, nil)
+	n.keep(t, "words", w)
+	expect(t, w, "a", "b")
+	n.end(t)
+}
+
+// So is one whose content this node has had, when a later version took over.
+func laterRowMeanwhile(t *testing.T, dsn string) {
+	n := open(t, dsn, nil)
+	w := wordsOf("a")
+	n.keep(t, "words", w)
+	execAll(t, dsn, `UPDATE clusterchannel_state SET format = 99`)
+	w.add("b")
+	leftAsItIs(t, n)
+	execAll(t, dsn, `UPDATE clusterchannel_state SET format = 1`)
+	w = wordsOf()
+	open(t, dsn, nil).keep(t, "words", w)
+	expect(t, w, "a")
+}
+
+// leftAsItIs checks that a node does not save to a row of format 99, and says so.
+func leftAsItIs(t *testing.T, n *node) {
+	t.Helper()
+	err := n.Close(t.Context())
+	for _, word := range []string{"words", "later version", "99", "update this program", "left as it is"} {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("Close says %v, want %q", err, word)
+		}
+	}
+	if !strings.Contains(n.text(), "later version") || n.count(t, "clusterchannel_persist_rejected_total") != 0 {
+		t.Errorf("it is rejected, or not named: %s", n.text())
 	}
 }
 

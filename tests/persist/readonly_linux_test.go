@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/persist"
 )
 
@@ -66,6 +67,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 			t.Cleanup(func() { write(true) })
 
 			dsn = "sqlite:" + filepath.Join(dir, "state.db")
+			examine(t, dsn).Say(t, "directory", driver.Fail, dir)
 			n = open(t, dsn, func(o *persist.Options) { o.Interval = 20 * time.Millisecond })
 			w, more := wordsOf("new"), wordsOf()
 			n.keep(t, "words", w)

@@ -27,11 +27,16 @@ func setUser(t *testing.T, s *servers.Server, rules ...string) {
 	t.Helper()
 	args := []any{"acl", "setuser", "node", "on"}
 	for _, rule := range rules {
-		for word := range strings.FieldsSeq(rule) {
-			args = append(args, word)
-		}
+		args = append(args, words(rule)...)
 	}
 	do(t, client(t, s.Addr()), args...)
+}
+
+func words(text string) (all []any) {
+	for word := range strings.FieldsSeq(text) {
+		all = append(all, word)
+	}
+	return all
 }
 
 // least is what the documentation says that a node needs.
@@ -42,6 +47,7 @@ func asUser(s *servers.Server) map[string]string {
 }
 
 func TestLeastRights(t *testing.T) {
+	t.Parallel()
 	s := withUser(t, least)
 	nodes := trio(t, asUser(s))
 	nodes[0].set.add("with the least rights")
@@ -49,6 +55,7 @@ func TestLeastRights(t *testing.T) {
 }
 
 func TestRefusedByACL(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		rights string
 		says   []string
@@ -80,6 +87,7 @@ func TestRefusedByACL(t *testing.T) {
 
 // TestRightsChange removes rights of attached nodes, and restores them.
 func TestRightsChange(t *testing.T) {
+	t.Parallel()
 	s := withUser(t, least)
 	nodes := trio(t, asUser(s))
 	for i, step := range []struct{ take, says, give string }{
@@ -112,6 +120,7 @@ func TestRightsChange(t *testing.T) {
 
 // TestRightTakenQuietly takes the right to publish away and ends no connection.
 func TestRightTakenQuietly(t *testing.T) {
+	t.Parallel()
 	s := withUser(t, least)
 	nodes := trio(t, asUser(s))
 	setUser(t, s, "-publish")
@@ -124,6 +133,7 @@ func TestRightTakenQuietly(t *testing.T) {
 
 // TestCredentials lets a service supply passwords that change.
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	s := withUser(t, least)
 	var password atomic.Value
 	password.Store(secret)

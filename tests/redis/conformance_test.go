@@ -13,12 +13,14 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 	_ "github.com/clusterchannel/clusterchannel/backends/redis"
 	"github.com/clusterchannel/clusterchannel/conformance"
+	"github.com/clusterchannel/clusterchannel/conformance/nemesis"
 	"github.com/clusterchannel/clusterchannel/conformance/servers"
 )
 
 // go-redis sleeps for a second between two tries to dial, also when its pool was
 // closed meanwhile; then it ends.
 func TestMain(m *testing.M) {
+	nemesis.Node()
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
@@ -85,8 +87,10 @@ func residue(t testing.TB, s conformance.Server, cluster string) (left []string)
 	return left
 }
 
-func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Harness{
+func TestConformance(t *testing.T) { conformance.Run(t, harness()) }
+
+func harness() conformance.Harness {
+	return conformance.Harness{
 		Backend: "redis",
 		Server:  start,
 		Params: func(_ testing.TB, n conformance.Node) map[string]string {
@@ -127,5 +131,5 @@ func TestConformance(t *testing.T) {
 		Inject:  inject,
 		Foreign: foreign,
 		Residue: residue,
-	})
+	}
 }

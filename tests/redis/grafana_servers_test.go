@@ -55,6 +55,7 @@ func listed(t *testing.T, peer *grafanapeer.Peer, nodes ...*member) {
 }
 
 func TestGrafanasWireNeedsRights(t *testing.T) {
+	t.Parallel()
 	const rights = "resetkeys ~grafana:* resetchannels &grafana:* +psubscribe +publish +set +del +scan +mget"
 	s := withUser(t, rights)
 	nodes := trio(t, onGrafanasWire(asUser(s), "grafana"))
@@ -80,6 +81,7 @@ func TestGrafanasWireNeedsRights(t *testing.T) {
 }
 
 func TestGrafanasWireOnACluster(t *testing.T) {
+	t.Parallel()
 	all := newCluster(t)
 	var addresses []string
 	for _, s := range all[:3] {
@@ -111,6 +113,7 @@ func TestGrafanasWireOnACluster(t *testing.T) {
 }
 
 func TestGrafanasWireWithSentinels(t *testing.T) {
+	t.Parallel()
 	l := newSentinels(t)
 	l.ready(t)
 	nodes := trio(t, onGrafanasWire(l.params(), "grafana"))
@@ -134,6 +137,7 @@ func TestGrafanasWireWithSentinels(t *testing.T) {
 // come to miss the nodes, which go on among themselves, and list them again
 // after it.
 func TestGrafanasWireOnAServerThatRefusesWrites(t *testing.T) {
+	t.Parallel()
 	for refusal, args := range map[string][]string{
 		"OOM":     {"--maxmemory-policy", "noeviction"},
 		"MISCONF": {"--appendonly", "no", "--save", "3600 1", "--dir", "/proc"},

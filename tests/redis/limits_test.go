@@ -29,6 +29,7 @@ func addLarge(n *member, entries int) {
 // TestLargeState moves a state of 50 MiB through a server with its default
 // limits, to a node that joins, and to one whose link carries 10 MiB a second.
 func TestLargeState(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("moves 200 MiB")
 	}
@@ -63,6 +64,7 @@ func TestLargeState(t *testing.T) {
 // TestKicked ends subscriptions from the server's side: by CLIENT KILL, and by
 // the limit of what waits for a subscriber.
 func TestKicked(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("moves 80 MiB")
 	}
@@ -114,6 +116,7 @@ func TestKicked(t *testing.T) {
 // TestMemoryLimit fills a server's memory: it refuses writes, and still carries
 // frames.
 func TestMemoryLimit(t *testing.T) {
+	t.Parallel()
 	s := servers.Start(t, servers.Redis(), servers.Options{Args: []string{"--maxmemory-policy", "noeviction"}})
 	c := client(t, s.Addr())
 	nodes := trio(t, address(s))
@@ -136,6 +139,7 @@ func TestMemoryLimit(t *testing.T) {
 // TestClientsEvicted makes the server drop its clients because they use too
 // much memory.
 func TestClientsEvicted(t *testing.T) {
+	t.Parallel()
 	s := servers.Start(t, servers.Redis(), servers.Options{})
 	c := client(t, s.Addr())
 	do(t, c, "client", "no-evict", "on")
@@ -158,6 +162,7 @@ func TestClientsEvicted(t *testing.T) {
 // TestClientPause makes the server answer nobody for a while, but keep all
 // connections.
 func TestClientPause(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"ALL", "WRITE"} {
 		t.Run(mode, func(t *testing.T) {
 			s := servers.Start(t, servers.Redis(), servers.Options{})
@@ -179,6 +184,7 @@ func TestClientPause(t *testing.T) {
 
 // TestCannotSave makes a server refuse writes because it cannot save.
 func TestCannotSave(t *testing.T) {
+	t.Parallel()
 	s := servers.Start(t, servers.Redis(), servers.Options{Args: []string{"--appendonly", "no", "--save", "3600 1", "--dir", "/proc"}})
 	c := client(t, s.Addr())
 	nodes := trio(t, address(s))

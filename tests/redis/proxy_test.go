@@ -30,6 +30,7 @@ func runProxy(t *testing.T, program, config string, args func(file string) []str
 
 // TestProxyWithoutPubSub meets nutcracker, which ends a connection on SUBSCRIBE.
 func TestProxyWithoutPubSub(t *testing.T) {
+	t.Parallel()
 	s := servers.Start(t, servers.Redis(), servers.Options{})
 	addr := runProxy(t, "nutcracker", "pool:\n  listen: %s\n  redis: true\n  servers:\n    - "+s.Addr()+":1\n", func(file string) []string {
 		return []string{"--conf-file=" + file, fmt.Sprintf("--stats-port=%d", process.Port(t)), "--stats-addr=127.0.0.1"}
@@ -40,6 +41,7 @@ func TestProxyWithoutPubSub(t *testing.T) {
 // TestProxyDropsIdle puts haproxy between, which ends connections that are idle
 // for less than the beats of the cluster are apart.
 func TestProxyDropsIdle(t *testing.T) {
+	t.Parallel()
 	s := servers.Start(t, servers.Redis(), servers.Options{})
 	addr := runProxy(t, "haproxy", "defaults\n  mode tcp\n  timeout connect 1s\n  timeout client 400ms\n  timeout server 400ms\nlisten redis\n  bind %s\n  server redis "+s.Addr()+"\n",
 		func(file string) []string { return []string{"-db", "-f", file} })
@@ -59,6 +61,7 @@ func TestProxyDropsIdle(t *testing.T) {
 
 // TestNotRedis meets what listens on a port and is something else.
 func TestNotRedis(t *testing.T) {
+	t.Parallel()
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	refused(t, map[string]string{"address": web.Listener.Addr().String()}, "address", "does not speak Redis's protocol")

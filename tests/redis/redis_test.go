@@ -42,6 +42,7 @@ func TestFootprint(t *testing.T) {
 // TestPrefix keeps clusters of one name apart, but not those whose prefixes
 // differ by the colon alone.
 func TestPrefix(t *testing.T) {
+	t.Parallel()
 	s := servers.Start(t, servers.Redis(), servers.Options{})
 	with := func(prefix string) map[string]string { return map[string]string{"address": s.Addr(), "prefix": prefix} }
 	a, b := open(t, "a", with("one")), open(t, "b", with("one:"))
@@ -57,6 +58,7 @@ func TestPrefix(t *testing.T) {
 
 // TestURL opens a node by a URL, and one by the same parameters.
 func TestURL(t *testing.T) {
+	t.Parallel()
 	s := withUser(t, least)
 	channel, err := backend.OpenURL(t.Context(), fmt.Sprintf("redis://node:%s@%s/0?cluster=%s&name=a", secret, s.Addr(), t.Name()))
 	if err != nil {
@@ -82,5 +84,6 @@ func TestURL(t *testing.T) {
 
 // TestClusterNameIsRequired: a server is shared.
 func TestClusterNameIsRequired(t *testing.T) {
+	t.Parallel()
 	refusedBy(t, backend.ErrConfig, map[string]string{"address": "127.0.0.1:1"}, func(c *backend.Config) { c.Cluster = "" }, "cluster")
 }

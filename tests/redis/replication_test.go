@@ -57,6 +57,7 @@ func at(s *process.Server) map[string]string { return map[string]string{"address
 
 // TestReplicaIsRefused: what is published on a replica does not reach its master.
 func TestReplicaIsRefused(t *testing.T) {
+	t.Parallel()
 	master := local(t)
 	r := replica(t, master)
 	refusedBy(t, driver.ErrUnavailable, at(r), nil, "replica", "master_name")
@@ -65,6 +66,7 @@ func TestReplicaIsRefused(t *testing.T) {
 // TestDemotedMaster makes the master of attached nodes a replica by hand, which
 // ends no connection, and a master again.
 func TestDemotedMaster(t *testing.T) {
+	t.Parallel()
 	s, other := local(t), local(t)
 	nodes := trio(t, at(s))
 	host, port, _ := net.SplitHostPort(other.Addr())

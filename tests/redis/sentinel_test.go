@@ -47,7 +47,7 @@ func (l *sentinels) params() map[string]string {
 }
 
 // ready waits until the Sentinels know each other and the replicas.
-func (l *sentinels) ready(t *testing.T) {
+func (l *sentinels) ready(t testing.TB) {
 	t.Helper()
 	for _, s := range l.watch {
 		c := goredis.NewSentinelClient(&goredis.Options{Addr: s.Addr(), Password: "sentinel-" + secret, MaxRetries: -1})
@@ -64,7 +64,7 @@ func (l *sentinels) ready(t *testing.T) {
 	}
 }
 
-func (l *sentinels) master(t *testing.T) string {
+func (l *sentinels) master(t testing.TB) string {
 	t.Helper()
 	c := goredis.NewSentinelClient(&goredis.Options{Addr: l.watch[2].Addr(), Password: "sentinel-" + secret, MaxRetries: -1})
 	defer c.Close() //nolint:errcheck // it only asked
@@ -112,6 +112,7 @@ func connections(t *testing.T, c *goredis.Client) int {
 // TestSentinel fails a master over: by a crash, and by order, after which the
 // old master lives on as a replica. At last two of three Sentinels are away.
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	l := newSentinels(t)
 	l.ready(t)
 	for key, value := range map[string]string{"master_name": "others", "password": "wrong", "sentinel_password": "wrong"} {
@@ -135,8 +136,8 @@ func TestSentinel(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if watching != 2*len(nodes) {
-		t.Errorf("%d nodes have %d connections to Sentinels, want two each", len(nodes), watching)
+	if watching != len(l.watch)*len(nodes) {
+		t.Errorf("%d nodes have %d connections to %d Sentinels, want one to each", len(nodes), watching, len(l.watch))
 	}
 	crashed := l.data[0]
 	crashed.Kill(t)

@@ -97,6 +97,7 @@ func (l *secureLab) params() map[string]string {
 // TestRotation changes the certificates of server and clients, and both their
 // authorities, while nodes run.
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	l := newSecureLab(t)
 	write(t, filepath.Join(l.dir, "ca"), l.old.PEM)
 	l.issue(t, l.old)
@@ -138,6 +139,7 @@ func (e *notFor) Error() string {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	l := newSecureLab(t)
 	write(t, filepath.Join(l.dir, "ca"), l.old.PEM)
 	write(t, filepath.Join(l.dir, "ca-of-others"), l.new.PEM)

@@ -2,7 +2,11 @@ package status_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -86,6 +90,35 @@ func TestFocusStays(t *testing.T) {
 	}
 }
 
+// TestAfterAnError: an answer that is an error, as of a proxy while the node
+// restarts, does not end the stream for good.
+func TestAfterAnError(t *testing.T) {
+	b := browser.New(t)
+	b.Expect("503")
+	b.Expect("ERR_INCOMPLETE_CHUNKED_ENCODING")
+	a := open(t, memory.NewBus(), "a")
+	page := status.New(status.Options{Channel: a.ClusterChannel, Interval: 100 * time.Millisecond})
+	var away atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if away.Load() {
+			http.Error(w, "no node", http.StatusServiceUnavailable)
+			return
+		}
+		page.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		page.Close()
+		server.Close()
+	})
+	b.Do(t, chromedp.Navigate(server.URL))
+	b.Until(t, live)
+	away.Store(true)
+	server.CloseClientConnections()
+	b.Until(t, `document.getElementById("live").textContent.includes("lost")`)
+	away.Store(false)
+	b.Until(t, live)
+}
+
 // TestHostileInBrowser shows a page in which every text is an attack.
 func TestHostileInBrowser(t *testing.T) {
 	b := browser.New(t)
@@ -99,4 +132,5 @@ func TestHostileInBrowser(t *testing.T) {
 	if !browser.Eval[bool](t, b, `document.getElementById("members").innerText.includes("<script>window.owned=1")`) {
 		t.Error("the texts are not shown as they are")
 	}
+	b.Breach(t)
 }

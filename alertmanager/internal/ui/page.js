@@ -163,6 +163,19 @@ const alertList = (alerts) => alerts.length === 0 ? [el("p", {}, "None.")] : [
 // affected asks for the alerts that matchers are about, in whichever state.
 const affected = async (box, matchers) => show(box, alertList(await ask("alerts" + search(filters(matchers)))));
 
+// regroup makes groups of the alerts that have the same values of these labels,
+// whichever receivers they go to.
+const regroup = (groups, by) => {
+	const fresh = new Map();
+	for (const alert of new Map(groups.flatMap(({ alerts }) => alerts).map((a) => [a.fingerprint, a])).values()) {
+		const common = Object.fromEntries(by.filter((name) => Object.hasOwn(alert.labels, name)).map((name) => [name, alert.labels[name]]));
+		const key = JSON.stringify(common);
+		if (!fresh.has(key)) fresh.set(key, { labels: common, alerts: [] });
+		fresh.get(key).alerts.push(alert);
+	}
+	return [...fresh.entries()].sort(([a], [b]) => a < b ? -1 : 1).map(([, group]) => group);
+};
+
 // A view is opened with the parts of the address, and then loads, again and again
 // unless it is open once.
 const views = {};
@@ -177,29 +190,33 @@ views.alerts = {
 		if (![...form.receiver.options].some(({ value }) => value === receiver)) form.receiver.append(this.receiver(receiver));
 		form.receiver.value = receiver;
 		for (const state of alertStates) form[state].checked = query.has(state) ? query.get(state).toLowerCase() !== "false" : state === "active";
-		this.wanted = { text: form.filter.value, receiver, states: alertStates.map((state) => [state, form[state].checked]) };
+		// Alertmanager's own page has a switch for the labels beside them.
+		form.group.value = query.get("customGrouping") === "false" ? "" : query.get("group") ?? "";
+		const by = form.group.value.split(",").map((name) => name.trim()).filter((name) => name !== "");
+		this.wanted = { text: form.filter.value, receiver, by, states: alertStates.map((state) => [state, form[state].checked]) };
 	},
 	receiver: (name) => el("option", { value: name, "data-key": `=${name}` }, name || "all"),
 	async load() {
-		const { text, receiver, states } = this.wanted;
+		const { text, receiver, by, states } = this.wanted;
 		const asked = [...filters(parse(text)), ...states];
 		const names = (await ask("receivers")).map(({ name }) => name);
 		show($("alerts-form").elements.receiver, [...new Set(["", ...names, receiver])].map(this.receiver));
 		// The address has the name of one, or a regular expression.
 		if (receiver !== "") asked.push(["receiver", names.includes(receiver) ? receiver.replace(/[\\.+*?()|[\]{}^$]/g, "\\$&") : receiver]);
-		const groups = (await ask("alerts/groups" + search(asked))).filter(({ alerts }) => alerts.length > 0);
+		let groups = (await ask("alerts/groups" + search(asked))).filter(({ alerts }) => alerts.length > 0);
+		if (by.length > 0) groups = regroup(groups, by);
 		const seen = {};
 		let room = most;
 		const all = groups.reduce((sum, { alerts }) => sum + alerts.length, 0);
 		show($("groups"), el("p", {}, all === 0 ? "No alert is in this state and matches." : `${count(all, "alert")} in ${count(groups.length, "group")}`),
-			groups.map(({ receiver: to, labels: by, alerts }) => {
-				const name = JSON.stringify([to.name, by]);
+			groups.map(({ receiver: to, labels: common, alerts }) => {
+				const name = JSON.stringify([to?.name, common]);
 				seen[name] = (seen[name] ?? 0) + 1;
 				const items = alerts.slice(0, room);
 				room -= items.length;
 				return items.length === 0 ? null : el("div", { class: "card", "data-key": name + seen[name] },
-					el("h3", {}, "To ", el("bdi", {}, to.name), `: ${count(alerts.length, "alert")}`),
-					list(labels(by)),
+					el("h3", {}, ...(to ? ["To ", el("bdi", {}, to.name), ": "] : []), count(alerts.length, "alert")),
+					list(labels(common)),
 					el("ul", { class: "items" }, items.map(alertItem)));
 			}).filter((e) => e !== null),
 			leftOut(all - most) ?? []);
@@ -409,7 +426,8 @@ const go = () => {
 const filterAlerts = () => {
 	const form = $("alerts-form").elements;
 	const query = new URLSearchParams(alertStates.map((state) => [state, form[state].checked]));
-	for (const name of ["filter", "receiver"]) if (form[name].value.trim() !== "") query.set(name, form[name].value);
+	for (const name of ["filter", "receiver", "group"]) if (form[name].value.trim() !== "") query.set(name, form[name].value);
+	if (query.has("group")) query.set("customGrouping", "true");
 	return `#/alerts?${query}`;
 };
 

@@ -23,11 +23,14 @@ var style string
 //go:embed page.js
 var script string
 
+//go:embed icon.svg
+var icon string
+
 var page = strings.NewReplacer("{{style}}", style, "{{script}}", script).Replace(markup)
 
-// policy allows the page's own style and script, by their hashes, and requests
-// to where it came from.
-var policy = "default-src 'none'; style-src '" + hashOf(style) + "'; script-src '" + hashOf(script) + "'; connect-src 'self'; " +
+// policy allows the page's own style and script, by their hashes, and requests and
+// its icon from where it came from.
+var policy = "default-src 'none'; style-src '" + hashOf(style) + "'; script-src '" + hashOf(script) + "'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // hashOf returns the source expression of a Content-Security-Policy that allows
@@ -46,4 +49,12 @@ func Serve(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = w.Write([]byte(page)) // the client may be gone
+}
+
+// ServeIcon answers GET and HEAD with the page's icon.
+func ServeIcon(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "image/svg+xml")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write([]byte(icon)) // the client may be gone
 }

@@ -146,3 +146,31 @@ func TestSilence(t *testing.T) {
 		}
 	})
 }
+
+// An echo that comes after many others is as old as the oldest that is known.
+func TestAnOldEcho(t *testing.T) {
+	var p Pulse
+	for i := range 100 {
+		p.Beat(time.Duration(i+1) * time.Second)
+	}
+	if took, ok := p.Echo(100*time.Second, 10); !ok || took != 63*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if took, ok := p.Echo(100*time.Second, 90); !ok || took != 10*time.Second {
+		t.Errorf("a later one took %v", took)
+	}
+}
+
+// Heartbeats that are sent together age nobody by more than the time between them, however
+// late they are heard.
+func TestAgesBySending(t *testing.T) {
+	var p Pulse
+	p.Beat(1000 * time.Millisecond)
+	p.Beat(1100 * time.Millisecond)
+	p.Echo(1200*time.Millisecond, 1)
+	p.Ages(1200*time.Millisecond, time.Second)
+	p.Echo(2000*time.Millisecond, 2)
+	if by := p.Ages(2000*time.Millisecond, time.Second); by != 100*time.Millisecond {
+		t.Errorf("%v", by)
+	}
+}

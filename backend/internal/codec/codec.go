@@ -37,6 +37,7 @@ const (
 	maxAskers    = 256
 	maxOrigins   = 1 << 13 // of numbers for one state
 	maxRanges    = 1 << 12 // in one set of numbers
+	maxEntries   = 1 << 13 // in one step of a walk
 	maxElements  = 1 << 18 // of all lists of one message
 )
 
@@ -70,6 +71,10 @@ func Kind(m core.Message) (kind wire.Kind, to []string) {
 		return wire.Answer, to
 	case *core.Push:
 		return wire.Push, one(m.To)
+	case *core.Walk:
+		return wire.Walk, one(m.To)
+	case *core.Walked:
+		return wire.Walked, one(m.For.Instance)
 	}
 	panic(fmt.Sprintf("codec: no kind of frame carries %T", m))
 }
@@ -81,10 +86,42 @@ func one(to string) []string {
 	return []string{to}
 }
 
+// tailBytes is from how many bytes on data is not copied into a frame.
+const tailBytes = 64 << 10
+
 // Encode returns m as a frame.
 func Encode(e *wire.Encoder, m core.Message) []byte {
 	kind, to := Kind(m)
 	return e.Message(kind, to, size(m), func(b []byte) []byte { return Append(b, m) })
+}
+
+// EncodeOpen returns m as a frame in two parts: the second is the largest data in m
+// itself, where that is large.
+func EncodeOpen(e *wire.Encoder, m core.Message) (head, tail []byte) {
+	kind, to := Kind(m)
+	tail, write := open(m)
+	return e.Open(kind, to, size(m)-len(tail), len(tail), write), tail
+}
+
+// open returns the data that m ends with, and what appends all before it.
+func open(m core.Message) (tail []byte, write func([]byte) []byte) {
+	switch m := m.(type) {
+	case *core.Answer:
+		last := 0
+		for i := range m.Items {
+			if len(m.Items[i].Data) > len(m.Items[last].Data) {
+				last = i
+			}
+		}
+		if len(m.Items) > 0 && len(m.Items[last].Data) >= tailBytes {
+			return m.Items[last].Data, func(b []byte) []byte { return appendOpenAnswer(b, m, last) }
+		}
+	case *core.Push:
+		if len(m.Data) >= tailBytes {
+			return m.Data, func(b []byte) []byte { return appendOpenPush(b, m) }
+		}
+	}
+	return nil, func(b []byte) []byte { return Append(b, m) }
 }
 
 // size is about how many bytes Append appends.
@@ -98,6 +135,14 @@ func size(m core.Message) int {
 		return n
 	case *core.Push:
 		return len(m.Key) + len(m.Data) + 64
+	case *core.Walk:
+		n := 256 + core.SizeOf(m.Entries) + 8*len(m.Entries) + 16*len(m.Ask.Splits)
+		for i := range m.Ask.Lists {
+			n += 32 + 8*len(m.Ask.Lists[i].Places)
+		}
+		return n
+	case *core.Walked:
+		return 256 + core.SizeOf(m.Entries) + 8*len(m.Entries) + 8*(len(m.Reply.Prints)+len(m.Reply.Wants))
 	case *core.List:
 		return 128 * len(m.Members)
 	}
@@ -132,10 +177,11 @@ func Append(b []byte, m core.Message) []byte {
 	case *core.Answer:
 		return appendAnswer(b, m)
 	case *core.Push:
-		b = field.AppendText(b, 1, m.To)
-		b = field.AppendText(b, 2, m.Key)
-		b = field.AppendFixed64(b, 3, m.Digest)
-		return field.AppendBytes(b, 4, m.Data)
+		return append(appendOpenPush(b, m), m.Data...)
+	case *core.Walk:
+		return appendWalk(b, m)
+	case *core.Walked:
+		return appendWalked(b, m)
 	}
 	panic(fmt.Sprintf("codec: %T cannot be encoded", m))
 }
@@ -180,6 +226,10 @@ func Decode(kind wire.Kind, b []byte) (core.Message, error) {
 		return decode(d, b, (*decoder).answer)
 	case wire.Push:
 		return decode(d, b, (*decoder).push)
+	case wire.Walk:
+		return decode(d, b, (*decoder).walk)
+	case wire.Walked:
+		return decode(d, b, (*decoder).walked)
 	}
 	return nil, fmt.Errorf("%w: frames of kind %d hold no message", wire.ErrMalformed, kind)
 }

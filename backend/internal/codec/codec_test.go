@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 	"github.com/clusterchannel/clusterchannel/internal/wire/field"
 )
@@ -24,7 +26,9 @@ var (
 		{Key: "empty", Outcome: core.Data, Data: []byte{}},
 		{Key: "t", Outcome: core.Lacking},
 		{Outcome: core.Equal, Worth: core.Repairing},
+		{Key: "a", Outcome: core.Apart, Worth: core.Whole, HasDigest: true, Digest: 6, Numbers: numbers, Salt: 1 << 63, Sketch: []uint64{0, 1, 1 << 63}},
 	}
+	lists = []reconcile.List{{Range: reconcile.Range{First: 0, Last: 9}, Places: []uint64{3, 9}}, {Range: reconcile.Range{First: 1 << 63, Last: 1<<64 - 1}}}
 )
 
 // messages is one of each, with every field set.
@@ -41,10 +45,16 @@ var messages = []core.Message{
 	&core.Missing{To: "y", Wants: []core.Want{{Key: "s", Incarnation: 1, Numbers: ranges}}},
 	&core.Kept{Incarnation: 1, Keys: []core.KeptKey{{Key: "s", Last: 9, Gone: ranges}}},
 	&core.Pull{To: "y", ID: 1, HasRoot: true, Root: 2, Keys: 3, Items: []core.PullItem{
-		{Key: "s", HasDigest: true, Digest: 0, Holes: numbers}, {Key: "t", All: true},
+		{Key: "s", HasDigest: true, Digest: 0, Holes: numbers}, {Key: "t", All: true, Entries: 1},
 	}},
 	&core.Answer{For: []core.Asker{{Instance: "y", ID: 1}, {Instance: "z", ID: 2}}, Items: items, Differ: true, End: true, Sent: []string{"s"}},
 	&core.Push{To: "y", Key: "s", Digest: 1, Data: []byte("state")},
+	&core.Walk{To: "y", ID: 1, Key: "s", Step: 2, Room: 3, More: true, Entries: [][]byte{[]byte("entry"), {}}, Ask: reconcile.Request{
+		Splits: []reconcile.Range{{First: 1, Last: 2}, {First: 3, Last: 1 << 40}}, Lists: lists,
+	}},
+	&core.Walked{For: core.Asker{Instance: "y", ID: 1}, Key: "s", Step: 2, Outcome: core.Apart, Gone: true, Entries: [][]byte{[]byte("entry")}, Reply: reconcile.Reply{
+		Prints: []uint64{0, 5}, Wants: []uint64{9}, Next: 1 << 63,
+	}},
 }
 
 // inFrame returns the message that a frame carries, as who receives it sees it.
@@ -68,6 +78,60 @@ func TestMessagesSurvive(t *testing.T) {
 			t.Errorf("%T: %+v", m, f)
 		}
 	}
+}
+
+// A frame in two parts is the frame, and its second part is the state itself.
+func TestLargeDataIsNotCopied(t *testing.T) {
+	large, larger := bytes.Repeat([]byte("l"), tailBytes), bytes.Repeat([]byte("L"), 3*tailBytes)
+	with := func(data []byte, first bool) core.Message {
+		it := core.AnswerItem{Key: "large", Outcome: core.Data, Worth: core.Whole, HasDigest: true, Digest: 7, Data: data, Numbers: numbers}
+		all := append(slices.Clone(items), it)
+		if first {
+			all = append([]core.AnswerItem{it, {Key: "next", Outcome: core.Data, Data: large}}, items...)
+		}
+		return &core.Answer{For: []core.Asker{{Instance: "y", ID: 1}}, Items: all, End: true, Sent: []string{"large"}}
+	}
+	for _, m := range append(slices.Clone(messages), with(large, false), with(larger, true), &core.Push{To: "y", Key: "s", Digest: 1, Data: large}) {
+		e := wire.NewEncoder("c", "me")
+		head, tail := EncodeOpen(e, m)
+		if len(head) > 4096 && len(tail) < 3*tailBytes {
+			t.Errorf("%T: %d bytes and %d that are not copied", m, len(head), len(tail))
+		}
+		var f wire.Frame
+		if err := wire.Decode(slices.Concat(head, tail), &f); err != nil {
+			t.Fatalf("%T: %v", m, err)
+		}
+		got, err := Decode(f.Kind, f.Message)
+		if err != nil || !reflect.DeepEqual(sorted(got), sorted(m)) {
+			t.Errorf("%T: %v\n got %+v\nwant %+v", m, err, got, m)
+		}
+		if p, ok := m.(*core.Push); ok && len(p.Data) > len(items[0].Data) && &tail[0] != &p.Data[0] {
+			t.Error("the state is copied")
+		}
+		var whole []byte
+		err = e.OpenChunks(head, tail, 1000, nil, 1, func(b []byte) error {
+			var piece wire.Frame
+			if err := wire.Decode(b, &piece); err != nil {
+				return err
+			}
+			whole = append(whole, piece.Chunk...)
+			return nil
+		})
+		if err != nil || !bytes.Equal(whole, slices.Concat(head, tail)) {
+			t.Errorf("%T in pieces: %v", m, err)
+		}
+	}
+}
+
+// sorted has the items of an answer in the order of their keys, which says nothing.
+func sorted(m core.Message) core.Message {
+	if a, ok := m.(*core.Answer); ok {
+		b := *a
+		b.Items = slices.Clone(a.Items)
+		slices.SortFunc(b.Items, func(x, y core.AnswerItem) int { return strings.Compare(x.Key, y.Key) })
+		return &b
+	}
+	return m
 }
 
 // A frame says whom it is for, so that the others need not decode it.
@@ -100,6 +164,16 @@ func TestAnIdleHeartbeatIsSmall(t *testing.T) {
 	}
 	if n := len(Encode(wire.NewEncoder("alerts", "abcdefghijklm"), h)); n > 120 {
 		t.Errorf("%d bytes", n)
+	}
+}
+
+// docs/protocol.md says what a comparison of equal states costs.
+func TestAPullOfEqualStatesIsSmall(t *testing.T) {
+	pull := &core.Pull{To: "abcdefghijklm", ID: 100000, HasRoot: true, Root: 1 << 63, Keys: 1000}
+	if n := len(Encode(wire.NewEncoder("alerts", "abcdefghijklm"), pull)); n > 90 {
+		t.Errorf("%d bytes", n)
+	} else {
+		t.Logf("%d bytes", n)
 	}
 }
 
@@ -158,12 +232,16 @@ func TestDecodeRefuses(t *testing.T) {
 		"many askers":            {wire.Answer, many(maxAskers+1, 1, field.AppendBytes(nil, 1, "i"))},
 		"asker without a name":   {wire.Answer, field.AppendBytes(nil, 1, "")},
 		"item of no key":         {wire.Answer, field.AppendBytes(nil, 2, field.AppendUint(nil, 2, uint64(core.Data)))},
-		"unknown outcome":        {wire.Answer, field.AppendBytes(nil, 2, field.AppendUint(last, 2, 5))},
+		"unknown outcome":        {wire.Answer, field.AppendBytes(nil, 2, field.AppendUint(last, 2, 6))},
 		"many members":           {wire.List, many(maxMembers+1, 2, field.AppendBytes(nil, 1, field.AppendBytes(nil, 4, "i")))},
 		"member without a name":  {wire.List, field.AppendBytes(nil, 2, "")},
 		"numbers from nought":    {wire.Missing, field.AppendBytes(nil, 2, zero)},
 		"numbers that touch":     {wire.Missing, field.AppendBytes(nil, 2, set(5, 1, 1, 1))},
 		"numbers beyond the end": {wire.Missing, field.AppendBytes(nil, 2, set(2, 1<<64-1))},
+		"half a word":            {wire.Walked, field.AppendBytes(nil, 5, make([]byte, 12))},
+		"a sketch too large":     {wire.Answer, field.AppendBytes(nil, 2, field.AppendBytes(nil, 8, make([]byte, 8*(reconcile.MaxSketch+1))))},
+		"a list without a range": {wire.Walk, field.AppendBytes(field.AppendBytes(nil, 3, "k"), 7, field.AppendBytes(nil, 2, make([]byte, 8)))},
+		"a step of no state":     {wire.Walk, field.AppendBytes(nil, 1, "y")},
 		"half a range":           {wire.Missing, field.AppendBytes(nil, 2, set(2))},
 	} {
 		if m, err := Decode(c.kind, c.body); !errors.Is(err, wire.ErrMalformed) {

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
 	"github.com/clusterchannel/clusterchannel/internal/wire"
 	"github.com/clusterchannel/clusterchannel/internal/wire/field"
 )
@@ -42,7 +43,8 @@ func appendPullItem(b []byte, it *core.PullItem) []byte {
 		b = field.AppendFixed64(b, 2, it.Digest)
 	}
 	b = field.AppendBool(b, 3, it.All)
-	return appendAll(b, 4, it.Holes, appendNumbers)
+	b = appendAll(b, 4, it.Holes, appendNumbers)
+	return field.AppendUint(b, 5, it.Entries)
 }
 
 func (d *decoder) pullItem(b []byte, it *core.PullItem) error {
@@ -57,6 +59,8 @@ func (d *decoder) pullItem(b []byte, it *core.PullItem) error {
 			return v.Bool(&it.All)
 		case 4:
 			return list(d, &it.Holes, v, maxOrigins, d.numbers)
+		case 5:
+			return number(v, &it.Entries)
 		}
 		return nil
 	})
@@ -69,6 +73,24 @@ func (d *decoder) pullItem(b []byte, it *core.PullItem) error {
 func appendAnswer(b []byte, m *core.Answer) []byte {
 	b = appendAll(b, 1, m.For, appendAsker)
 	b = appendAll(b, 2, m.Items, appendAnswerItem)
+	return appendEnd(b, m)
+}
+
+// appendOpenAnswer appends all but the data of one item, which follows.
+func appendOpenAnswer(b []byte, m *core.Answer, last int) []byte {
+	b = appendAll(b, 1, m.For, appendAsker)
+	b = appendAll(b, 2, m.Items[:last], appendAnswerItem)
+	b = appendAll(b, 2, m.Items[last+1:], appendAnswerItem)
+	b = appendEnd(b, m)
+	it := m.Items[last]
+	data := len(it.Data)
+	it.Data = nil
+	return field.AppendOpen(b, 2, data, func(b []byte) []byte {
+		return field.AppendLength(appendAnswerItem(b, &it), 5, data)
+	})
+}
+
+func appendEnd(b []byte, m *core.Answer) []byte {
 	b = field.AppendBool(b, 3, m.Differ)
 	b = field.AppendBool(b, 4, m.End)
 	for _, key := range m.Sent {
@@ -135,7 +157,11 @@ func appendAnswerItem(b []byte, it *core.AnswerItem) []byte {
 	if it.Data != nil {
 		b = field.AppendBytes(b, 5, it.Data)
 	}
-	return appendAll(b, 6, it.Numbers, appendNumbers)
+	b = appendAll(b, 6, it.Numbers, appendNumbers)
+	if it.Salt != 0 {
+		b = field.AppendFixed64(b, 7, it.Salt)
+	}
+	return appendWords(b, 8, it.Sketch)
 }
 
 func (d *decoder) answerItem(b []byte, it *core.AnswerItem) error {
@@ -144,7 +170,7 @@ func (d *decoder) answerItem(b []byte, it *core.AnswerItem) error {
 		case 1:
 			return v.Text(&it.Key, maxKey)
 		case 2:
-			return small(v, &it.Outcome, core.Later)
+			return small(v, &it.Outcome, core.Apart)
 		case 3:
 			return small(v, &it.Worth, core.Whole)
 		case 4:
@@ -154,6 +180,10 @@ func (d *decoder) answerItem(b []byte, it *core.AnswerItem) error {
 			return v.Bytes(&it.Data)
 		case 6:
 			return list(d, &it.Numbers, v, maxOrigins, d.numbers)
+		case 7:
+			return v.Fixed64(&it.Salt)
+		case 8:
+			return d.words(v, &it.Sketch, reconcile.MaxSketch)
 		}
 		return nil
 	})
@@ -161,6 +191,14 @@ func (d *decoder) answerItem(b []byte, it *core.AnswerItem) error {
 		return wire.ErrMalformed
 	}
 	return err
+}
+
+// appendOpenPush appends all but the data, which follows.
+func appendOpenPush(b []byte, m *core.Push) []byte {
+	b = field.AppendText(b, 1, m.To)
+	b = field.AppendText(b, 2, m.Key)
+	b = field.AppendFixed64(b, 3, m.Digest)
+	return field.AppendLength(b, 4, len(m.Data))
 }
 
 func (d *decoder) push(b []byte) (*core.Push, error) {

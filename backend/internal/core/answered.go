@@ -11,6 +11,7 @@ type answered struct {
 	early   []early   // of nodes that are not known as members yet
 	at      time.Duration
 	under   []*answering
+	guests  []*guest
 	starts  bucket
 	bytes   bucket // of all that this node sends because somebody asked
 	pushes  bucket // that it merges
@@ -68,12 +69,13 @@ func (a *answered) onPull(c *Core, from string, p *node, m *Pull) {
 		return
 	case m.To != c.cfg.Self.Instance:
 		return
+	case p != nil && p.life == leaving: // it needs nothing any more
+		return
 	case p == nil || !p.present():
 		a.onEarly(c, from, m)
 		return
 	}
-	p.heardAt = c.now
-	p.beat.Heard()
+	p.heard(c.now)
 	for _, it := range m.Items { // it may have lacked that state once
 		delete(p.lacks, it.Key)
 	}
@@ -136,10 +138,11 @@ func (a *answered) tick(c *Core) {
 			a.flush(c, an)
 		}
 	}
+	a.tickGuests(c)
 }
 
 func (a *answered) next(*Core) time.Duration {
-	at := a.at
+	at := min(a.at, a.nextGuest())
 	if len(a.early) > 0 {
 		at = min(at, a.early[0].until)
 	}
@@ -153,7 +156,7 @@ func (a *answered) next(*Core) time.Duration {
 
 // serve begins to answer who waits. Those that ask the same are answered as one.
 func (a *answered) serve(c *Core) {
-	waiting := a.waiting
+	waiting := slices.DeleteFunc(a.waiting, func(r request) bool { return r.node.life != live })
 	a.waiting = nil
 	for len(waiting) > 0 {
 		first := waiting[0]
@@ -251,7 +254,7 @@ func (a *answered) begin(c *Core, group []request) {
 
 // marshal has the state of one key marshalled, or only its digest told.
 func (a *answered) marshal(c *Core, an *answering, k *answerKey) {
-	e := Marshal{Key: k.key, OnlyDigest: an.root != nil}
+	e := Marshal{Key: k.key, OnlyDigest: an.root != nil, Apart: k.item.Entries > 0 && len(an.asker) == 1}
 	if k.item.HasDigest {
 		e.Unless = []uint64{k.item.Digest}
 	}
@@ -287,6 +290,12 @@ func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
 	case a.bytes.next(c.now) > c.now:
 		it = AnswerItem{Key: k.key, Outcome: Later}
 		c.note(NoteLimited, nil, k.key, 1, "bytes")
+	case m.View != nil:
+		it.Outcome = Later
+		if a.admit(c, an.asker[0], k.state, m) {
+			it.Outcome, it.Salt, it.Sketch = Apart, m.View.Salt(), m.View.Sketch(k.item.Entries-1)
+			a.bytes.spend(c.now, 8*len(it.Sketch))
+		}
 	default:
 		it.Outcome, it.Data = Data, m.Data
 		a.bytes.spend(c.now, len(m.Data))

@@ -15,6 +15,7 @@ type asked struct {
 	lastID uint64
 	pulls  []*pull // that wait for an answer, at most one with each member
 	late   []*pull // whose answers for busy states may still come
+	walks  []*walk // that follow the answers for states that differ
 
 	syncAt time.Duration // of the periodic comparison
 	cycle  []*node       // the members that it goes through
@@ -27,6 +28,7 @@ type pull struct {
 	node     *node
 	reason   string
 	keys     []*pullKey
+	keySet   uint64 // of its member when it was asked, as it told it; 0: not known
 	sent     bool
 	blind    bool          // its member was not heard since this node is attached
 	missed   bool          // and says hello now
@@ -45,6 +47,7 @@ type pullKey struct {
 	digest    uint64
 	hasDigest bool
 	version   uint64 // of the state that has the digest
+	entries   uint64 // one more than the state has, if it can be taken apart
 	all       bool   // it wanted all numbers
 	worth     Worth  // what it was answered with is worth
 	stage     pullStage
@@ -56,6 +59,7 @@ const (
 	waiting pullStage = iota
 	busyThere
 	merging
+	walking
 	over
 )
 
@@ -84,13 +88,15 @@ func (a *asked) start(c *Core, p *node, keys []*state, reason string) bool {
 		return false
 	}
 	a.lastID++
-	pl := &pull{id: a.lastID, began: c.now, node: p, reason: reason, deadline: c.now + digestPatience}
+	pl := &pull{id: a.lastID, began: c.now, node: p, keySet: p.keySet, reason: reason, deadline: c.now + digestPatience}
 	a.pulls = append(a.pulls, pl)
 	for _, st := range keys {
 		k := &pullKey{state: st, version: st.version, all: !c.isReady(st) || st.stale}
 		pl.keys = append(pl.keys, k)
 		st.pull, st.news, st.digesting = pl, false, true
-		st.early = st.early || p.known && p.worth == Joining
+		if p.known && p.worth == Joining {
+			st.early++
+		}
 	}
 	for _, k := range pl.keys {
 		c.emit(Marshal{Job: c.job(nil, func(e Event) { a.digested(c, pl, k, e) }), Key: k.state.key, OnlyDigest: true})
@@ -106,6 +112,9 @@ func (a *asked) digested(c *Core, pl *pull, k *pullKey, e Event) {
 		return
 	}
 	k.digested, k.digest, k.hasDigest = true, m.Digest, m.HasDigest && m.Err == nil
+	if c.transport.Unicast { // what is given to one would go to all
+		k.entries = m.Entries
+	}
 	if k.hasDigest {
 		k.state.digest, k.state.digestOf, k.state.digested = m.Digest, k.version, true
 	}
@@ -143,7 +152,7 @@ func (a *asked) send(c *Core, pl *pull) {
 		})
 	}
 	for _, k := range pl.keys {
-		it := PullItem{Key: k.state.key, HasDigest: k.hasDigest, Digest: k.digest, All: k.all, Holes: c.holesOf(k.state)}
+		it := PullItem{Key: k.state.key, HasDigest: k.hasDigest, Digest: k.digest, All: k.all, Holes: c.holesOf(k.state), Entries: k.entries}
 		if !pl.root || len(it.Holes) > 0 || it.All {
 			m.Items = append(m.Items, it)
 		}
@@ -181,8 +190,7 @@ func (a *asked) onAnswer(c *Core, p *node, m *Answer) {
 	if pl == nil {
 		return // answered before, or given up
 	}
-	p.heardAt = c.now
-	p.beat.Heard()
+	p.heard(c.now)
 	pl.blind, pl.missed = false, false
 	pl.deadline, pl.limit = c.now+answerPatience, c.now+piecesFor
 	if m.Differ && pl.root {
@@ -258,8 +266,16 @@ func (a *asked) onItem(c *Core, pl *pull, k *pullKey, it *AnswerItem) {
 		k.stage = merging
 		job := c.job(nil, func(e Event) { a.merged(c, pl, k, it, e) })
 		c.emit(Merge{Job: job, Key: k.state.key, Data: it.Data, Digest: true})
+	case Apart:
+		if k.entries > 0 {
+			a.walk(c, pl, k, it)
+		}
 	case Lacking:
-		a.over(c, pl, k, lacked)
+		if told := pl.node.keySet; told == c.keySet || pl.keySet != 0 && told != pl.keySet { // which word is the later one?
+			a.over(c, pl, k, unclear)
+		} else {
+			a.over(c, pl, k, lacked)
+		}
 	case Busy:
 		if k.stage == waiting {
 			a.busy(c, pl, k)
@@ -294,13 +310,19 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 	}
 	c.account(k, it.Numbers)
 	c.answeredBy(st, it.Worth)
-	if m.HasDigest && it.HasDigest && m.Digest != it.Digest && quiet && k.hasDigest && !c.misses(st) &&
-		(it.Worth != Joining || pl.reason != "joined") { // who joins asks for itself
-		c.push(st, pl.node)
+	differs := m.HasDigest && it.HasDigest && m.Digest != it.Digest
+	if differs && quiet && k.hasDigest && c.misses(st) {
+		st.doubted = true // what is missing may explain it, or not
+		c.holes.at = min(c.holes.at, c.now+firstPause)
+	}
+	if differs && quiet && k.hasDigest && !c.misses(st) {
+		if pl.reason != "joined" { // who joined, and is joined by this node, asks for itself
+			c.push(st, pl.node)
+		}
 	} else if won {
 		c.spread(st)
-	} else if m.HasDigest && it.HasDigest && m.Digest != it.Digest && !c.isReady(st) {
-		st.early = false // what explains the difference is on its way: the next is asked, too
+	} else if differs && !c.isReady(st) {
+		st.early = 0 // what explains the difference is on its way: the next is asked, too
 	}
 	a.over(c, pl, k, answeredHere)
 	a.sweep(c, pl)
@@ -316,7 +338,7 @@ func (a *asked) over(c *Core, pl *pull, k *pullKey, o outcome) {
 	if k.state.stale && pl.began < k.state.staleAt {
 		return // it shows nothing of what came since
 	}
-	if k.state.stale && o == answeredHere && k.worth == Joining && c.isReady(k.state) && c.anyBetter() {
+	if k.state.stale && o == answeredHere && k.worth == Joining && c.isReady(k.state) && c.anyBetter(k.state) {
 		o = unclear // that one need not have what another has
 	}
 	c.asking(k.state, pl.node, o)
@@ -396,6 +418,7 @@ func (a *asked) silent(c *Core, instance string) {
 			a.giveUp(c, pl)
 		}
 	}
+	a.endWalks(c, noReply, func(w *walk) bool { return w.pull.node.Instance == instance })
 }
 
 // returned notes that a member says hello. What it was asked before it was
@@ -426,6 +449,11 @@ func (a *asked) progress(c *Core, from string) {
 			pl.deadline = max(pl.deadline, min(c.now+answerPatience, pl.limit))
 		}
 	}
+	for _, w := range a.walks {
+		if w.pull.node.Instance == from && w.sent != nil {
+			w.deadline = max(w.deadline, min(c.now+stepPatience, w.limit))
+		}
+	}
 }
 
 // abandon ends what is under way, without an outcome: this node was away.
@@ -437,6 +465,11 @@ func (a *asked) abandon(c *Core) {
 				a.release(c, pl, k)
 			}
 		}
+	}
+	for _, w := range slices.Clone(a.walks) {
+		a.dropWalk(w)
+		w.key.stage = over
+		a.release(c, w.pull, w.key)
 	}
 	a.pulls, a.late, a.at = nil, nil, c.now
 }

@@ -35,3 +35,11 @@ func TestBucketGoesIntoDebtOnce(t *testing.T) {
 		t.Errorf("more than the burst was saved up: %v are left", b.level)
 	}
 }
+
+// What is there for one is there now.
+func TestBucketIsReady(t *testing.T) {
+	b := newBucket(1, 1)
+	if at := b.next(time.Second); at != time.Second {
+		t.Errorf("a full bucket is ready at %v", at)
+	}
+}

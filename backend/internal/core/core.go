@@ -38,7 +38,7 @@
 //
 // Exchange: search.go (asking one member after another), wanted.go (what begins
 // an exchange), met.go (two parts of a cluster that meet), asked.go and answered.go
-// (its two ends), account.go (the numbers that it carries), push.go, ready.go,
+// (its two ends), walk.go and guest.go (the same, entry by entry), account.go (the numbers that it carries), push.go, ready.go,
 // budget.go.
 //
 // Members: node.go (what is known of one), members.go and life.go (its life),
@@ -52,6 +52,8 @@ package core
 import (
 	"math"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
 )
 
 // Never is what Next returns when nothing is to be waited for.
@@ -141,17 +143,31 @@ type (
 		Job       Job
 		Digest    uint64
 		HasDigest bool
+		Entries   uint64          // one more than it has, if the state can be taken apart
+		View      *reconcile.View // of its entries, instead of Data, where Apart was set
 		Data      []byte
 		Err       error
 	}
 
+	// Fetched ends a Fetch effect. Entries are of the first Taken ids, less those that
+	// are not there any more.
+	Fetched struct {
+		Job     Job
+		Entries [][]byte
+		Taken   int
+		Err     error
+	}
+
 	// Merged ends a Merge effect: the state's Merge has returned, or could not be
-	// called (Full: its queue had no room). Digest is the state's afterwards.
+	// called (Full: its queue had no room). Digest is the state's afterwards. Of
+	// entries all are merged that can be: so many were Refused, and Err is the first
+	// one's.
 	Merged struct {
 		Job       Job
 		Digest    uint64
 		HasDigest bool
 		Full      bool
+		Refused   int
 		Err       error
 	}
 
@@ -180,6 +196,7 @@ func (Exchanged) event()    {}
 func (StateAdded) event()   {}
 func (StateRemoved) event() {}
 func (Marshalled) event()   {}
+func (Fetched) event()      {}
 func (Merged) event()       {}
 func (Close) event()        {}
 func (Flushed) event()      {}
@@ -222,21 +239,37 @@ type (
 	// is queued for it. When that begins, the shell calls Begin(Job), and when it
 	// ends, it steps Marshalled: once for each Marshal, with an error where the state
 	// is gone. With OnlyDigest the digest is enough; so it is when
-	// it is among Unless.
+	// it is among Unless. With Apart a view of the entries is wanted instead of the
+	// data, where the state can be taken apart: under Salt, or if that is 0 under one
+	// that the shell picks at random, the same for as long as the entries are.
 	Marshal struct {
 		Job        Job
 		Key        string
 		OnlyDigest bool
 		Unless     []uint64
+		Apart      bool
+		Salt       uint64
 	}
 
-	// Merge: Data is to be merged into the state under Key, in its turn. Merged is
-	// stepped once for each Merge, when that is over. With Digest its digest afterwards is wanted.
+	// Fetch: the entries of IDs are to be fetched from the state under Key, in its turn
+	// and in this order, until they have Room bytes: one at least, whatever it has.
+	// Fetched is stepped once for each Fetch.
+	Fetch struct {
+		Job  Job
+		Key  string
+		IDs  []reconcile.ID
+		Room int
+	}
+
+	// Merge: Data is to be merged into the state under Key, in its turn, or each of
+	// Entries by itself. Merged is stepped once for each Merge, when that is over. With
+	// Digest its digest afterwards is wanted.
 	Merge struct {
-		Job    Job
-		Key    string
-		Data   []byte
-		Digest bool
+		Job     Job
+		Key     string
+		Data    []byte
+		Entries [][]byte
+		Digest  bool
 	}
 
 	// Reopen: the driver delivers nothing although it says that it is attached; it
@@ -271,6 +304,7 @@ type (
 func (Send) effect()       {}
 func (Resend) effect()     {}
 func (Marshal) effect()    {}
+func (Fetch) effect()      {}
 func (Merge) effect()      {}
 func (Reopen) effect()     {}
 func (Publish) effect()    {}

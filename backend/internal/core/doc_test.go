@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 // rows returns the first and second cell of each row of the table that follows
@@ -45,6 +46,10 @@ func TestBudgetsOfTheDocument(t *testing.T) {
 		"pieces without an answer":               fmt.Sprint(piecesFor),
 		"bytes answered, pushed and sent again":  fmt.Sprintf("%d MiB a second, %d MiB at once", bytesPerSecond/mib, bytesBurst/mib),
 		"pushes merged":                          fmt.Sprintf("%d a second, %d at once", answersPerSecond, answersBurst),
+		"bytes of entries in a step":             fmt.Sprintf("%d KiB to %d MiB, %d MiB of all walks", roomLeast/kib, roomMost/mib, roomOfAll/mib),
+		"steps of a walk":                        fmt.Sprintf("%d, and one for each %d KiB", maxSteps, roomLeast/kib),
+		"a step without an answer":               fmt.Sprintf("%v, %d times", stepPatience, stepTries),
+		"walks of others":                        fmt.Sprintf("%d, %v", maxGuests, guestFor),
 		"members asked in a round":               fmt.Sprint(maxAsked),
 		"rounds of a search":                     fmt.Sprint(maxRounds),
 		"length of a search":                     fmt.Sprint(maxSearch),
@@ -77,6 +82,25 @@ func TestBudgetsOfTheDocument(t *testing.T) {
 				t.Errorf("%s: no constant is held to it", k)
 			}
 		}
+	}
+}
+
+// TestMemoryOfTheDocument holds what the numbers of others cost to what the document says.
+func TestMemoryOfTheDocument(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var aRange, aStream uintptr
+	_, row, _ := strings.Cut(string(text), "| numbers kept by a node | | ")
+	if _, err := fmt.Sscanf(row, "%d a range, %d a stream", &aRange, &aStream); err != nil {
+		t.Fatal(err)
+	}
+	if n := unsafe.Sizeof(Range{}); n != aRange {
+		t.Errorf("a range takes %d bytes, and the document says %d", n, aRange)
+	}
+	if n := unsafe.Sizeof(stream{}); n > aStream+aStream/5 || n < aStream-aStream/5 {
+		t.Errorf("a stream takes %d bytes, and the document says %d", n, aStream)
 	}
 }
 

@@ -46,7 +46,10 @@ func (p *pair) hears(from string, m Message) { p.step(Received{From: from, Messa
 
 // after lets time pass; the node hears its own heartbeats.
 func (p *pair) after(d time.Duration) {
-	for end := p.now + d; p.now < end; {
+	for end, steps := p.now+d, 0; p.now < end; steps++ {
+		if steps > 100_000 {
+			p.t.Fatalf("at %v it does not come to rest", p.now)
+		}
 		p.now = min(max(p.Next(), p.now), end)
 		p.step(Tick{})
 		for _, e := range p.sent {
@@ -155,6 +158,102 @@ func TestWhatExplainsADifference(t *testing.T) {
 	}
 }
 
+// What was missed of somebody who never was a member is not searched, and so explains
+// no difference.
+func TestStrangersExplainNothing(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	_, r, _ := p.Receive(p.now, []byte("stranger"), []byte("s"), 0, 5)
+	p.Queued(p.now, r, true)
+	p.UpdateMerged(p.now, r, nil)
+	pull := p.pull()
+	p.hears("b", &Answer{For: []Asker{{"a", pull.ID}}, End: true, Sent: []string{"s"}, Items: []AnswerItem{
+		{Key: "s", Outcome: Data, Worth: Whole, HasDigest: true, Digest: 2, Data: []byte("x")},
+	}})
+	p.step(Merged{Job: take[Merge](p)[0].Job, HasDigest: true, Digest: 3})
+	if m := take[Marshal](p); len(m) != 1 || m[0].OnlyDigest {
+		t.Errorf("b is not given what it lacks: %v", m)
+	}
+}
+
+// What was missing may have explained a difference, or not: when it has come, the state
+// is compared again.
+func TestADifferenceInDoubt(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	merge := func(number uint64) {
+		_, r, _ := p.Receive(p.now, []byte("b"), []byte("s"), 0, number)
+		p.Queued(p.now, r, true)
+		p.UpdateMerged(p.now, r, nil)
+	}
+	merge(2)
+	pull := p.pull()
+	p.hears("b", &Answer{For: []Asker{{"a", pull.ID}}, End: true, Sent: []string{"s"}, Items: []AnswerItem{
+		{Key: "s", Outcome: Data, Worth: Whole, HasDigest: true, Digest: 2, Data: []byte("x")},
+	}})
+	p.step(Merged{Job: take[Merge](p)[0].Job, HasDigest: true, Digest: 1})
+	if pull := p.next(firstPause); pull.To != "" {
+		t.Error("it is compared again while something is missing")
+	}
+	merge(1)
+	if pull := p.next(2 * firstPause); pull.To != "b" {
+		t.Error("it is not compared again")
+	}
+}
+
+// Who lacked a state and asks for it has it.
+func TestWhoAsksForAState(t *testing.T) {
+	p := newPair(t, Transport{Unicast: true}, "s")
+	b := p.roster.get("b")
+	b.lacks = map[string]bool{"s": true}
+	p.hears("b", &Pull{To: "a", ID: 1, Items: []PullItem{{Key: "s"}}})
+	if b.lacks["s"] {
+		t.Error("it is held to lack it")
+	}
+}
+
+// Who answers that it lacks a state, and tells before or after that of other keys than
+// it had, or of keys with the state, may have it.
+func TestLackingAndKeys(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		keys func(with, without uint64) uint64 // that b and c tell of, between the pull and the answer
+		want Readiness
+	}{
+		{"those with it", func(with, _ uint64) uint64 { return with }, Settling},
+		{"others", func(_, without uint64) uint64 { return without + 1 }, Settling},
+		{"those that they had", func(_, without uint64) uint64 { return without }, Synced},
+	} {
+		p := newPair(t, Transport{Unicast: true}, "s")
+		without, beat := p.keySet, uint64(1)
+		tell := func(keys uint64) {
+			beat++
+			for _, name := range []string{"b", "c"} {
+				p.hears(name, &Heartbeat{Member: Member{Name: name}, Count: beat, Interval: time.Minute, Worth: Whole, KeySet: keys})
+			}
+		}
+		p.joins("c")
+		tell(without)
+		p.hello = 0 // it was told who is there
+		p.sent = nil
+		p.step(StateAdded{Key: "t"})
+		for asked := range 2 {
+			for _, m := range take[Marshal](p) {
+				p.step(Marshalled{Job: m.Job, Digest: 1, HasDigest: true})
+			}
+			pulls := take[*Pull](p)
+			if len(pulls) != 1 {
+				t.Fatalf("%s: %d pulls after %d answers", c.what, len(pulls), asked)
+			}
+			if asked == 0 {
+				tell(c.keys(p.keySet, without))
+			}
+			p.hears(pulls[0].To, &Answer{For: []Asker{{"a", pulls[0].ID}}, End: true, Items: []AnswerItem{{Key: "t", Outcome: Lacking}}})
+		}
+		if st := p.states["t"]; st.ready != c.want {
+			t.Errorf("%s: it is %v, want %v", c.what, st.ready, c.want)
+		}
+	}
+}
+
 func TestNewsSpread(t *testing.T) {
 	p := newPair(t, Transport{Unicast: true}, "s")
 	p.joins("c")
@@ -191,6 +290,75 @@ func TestAPush(t *testing.T) {
 	}
 	if n := len(take[Merge](p)); n > answersBurst {
 		t.Errorf("%d pushes are merged at once", n)
+	}
+}
+
+// A state that cannot be marshalled, or is gone by then, is not pushed.
+func TestAPushThatCannotBe(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		result Marshalled
+		remove bool
+		want   int
+	}{
+		{"sound", Marshalled{Data: []byte("x")}, false, 1},
+		{"it fails", Marshalled{Err: errors.New("no"), Data: []byte("x")}, false, 0},
+		{"it is gone", Marshalled{Data: []byte("x")}, true, 0},
+		{"without data", Marshalled{}, false, 0},
+	} {
+		p := newPair(t, Transport{}, "s")
+		p.sent = nil
+		p.push(p.states["s"], p.roster.get("b"))
+		p.step(Tick{})
+		c.result.Job = take[Marshal](p)[0].Job
+		if c.remove {
+			p.step(StateRemoved{Key: "s"})
+		}
+		p.step(c.result)
+		if n := len(take[*Push](p)); n != c.want {
+			t.Errorf("%s: %d pushes", c.what, n)
+		}
+	}
+}
+
+// What a push to this node alone has brought is news for the others; what all were given,
+// or what changed nothing, is not.
+func TestNewsOfAPush(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		to      string
+		between func(p *pair)
+		result  Merged
+		want    bool
+	}{
+		{"it changed the state", "a", func(*pair) {}, Merged{Digest: 2, HasDigest: true}, true},
+		{"it changed nothing", "a", func(*pair) {}, Merged{Digest: 1, HasDigest: true}, false},
+		{"all were given it", "", func(*pair) {}, Merged{Digest: 2, HasDigest: true}, false},
+		{"the state has no digest", "a", func(*pair) {}, Merged{Digest: 2}, false},
+		{"something else changed it", "a", func(p *pair) { p.Assign("s", []byte("new")) }, Merged{Digest: 2, HasDigest: true}, false},
+		{"it was refused", "a", func(*pair) {}, Merged{Digest: 2, HasDigest: true, Err: errors.New("no")}, false},
+		{"there was no room", "a", func(*pair) {}, Merged{Digest: 2, HasDigest: true, Full: true}, false},
+		{"the state is gone", "a", func(p *pair) { p.step(StateRemoved{Key: "s"}) }, Merged{Digest: 2, HasDigest: true}, false},
+	} {
+		p := newPair(t, Transport{Unicast: true}, "s")
+		p.pull() // so that the digest is known: 1
+		p.asked.abandon(p.Core)
+		p.sent = nil
+		st := p.states["s"]
+		p.hears("b", &Push{To: c.to, Key: "s", Data: []byte("x")})
+		c.result.Job = take[Merge](p)[0].Job
+		version := st.version
+		c.between(p)
+		between := st.version
+		p.step(c.result)
+		news := st.news || st.pull != nil && st.pull.reason == "periodic"
+		if news != c.want {
+			t.Errorf("%s: it is news is %v", c.what, news)
+		}
+		merged := c.result.Err == nil && !c.result.Full && !st.gone
+		if st.version > between != merged || version > between {
+			t.Errorf("%s: the version goes from %d to %d", c.what, between, st.version)
+		}
 	}
 }
 
@@ -361,7 +529,6 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// An own update is not claimed before its state had a moment to hold it.
 // Strangers that ask and never come cannot fill the place of those that do.
 func TestPullsOfStrangers(t *testing.T) {
 	p := newPair(t, Transport{}, "s")
@@ -377,6 +544,28 @@ func TestPullsOfStrangers(t *testing.T) {
 	}
 }
 
+// What a member asked for before it began to leave is of no use to it any more,
+// whoever repeats it, and however far the answer was.
+func TestPullsOfWhoLeaves(t *testing.T) {
+	for what, asks := range map[string]func(p *pair){
+		"its pull comes after its leaving mark": func(p *pair) { p.hears("b", &Pull{To: "a", ID: 1, Items: []PullItem{{Key: "s"}}}) },
+		"its pull waits for an answer": func(p *pair) {
+			p.answered.waiting = append(p.answered.waiting, request{p.roster.get("b"), &Pull{To: "a", ID: 1, Items: []PullItem{{Key: "s"}}}})
+			p.answered.at = p.now
+		},
+	} {
+		p := newPair(t, Transport{}, "s")
+		p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Count: 2, Interval: time.Minute, Worth: Whole, Leaving: true})
+		take[*Answer](p)
+		asks(p)
+		p.after(linger)
+		if answers := take[Marshal](p); len(answers) != 0 {
+			t.Errorf("%s: it is answered", what)
+		}
+	}
+}
+
+// An own update is not claimed before its state had a moment to hold it.
 func TestOwnNumbersAreClaimedLater(t *testing.T) {
 	p := newPair(t, Transport{Unicast: true}, "s")
 	claims := func() string {

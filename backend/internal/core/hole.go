@@ -69,6 +69,10 @@ func (c *Core) tickHoles() {
 	for _, s := range open {
 		if s.gone || len(s.missing) == 0 {
 			s.listed = false
+			if st := s.state; st.doubted && !st.gone && !c.misses(st) {
+				st.doubted = false
+				c.spread(st)
+			}
 			continue
 		}
 		c.holes.open = append(c.holes.open, s)
@@ -76,6 +80,9 @@ func (c *Core) tickHoles() {
 			c.seek(s, wants, &asked)
 		}
 		c.holes.at = min(c.holes.at, s.hole.at)
+		if s.state.doubted {
+			c.holes.at = min(c.holes.at, c.now+firstPause)
+		}
 	}
 	clear(open[len(c.holes.open):])
 	for _, p := range asked {

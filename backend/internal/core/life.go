@@ -27,9 +27,9 @@ func (c *Core) appear(p *node) {
 		c.holes.note(s, c.now+reorderDelay)
 	}
 	if !p.foreign() {
-		c.joinedNode()
+		c.joinedNode(p)
 		c.answered.appeared(c, p)
-		if p.known && p.worth != Joining {
+		if returned || p.known && p.worth != Joining {
 			c.meetReady(p)
 		}
 	}
@@ -143,9 +143,9 @@ func (c *Core) tickMembers() {
 		limit := Never
 		switch {
 		case p.departed() || p.life == leaving:
-			limit = p.since + max(departedFor, c.transport.Copies)
+			limit = wholeSecond(p.since + max(departedFor, c.transport.Copies))
 		case p.life == stranger:
-			limit = max(p.since, p.heardAt) + strangerFor
+			limit = wholeSecond(max(p.since, p.heardAt) + strangerFor)
 		case p.life == live && p.unlisted > 0 && c.transport.Native && c.link != down:
 			if limit = p.unlisted; c.now >= limit {
 				p.unlisted = 0
@@ -160,6 +160,19 @@ func (c *Core) tickMembers() {
 			continue
 		}
 		c.departAt = min(c.departAt, limit)
+	}
+}
+
+// wholeSecond returns the next whole second: many that came one after the other are
+// forgotten at once.
+func wholeSecond(at time.Duration) time.Duration { return (at + time.Second).Truncate(time.Second) }
+
+// tellAgain has the others told what a node said last that was gone before: some may
+// not have heard it.
+func (c *Core) tellAgain(p *node) {
+	if p.departed() && p.member {
+		p.tell = tellDeparted
+		c.tellMark()
 	}
 }
 

@@ -55,7 +55,18 @@ const (
 	busyAfter        = 500 * time.Millisecond // before a state that is asked for counts as busy
 	shareWindow      = 50 * time.Millisecond  // within which one answer on a bus serves all who ask
 
+	// Exchanging entries.
+	roomMost     = 1 << 20          // bytes of entries in one step; a larger entry has one of its own
+	roomLeast    = 4 << 10          // the same, where many states are walked through at once
+	roomOfAll    = 4 << 20          // of the steps of all walks that this node takes
+	maxSteps     = 256              // of a walk, that bring less than roomLeast
+	stepPatience = time.Second      // for the answer to a step, before it is said again
+	stepTries    = 3                // before the walk is given up
+	maxGuests    = 256              // walks of others that this node answers
+	guestFor     = 10 * time.Second // for which one is known that does not go on
+
 	// Readiness.
+	earlyAll  = 2                      // joining members, of whom each is asked before the cold start; of more, one is
 	earlyAsk  = 250 * time.Millisecond // after the attachment, before a joining member is asked for what it has
 	coldStart = 3 * time.Second        // after which joining members settle on each other
 	maxNamed  = 16                     // states that a view names
@@ -98,6 +109,8 @@ const (
 	// Standing still and catching up.
 	catchUpLimit = 3 * time.Second
 	catchUpLeast = 250 * time.Millisecond // where there is nothing to compare, and no frame to wait for
+	isolatedTurn = 2 * time.Second        // at most, in which a node that is isolated looks for the others before its turn comes
+	partedBeats  = 2                      // intervals, in which those that an isolated node lost may show themselves
 
 	// Views.
 	publishAtOnce = 64                    // members up to which every change is published at once

@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
@@ -38,8 +39,9 @@ var (
 type catchUp struct {
 	began time.Duration
 	until time.Duration // the limit
+	least time.Duration // where there was nothing to compare: when it is over, unless there is by then
 	echo  uint64        // the heartbeat that is to be heard; 0: it was
-	nodes bool          // others were there when it began
+	nodes bool          // others were there when it began, or before this node gave them up
 }
 
 // setLink moves the link on.
@@ -51,7 +53,7 @@ func (c *Core) setLink(to link, err error) {
 	c.link, c.linkErr, c.changed, c.publishAt = to, err, true, 0
 	switch {
 	case to == attached:
-		c.since, c.detachedAt, c.isolated = c.now, Never, false
+		c.since, c.detachedAt, c.isolated, c.parted = c.now, Never, false, nil
 	case was == attached:
 		c.since, c.detachedAt = c.now, c.now
 	}
@@ -139,7 +141,7 @@ func (c *Core) wake() {
 
 // startCatchUp has what came meanwhile merged before this node says Attached.
 func (c *Core) startCatchUp(echo uint64) {
-	c.catchUp = catchUp{began: c.now, until: c.now + catchUpLimit, echo: echo, nodes: c.anyNode()}
+	c.catchUp = catchUp{began: c.now, until: c.now + catchUpLimit, least: Never, echo: echo, nodes: c.anyNode() || len(c.parted) > 0}
 	c.setLink(catchingUp, ErrCatchingUp)
 	c.attachedAt = c.now
 	if echo == 0 {
@@ -148,7 +150,7 @@ func (c *Core) startCatchUp(echo uint64) {
 	c.asked.abandon(c) // what was asked before shows nothing of what came since
 	c.compareAll("reattach")
 	for _, st := range c.keys { // a first exchange that is not over is a comparison, too
-		if st.stale = true; st.ready == Settling { // who was asked before may answer now
+		if st.stale, st.unshown = true, false; st.ready == Settling { // who was asked before may answer now
 			st.search.tried, st.search.at = nil, c.now
 		}
 	}
@@ -170,16 +172,28 @@ func (c *Core) caughtUp() {
 		return
 	}
 	done := c.catchUp.echo == 0 && c.catchUpOpen() == 0 && (c.anyNode() || !c.catchUp.nodes)
+	done = done && c.partedAt() <= c.now
 	if done && c.since == c.now && c.anyNode() { // no view has said Detached yet
-		c.catchUp.until = min(c.catchUp.until, c.now+catchUpLeast)
+		c.catchUp.least = c.now + catchUpLeast
 		return
 	}
 	if !done && c.now < c.catchUp.until {
+		c.catchUp.least = Never
 		return
 	}
 	c.emit(Note{Kind: NoteCaughtUp, Took: c.now - c.catchUp.began, Count: uint64(c.catchUpOpen())})
 	c.setLink(attached, nil)
 	c.metAgain(0)
+}
+
+// partedAt returns until when those may show themselves that this node lost when
+// it was isolated: without them it would be at another position than it will be.
+// A transport with a list has said who is there.
+func (c *Core) partedAt() time.Duration {
+	if c.transport.Native || !slices.ContainsFunc(c.parted, func(p *node) bool { return !p.present() }) {
+		return c.now
+	}
+	return c.catchUp.began + partedBeats*c.interval
 }
 
 // catchUpOpen counts the states whose comparison is open, or that have not
@@ -311,7 +325,10 @@ func (c *Core) nextLink() time.Duration {
 		at = min(at, c.pulse.DeafAt(c.interval))
 	}
 	if c.link == catchingUp {
-		at = min(at, c.catchUp.until)
+		at = min(at, c.catchUp.until, c.catchUp.least)
+		if parted := c.partedAt(); parted > c.now {
+			at = min(at, parted)
+		}
 	}
 	if c.link != down { // so that a standstill shows
 		at = min(at, c.now+c.cfg.Heartbeat)
@@ -327,6 +344,9 @@ func (c *Core) isolate() {
 		for _, p := range c.roster.all {
 			if p.life == live || p.life == leaving {
 				given++
+				if p.present() {
+					c.parted = append(c.parted, p)
+				}
 				c.roster.turn(p, failed, c.now)
 				c.gone(p, 0)
 			}

@@ -25,6 +25,9 @@ func (c *Core) answerHello() {
 	}
 	ready := c.worth() != Joining
 	for _, p := range c.roster.live {
+		if rank >= maxStandIns {
+			break
+		}
 		switch {
 		case p == c.listFor || p.foreign():
 		case !ready && p.known && p.worth != Joining, compareMembers(p.Member, c.cfg.Self) < 0 && (!ready || p.worth != Joining):

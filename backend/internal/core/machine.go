@@ -27,6 +27,7 @@ type Core struct {
 	since      time.Duration // when the status was entered
 	detachedAt time.Duration // Never while Attached
 	isolated   bool
+	parted     []*node       // that this node lost when it was isolated, until it is attached again
 	wasUp      bool          // this node was attached before
 	attachedAt time.Duration // the last time
 	catchUp    catchUp
@@ -154,6 +155,8 @@ func (c *Core) handle(e Event) {
 		c.onStateRemoved(e.Key)
 	case Marshalled:
 		c.finish(e.Job, e)
+	case Fetched:
+		c.finish(e.Job, e)
 	case Merged:
 		c.finish(e.Job, e)
 	case Close:
@@ -197,6 +200,10 @@ func (c *Core) onMessage(e Received) {
 		c.asked.onAnswer(c, p, m)
 	case *Push:
 		c.onPush(p, m)
+	case *Walk:
+		c.answered.onWalk(c, e.From, p, m)
+	case *Walked:
+		c.asked.onWalked(c, p, m)
 	}
 }
 

@@ -21,6 +21,7 @@ func TestBelieve(t *testing.T) {
 		{"the same again", live, true, 5, 10, false, false, 5},
 		{"an older one", live, true, 5, 3, false, false, 5},
 		{"a higher incarnation", live, true, 6, 1, false, true, 6},
+		{"one as high as can be", live, true, 5 + maxRaise, 1, false, true, 5 + maxRaise},
 		{"one too high", live, true, 5 + maxRaise + 1, 1, false, false, 5},
 		{"a former incarnation", live, true, 4, 99, false, false, 5},
 		{"one that only others spoke of", stranger, false, 2, 1, false, true, 2},
@@ -305,5 +306,45 @@ func TestRemovedBetween(t *testing.T) {
 	p.UpdateMerged(p.now, r, nil)
 	if st.pending != 0 || p.streams != 0 {
 		t.Errorf("%d pending, %d streams", st.pending, p.streams)
+	}
+}
+
+// Who cannot be asked, or has nobody to ask it, is closed without the moment for that.
+func TestCloseWithoutAMoment(t *testing.T) {
+	for what, before := range map[string]func(p *pair){
+		"without a link":         func(p *pair) { p.step(LinkDown{}) },
+		"before it hears itself": func(p *pair) { p.step(LinkDown{}); p.step(LinkUp{}) },
+		"without another member": func(p *pair) { p.hears("b", &Goodbye{Count: 2}) },
+		"with another member":    func(*pair) {},
+	} {
+		p := newPair(t, Transport{}, "s")
+		before(p)
+		p.step(Close{})
+		p.step(Flushed{})
+		closed := len(take[Closed](p)) == 1
+		if atOnce := what != "with another member"; closed != atOnce {
+			t.Errorf("%s: closed at once is %v", what, closed)
+		}
+		p.after(linger)
+		if !closed && len(take[Closed](p)) != 1 {
+			t.Errorf("%s: not closed after %v", what, linger)
+		}
+	}
+}
+
+// A liar told of a member before it was heard itself: that its interval is an hour.
+func TestSteadyByItsOwnInterval(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	beat := func(count uint64, interval time.Duration) {
+		p.hears("x", &Heartbeat{Member: Member{Name: "x"}, Count: count, Interval: interval, Worth: Whole})
+	}
+	beat(1, time.Hour)
+	for count := range uint64(2 * steadyBeats) {
+		p.after(500 * time.Millisecond)
+		beat(2+count, 500*time.Millisecond)
+	}
+	p.after(500 * time.Millisecond)
+	if x := p.roster.get("x"); !x.steady {
+		t.Errorf("%s counts for no view after %d of its intervals", x.Name, 2*steadyBeats)
 	}
 }

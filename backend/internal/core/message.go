@@ -1,6 +1,10 @@
 package core
 
-import "time"
+import (
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
+)
 
 // A Message is a decoded frame that is no update. The codec bounds every list and
 // every length before it allocates; the core checks what the values mean. Every
@@ -89,6 +93,30 @@ type (
 		Digest uint64
 		Data   []byte
 	}
+
+	// Walk is one step of who found by an Answer that the entries of a state differ:
+	// it asks To where, and for what it lacks.
+	Walk struct {
+		To      string
+		ID      uint64 // of the pull
+		Key     string
+		Step    uint64 // from 1; one that is said again has the number that it had
+		Room    uint64 // how many bytes of entries the answer may have; one entry may have more
+		Ask     reconcile.Request
+		Entries [][]byte // that To lacks
+		More    bool     // such follow
+	}
+
+	// Walked answers a step.
+	Walked struct {
+		For     Asker
+		Key     string
+		Step    uint64
+		Outcome Outcome // Apart: here is what was asked for; Lacking: no such walk; Later
+		Reply   reconcile.Reply
+		Entries [][]byte // that the asker lacks
+		Gone    bool     // some of these are not there any more
+	}
 )
 
 func (*Heartbeat) message()   {}
@@ -101,6 +129,8 @@ func (*Kept) message()        {}
 func (*Pull) message()        {}
 func (*Answer) message()      {}
 func (*Push) message()        {}
+func (*Walk) message()        {}
+func (*Walked) message()      {}
 
 // Worth is what an answer of a node is worth.
 type Worth uint8
@@ -116,6 +146,15 @@ const (
 type ViewDigest struct {
 	Hash  uint64 // the exclusive or of a hash of each one's instance
 	Count uint64
+}
+
+// DigestOf returns the digest of a view that has these instances.
+func DigestOf(instances ...string) ViewDigest {
+	d := ViewDigest{Count: uint64(len(instances))}
+	for _, id := range instances {
+		d.Hash ^= hashOf(id)
+	}
+	return d
 }
 
 // Last is an origin's last number for one key.
@@ -170,6 +209,7 @@ type PullItem struct {
 	Digest    uint64
 	Holes     []Numbers // that the asker wants closed
 	All       bool      // it wants all numbers: it has none of its own yet
+	Entries   uint64    // one more than the asker has, if its state can be taken apart
 }
 
 // Asker is a pull that an Answer answers.
@@ -187,7 +227,9 @@ type AnswerItem struct {
 	HasDigest bool
 	Digest    uint64
 	Data      []byte
-	Numbers   []Numbers // with Equal and Data: what of the holes asked about is in the state
+	Numbers   []Numbers // with Equal, Data and Apart: what of the holes asked about is in the state
+	Salt      uint64    // with Apart
+	Sketch    []uint64  // with Apart: fingerprints, under the salt
 }
 
 // Outcome is how a state of a pull is answered.
@@ -200,6 +242,7 @@ const (
 	Lacking                // no such state here
 	Busy                   // slow; the answer follows, if it comes
 	Later                  // it fails, or the budget is spent; ask again, or somebody else
+	Apart                  // the entries differ: the asker is to walk; only where it can take the state apart
 )
 
 // Head travels with the transport's own full state, beside the states: it is to
@@ -216,3 +259,11 @@ type Range struct{ First, Last uint64 }
 // Ranges is a set of numbers: ranges in order, apart from each other by at least
 // one. The zero value is the empty set.
 type Ranges []Range
+
+// SizeOf returns how many bytes entries have.
+func SizeOf(entries [][]byte) (n int) {
+	for _, b := range entries {
+		n += len(b)
+	}
+	return n
+}

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// meetReady notes that a member has been ready when it is first heard of, or heard of
-// again: two parts of a cluster meet, if this node is ready too. Either may still
-// repair itself, and has what its part had.
+// meetReady notes that a member has been ready when it is first heard of, or that it is
+// heard of again, whatever it is ready with: two parts of a cluster meet, where this node
+// has states that are ready. Either may still repair itself, and has what its part had.
 func (c *Core) meetReady(p *node) {
-	if c.worth() == Joining {
+	if !slices.ContainsFunc(c.keys, c.isReady) {
 		return
 	}
 	c.joined = append(c.joined, p)

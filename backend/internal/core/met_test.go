@@ -69,6 +69,35 @@ func TestMeeting(t *testing.T) {
 	}
 }
 
+// Each state meets by itself: one that is not ready, here or at who was gone, keeps the
+// others from nothing.
+func TestMeetingByState(t *testing.T) {
+	for what, meet := range map[string]func(p *pair){
+		"of this node": func(p *pair) {
+			p.step(StateAdded{Key: "t"})
+			p.hears("c", &Heartbeat{Member: Member{Name: "c"}, Count: 1, Interval: time.Minute, Worth: Whole})
+		},
+		"of a member that was gone": func(p *pair) {
+			p.joins("c")
+			p.fail(p.roster.get("c"))
+			p.hears("c", &Heartbeat{Member: Member{Name: "c"}, Count: 2, Interval: time.Minute, Worth: Joining})
+		},
+		"that this node was away for": func(p *pair) {
+			p.setLink(catchingUp, ErrCatchingUp)
+			p.catchUp = catchUp{until: p.now + time.Second, least: Never, echo: 100}
+			p.hears("c", &Heartbeat{Member: Member{Name: "c"}, Count: 1, Interval: time.Minute, Worth: Whole})
+		},
+	} {
+		p := newPair(t, Transport{}, "s")
+		p.sent = nil
+		meet(p)
+		p.after(joinPause + time.Millisecond)
+		if met := p.states["s"].met; len(met) != 1 || met[0].Name != "c" {
+			t.Errorf("something that is not ready, %s: s meets %v", what, met)
+		}
+	}
+}
+
 // Members that never answer are given up.
 func TestMeetingEnds(t *testing.T) {
 	p := newPair(t, Transport{}, "s")
@@ -79,5 +108,21 @@ func TestMeetingEnds(t *testing.T) {
 	}
 	if n != maxRounds {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// Who was met asks for what it lacks, as this node does: it is not pushed what differs
+// after the merge, nor is another asked at once.
+func TestWhoWasMetAsksForItself(t *testing.T) {
+	p := newPair(t, Transport{Unicast: true}, "s")
+	p.hears("c", &Heartbeat{Member: Member{Name: "c"}, Count: 1, Interval: time.Minute, Worth: Whole})
+	pull := p.next(time.Second)
+	p.hears("c", &Answer{For: []Asker{{"a", pull.ID}}, End: true, Sent: []string{"s"}, Items: []AnswerItem{
+		{Key: "s", Outcome: Data, Worth: Whole, HasDigest: true, Digest: 2, Data: []byte("x")},
+	}})
+	p.step(Merged{Job: take[Merge](p)[0].Job, HasDigest: true, Digest: 3})
+	p.step(Tick{})
+	if m := take[Marshal](p); len(m) != 0 {
+		t.Errorf("the state is marshalled once more: %+v", m)
 	}
 }

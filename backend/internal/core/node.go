@@ -76,6 +76,12 @@ func (p *node) present() bool { return (p.life == live || p.life == leaving) && 
 // departed reports whether the node was a member and is one no more.
 func (p *node) departed() bool { return p.life == left || p.life == failed }
 
+// heard notes a sign of life that is no heartbeat.
+func (p *node) heard(now time.Duration) {
+	p.heardAt = now
+	p.beat.Heard()
+}
+
 // wasMember reports whether the node is or was a member: only then is what it
 // lacks searched for.
 func (p *node) wasMember() bool { return p.member }

@@ -20,6 +20,9 @@ func (c *Core) onMissing(p *node, m *Missing) {
 			k.Last = c.retired[w.Key].sent
 			k.Gone = w.Numbers.Up(k.Last)
 		} else {
+			if c.allTold(st, w.Numbers) {
+				continue
+			}
 			k.Last = st.sent
 			have := Ranges{{st.kept.first(st.assigned + 1), st.assigned}}
 			if have[0].First > have[0].Last {
@@ -30,12 +33,26 @@ func (c *Core) onMissing(p *node, m *Missing) {
 			}
 			k.Gone = w.Numbers.Up(st.sent)
 			k.Gone.RemoveAll(have)
+			if !c.transport.Unicast {
+				st.served.asked.AddAll(w.Numbers)
+			}
 		}
 		answer.Keys = append(answer.Keys, k)
 	}
 	if len(answer.Keys) > 0 {
 		c.send(p.Instance, answer)
 	}
+}
+
+// allTold reports whether all on a bus have just heard what this node says of these
+// numbers: after an outage each member asks for the same.
+func (c *Core) allTold(st *state, numbers Ranges) bool {
+	if c.transport.Unicast || c.now >= st.served.until {
+		return false
+	}
+	fresh := slices.Clone(numbers)
+	fresh.RemoveAll(st.served.asked)
+	return len(fresh) == 0
 }
 
 // sendAgain sends updates of this node once more. It reports whether the budget

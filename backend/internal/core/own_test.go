@@ -114,6 +114,39 @@ func TestKeptAreBoundedInAll(t *testing.T) {
 	}
 }
 
+// What an origin keeps it says on a bus once in a moment, however many ask: after an outage
+// all members ask for the same.
+func TestAllAreTold(t *testing.T) {
+	for _, unicast := range []bool{false, true} {
+		p := newPair(t, Transport{Unicast: unicast}, "s")
+		for range 5 {
+			_, n := p.Assign("s", []byte("x"))
+			p.Sent(p.now, "s", n)
+		}
+		told := func(first, last uint64) int {
+			p.sent = nil
+			p.hears("b", &Missing{To: "a", Wants: []Want{{"s", 0, Ranges{{first, last}}}}})
+			return len(take[*Kept](p))
+		}
+		again := 0
+		if unicast { // who asks alone hears what is said
+			again = 1
+		}
+		for i, c := range []struct {
+			first, last uint64
+			want        int
+		}{{2, 3, 1}, {2, 3, again}, {3, 3, again}, {3, 4, 1}, {2, 4, again}} {
+			if n := told(c.first, c.last); n != c.want {
+				t.Errorf("with unicast %v, request %d is told %d times, want %d", unicast, i, n, c.want)
+			}
+		}
+		p.after(resendWindow)
+		if told(2, 3) != 1 {
+			t.Errorf("with unicast %v, who asks later is not told", unicast)
+		}
+	}
+}
+
 // A resend on a bus serves all who ask within a moment.
 func TestAResendServesAll(t *testing.T) {
 	p := newPair(t, Transport{}, "s")

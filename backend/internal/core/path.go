@@ -87,8 +87,7 @@ func (c *Core) Receive(now time.Duration, origin, key []byte, incarnation uint32
 	if s.has(number) {
 		return Duplicate, Ref{}, false
 	}
-	p.heardAt = now
-	p.beat.Heard()
+	p.heard(now)
 	return Deliver, Ref{s, number}, false
 }
 
@@ -147,10 +146,17 @@ func (c *Core) Queued(now time.Duration, r Ref, ok bool) (wake bool) {
 	}
 	before := s.missing.Count()
 	if ok {
-		if !s.queued(r.number) {
-			return false
+		opened := s.queued(r.number)
+		if s.node.departed() {
+			c.begin(now)
+			c.tellAgain(s.node)
+			wake = c.markAt < c.wakeAt
+			c.wakeAt = min(c.wakeAt, c.markAt)
 		}
-		return c.opened(now, s, s.missing.Count()-before, reorderDelay)
+		if !opened {
+			return wake
+		}
+		return c.opened(now, s, s.missing.Count()-before, reorderDelay) || wake
 	}
 	st := s.state
 	if now-st.fullAt > time.Minute {
@@ -159,7 +165,12 @@ func (c *Core) Queued(now time.Duration, r Ref, ok bool) (wake bool) {
 	st.fullAt = now
 	s.dropped(r.number)
 	pause := min(reorderDelay<<min(st.overflows, 10), maxPause)
-	st.overflows++
+	if now < st.fullUntil { // one burst is one overflow
+		pause = st.fullUntil - now
+	} else {
+		st.overflows++
+		st.fullUntil = now + pause
+	}
 	wake = c.opened(now, s, s.missing.Count()-before, pause)
 	s.hole.at = now + pause // no sooner, whatever was asked before
 	return wake
@@ -215,8 +226,12 @@ func (c *Core) announced(p *node, incarnation uint32, l Last) {
 			return
 		}
 	}
-	before := s.missing.Count()
-	if s.raise(l.Number) {
+	before, top := s.missing.Count(), s.top
+	opened := s.raise(l.Number)
+	if s.top > top {
+		c.tellAgain(p)
+	}
+	if opened {
 		c.opened(c.now, s, s.missing.Count()-before, reorderDelay)
 	}
 }

@@ -12,7 +12,10 @@ func (c *Core) isReady(st *state) bool { return st.ready == Synced || st.ready =
 // worth is what an exchange with this node is worth.
 func (c *Core) worth() Worth {
 	w := Whole
-	if c.link != attached {
+	switch {
+	case len(c.keys) == 0 && c.ready == Settling: // what it will have is not known yet
+		w = Joining
+	case c.link != attached:
 		w = Repairing
 	}
 	for _, st := range c.keys {
@@ -41,7 +44,10 @@ func (c *Core) becomeReady(st *state, how Readiness) {
 	was := st.ready
 	st.ready = how
 	c.emit(StateReady{st.key, how})
-	c.changed = c.changed || was == TimedOut
+	c.changed = c.changed || was == TimedOut || how == TimedOut
+	if how == TimedOut && (c.ready == Synced || c.ready == TimedOut) { // settle tells of the first ones
+		c.note(NoteTimedOut, nil, "", 1, st.key)
+	}
 	c.tellMark()
 	for _, s := range st.streams { // what the first exchange did not bring
 		c.holes.note(s, c.now+reorderDelay)
@@ -112,11 +118,16 @@ func (c *Core) aloneNow() {
 	c.settle()
 }
 
-// joinedNode notes that a member appeared.
-func (c *Core) joinedNode() {
+// joinedNode notes that p became a member.
+func (c *Core) joinedNode(p *node) {
 	for _, st := range c.keys {
+		if c.link == catchingUp && st.unshown {
+			st.unshown, st.compare, st.stale, st.staleAt = false, true, true, c.now
+			st.search = search{}
+			c.want(st, "reattach")
+		}
 		if !c.isReady(st) {
-			c.searchSoon(st, c.now)
+			c.searchSoon(st, c.askableOf(st, p))
 		}
 	}
 	c.readySoon()

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
 )
 
 var update = flag.Bool("update", false, "write the transcripts in testdata anew")
@@ -124,13 +126,16 @@ type testNode struct {
 }
 
 type testState struct {
-	items  map[string]bool
-	slow   time.Duration
-	fails  bool
-	full   bool
-	random bool
-	salt   int
-	free   time.Duration // when its queue is worked off
+	items   map[string]bool
+	slow    time.Duration
+	fails   bool
+	full    bool
+	random  bool
+	apart   bool
+	gone    map[string]bool // items that are not found any more when they are fetched
+	refuses string          // an item that it does not take
+	salt    int
+	free    time.Duration // when its queue is worked off
 }
 
 func (s *testState) marshal() []byte {
@@ -249,6 +254,8 @@ func (n *testNode) carry() {
 			}
 		case Marshal:
 			n.marshal(e)
+		case Fetch:
+			n.fetch(e)
 		case Merge:
 			n.merge(e)
 		case Closed:
@@ -281,13 +288,46 @@ func (n *testNode) marshal(e Marshal) {
 	n.core.Begin(e.Job)
 	n.in(st, func() {
 		m := Marshalled{Job: e.Job, Digest: st.digest(), HasDigest: !st.random}
-		if !e.OnlyDigest && (!m.HasDigest || !slices.Contains(e.Unless, m.Digest)) {
+		if st.apart {
+			m.Entries = uint64(len(st.items)) + 1
+		}
+		if wanted := !e.OnlyDigest && !slices.Contains(e.Unless, m.Digest); st.apart && e.Apart && wanted {
+			m.View = reconcile.NewSet(st.ids()).View(cmp.Or(e.Salt, 7))
+		} else if !e.OnlyDigest && (!m.HasDigest || !slices.Contains(e.Unless, m.Digest)) {
 			m.Data = st.marshal()
 		}
 		if st.fails {
 			m = Marshalled{Job: e.Job, Err: errors.New("it fails")}
 		}
 		n.core.Step(n.w.now, m)
+		n.carry()
+	})
+}
+
+func (s *testState) ids() (ids []reconcile.ID) {
+	for item := range s.items {
+		var id reconcile.ID
+		copy(id[:], item)
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func (n *testNode) fetch(e Fetch) {
+	st := n.states[e.Key]
+	if st == nil {
+		n.step(Fetched{Job: e.Job, Err: errors.New("no such state")})
+		return
+	}
+	n.in(st, func() {
+		f := Fetched{Job: e.Job}
+		for size := 0; f.Taken < len(e.IDs) && (size < e.Room || f.Taken == 0); f.Taken++ {
+			if item := strings.TrimRight(string(e.IDs[f.Taken][:]), "\x00"); !st.gone[item] {
+				f.Entries = append(f.Entries, []byte(item))
+				size += len(item)
+			}
+		}
+		n.core.Step(n.w.now, f)
 		n.carry()
 	})
 }
@@ -301,10 +341,17 @@ func (n *testNode) merge(e Merge) {
 	}
 	n.in(st, func() {
 		m := Merged{Job: e.Job}
-		if st.fails {
-			m.Err = errors.New("it fails")
-		} else {
-			st.merge(e.Data)
+		switch {
+		case st.fails:
+			m.Err, m.Refused = errors.New("it fails"), len(e.Entries)
+		default:
+			for _, b := range append(slices.Clone(e.Entries), e.Data) {
+				if string(b) == st.refuses && st.refuses != "" {
+					m.Err, m.Refused = errors.New("no such thing"), m.Refused+1
+				} else {
+					st.merge(b)
+				}
+			}
 			m.Digest, m.HasDigest = st.digest(), !st.random
 		}
 		n.core.Step(n.w.now, m)
@@ -516,8 +563,8 @@ func describe(m Message) string {
 			s += fmt.Sprintf(" %s.%d", f.Instance, f.ID)
 		}
 		for _, it := range m.Items {
-			s += fmt.Sprintf(" %s %s", cmp.Or(it.Key, "everything"), [...]string{"equal", "data", "lacking", "busy", "later"}[it.Outcome])
-			if it.Outcome <= Data {
+			s += fmt.Sprintf(" %s %s", cmp.Or(it.Key, "everything"), [...]string{"equal", "data", "lacking", "busy", "later", "apart"}[it.Outcome])
+			if it.Outcome <= Data || it.Outcome == Apart {
 				s += " " + [...]string{"joining", "repairing", "whole"}[it.Worth]
 			}
 			if it.Outcome == Data {
@@ -531,10 +578,35 @@ func describe(m Message) string {
 		if m.End {
 			s += " end"
 		}
+	case *Walk:
+		s += fmt.Sprintf(" %s %d.%d", m.Key, m.ID, m.Step)
+		for _, r := range m.Ask.Splits {
+			s += fmt.Sprintf(" split %x", r.First)
+		}
+		listed := 0
+		for _, l := range m.Ask.Lists {
+			listed += len(l.Places)
+		}
+		s += fmt.Sprintf(", %d lists of %d%s", len(m.Ask.Lists), listed, describeEntries(m.Entries))
+	case *Walked:
+		s += fmt.Sprintf(" %s %d.%d %s, wants %d%s", m.Key, m.For.ID, m.Step, map[Outcome]string{Apart: "apart", Later: "later", Lacking: "lacking"}[m.Outcome], len(m.Reply.Wants), describeEntries(m.Entries))
+		if m.Reply.Next != 0 {
+			s += ", more"
+		}
+		if m.Gone {
+			s += ", gone"
+		}
 	case *Push:
 		s += fmt.Sprintf(" %s (%s)", m.Key, shorten(m.Data))
 	}
 	return s
+}
+
+func describeEntries(entries [][]byte) string {
+	if len(entries) > 0 {
+		return fmt.Sprintf(", %d entries (%s)", len(entries), shorten(bytes.Join(entries, []byte(","))))
+	}
+	return ""
 }
 
 func shorten(b []byte) string {
@@ -643,6 +715,17 @@ func (w *world) do(args []string) {
 				*st = testState{items: st.items}
 			case "has":
 				st.items[v] = true
+			case "apart":
+				st.apart = true
+			case "gone":
+				st.gone = map[string]bool{v: true}
+			case "refuses":
+				st.refuses = v
+			case "many": // so many items, from a to b
+				from, to, _ := strings.Cut(v, "-")
+				for i := num(from); i < num(to); i++ {
+					st.items[fmt.Sprint("i", i)] = true
+				}
 			}
 		}
 	case "remove":
@@ -804,6 +887,14 @@ func (w *world) forge(to, from, kind string, args []string) {
 			msg = &Missing{To: opt["to"], Wants: []Want{{opt["key"], 0, Ranges{{n("first"), n("last")}}}}}
 		case "kept":
 			msg = &Kept{Keys: []KeptKey{{Key: opt["key"], Last: n("last")}}}
+		case "walk":
+			msg = &Walk{To: opt["to"], ID: n("id"), Key: opt["key"], Step: 1, Ask: reconcile.Request{Lists: []reconcile.List{{Range: reconcile.Range{First: n("first"), Last: n("last")}}}}}
+		case "walked":
+			answer := &Walked{For: Asker{m.name, n("id")}, Key: opt["key"], Step: n("step"), Outcome: Apart}
+			if opt["wants"] != "" {
+				answer.Reply.Wants = []uint64{n("wants")}
+			}
+			msg = answer
 		}
 		m.step(Received{From: from, Message: msg})
 	}

@@ -88,7 +88,6 @@ func (c *Core) candidate(st *state) (best *node, wait time.Duration) {
 	}
 	bestRank, alike := 100, 0
 	tellers := st.tellers()
-	onlyReady := !c.isReady(st) && !st.compare && !st.stale
 	for _, p := range c.roster.all {
 		if !p.present() || p.lacks[st.key] || slices.Contains(st.search.tried, p) {
 			continue
@@ -104,11 +103,9 @@ func (c *Core) candidate(st *state) (best *node, wait time.Duration) {
 		if slices.Contains(tellers, p) {
 			rank = -1
 		}
-		if onlyReady && p.known && p.worth == Joining {
-			if at := c.askableAt(st); c.now < at {
-				wait = min(wait, at)
-				continue
-			}
+		if at := c.askableOf(st, p); c.now < at {
+			wait = min(wait, at)
+			continue
 		}
 		switch {
 		case rank < bestRank:
@@ -139,9 +136,14 @@ func (st *state) tellers() (tellers []*node) {
 
 // rank orders members by what an exchange with them is worth, the best first.
 func (c *Core) rank(p *node) int {
-	rank := 2
-	if p.known {
-		rank = map[Worth]int{Whole: 0, Repairing: 4, Joining: 6}[p.worth]
+	rank := 0
+	switch {
+	case !p.known:
+		rank = 2
+	case p.worth == Repairing:
+		rank = 4
+	case p.worth == Joining:
+		rank = 6
 	}
 	if p.keySet != c.keySet {
 		rank++
@@ -152,11 +154,23 @@ func (c *Core) rank(p *node) int {
 	return rank
 }
 
-// askableAt is when a joining member may be asked for a state that is not ready.
-// Once that may be before the cold start, for what it has; but not before a ready
-// member has had the time to show itself.
+// askableOf is when p may be asked for the state.
+func (c *Core) askableOf(st *state, p *node) time.Duration {
+	if c.isReady(st) || st.compare || st.stale || !p.known || p.worth != Joining {
+		return c.now
+	}
+	return max(c.now, c.askableAt(st))
+}
+
+// askableAt is when a joining member may be asked for a state that is not ready: at
+// the cold start. For what it has one is asked before, and each in a cluster of three,
+// but not before a ready member has had the time to show itself.
 func (c *Core) askableAt(st *state) time.Duration {
-	if st.early || c.attachedAt == Never {
+	most := 1
+	if len(c.roster.live) <= earlyAll {
+		most = earlyAll
+	}
+	if st.early >= most || c.attachedAt == Never {
 		return c.coldAt()
 	}
 	return c.attachedAt + earlyAsk
@@ -244,7 +258,7 @@ func (c *Core) giveUpGiven(st *state) {
 func (c *Core) roundOver(st *state) {
 	s := &st.search
 	if !c.anyNode() { // nobody is there: whoever comes is compared with
-		st.compare, st.stale = false, false
+		c.notShown(st)
 		c.giveUpGiven(st)
 		s.at, s.tried = Never, nil
 		c.settleSearch(st)
@@ -256,7 +270,7 @@ func (c *Core) roundOver(st *state) {
 	}
 	definite := s.replies > 0 && !s.unsure && !c.asked.owed(st)
 	if definite {
-		st.compare, st.stale = false, false
+		c.notShown(st)
 		c.giveUpGiven(st)
 		if !c.isReady(st) && c.allLack(st) && c.knowsAll() {
 			c.becomeReady(st, Synced)
@@ -265,12 +279,22 @@ func (c *Core) roundOver(st *state) {
 	c.coldReady(st)
 	over := s.turn(c.now, c.jitter(s.passes))
 	s.at = (s.at + roundStep).Truncate(roundStep)
+	if cold := c.coldAt(); !c.isReady(st) && c.now < cold && cold < s.at { // joining members can then be asked
+		s.at = cold
+	}
 	if over {
 		st.compare, st.stale = false, false
 		c.giveUpGiven(st)
 	}
 	c.settleSearch(st)
 	c.caughtUp()
+}
+
+// notShown ends a comparison of the state though nobody has it who is there. Who comes
+// while this node catches up may.
+func (c *Core) notShown(st *state) {
+	st.unshown = st.unshown || st.stale
+	st.compare, st.stale = false, false
 }
 
 // jitter keeps the pauses of nodes apart. It is the same for all states of this
@@ -285,11 +309,11 @@ func (c *Core) anyNode() bool {
 	return slices.ContainsFunc(c.roster.all, (*node).present)
 }
 
-// anyBetter reports whether a node is there whose own first exchanges are over,
-// or may be.
-func (c *Core) anyBetter() bool {
+// anyBetter reports whether a node is there that may have the state, and whose own
+// first exchanges are over, or may be.
+func (c *Core) anyBetter(st *state) bool {
 	return slices.ContainsFunc(c.roster.all, func(p *node) bool {
-		return p.present() && (!p.known || p.worth != Joining)
+		return p.present() && !p.lacks[st.key] && (!p.known || p.worth != Joining)
 	})
 }
 
@@ -298,7 +322,7 @@ func (c *Core) anyBetter() bool {
 func (c *Core) allLack(st *state) bool {
 	sets := map[uint64]bool{}
 	for _, p := range c.roster.live {
-		if !p.foreign() && p.lacks[st.key] && p.keySet != 0 && p.keySet != c.keySet { // this node's has it: that word is an old one
+		if !p.foreign() && p.lacks[st.key] && p.keySet != 0 {
 			sets[p.keySet] = true
 		}
 	}

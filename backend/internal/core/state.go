@@ -33,15 +33,17 @@ type state struct {
 
 	overflows int // in a row, for the back-off
 	fullAt    time.Duration
+	fullUntil time.Duration // when what was dropped may be asked for
 
 	ready     Readiness
 	limitAt   time.Duration // for readiness
 	cold      bool          // merged from a joining member
 	fed       bool          // merged from, or found equal to, any member
-	early     bool          // a joining member was asked for what it has, before the cold start
+	early     int           // joining members that were asked for what they have, before the cold start
 	compare   bool          // a comparison with any other is open
 	stale     bool          // that comparison is to show what came while this node was away
 	staleAt   time.Duration // since when: an exchange that began before does not show it
+	unshown   bool          // nobody who is there could show it: whoever comes may
 	search    search
 	pull      *pull   // the exchange under way
 	digesting bool    // a digest that it was asked for is to come
@@ -49,6 +51,7 @@ type state struct {
 	met       []*node // that appeared ready, and one of which it is to be compared with
 	metTries  int
 	news      bool // it holds something that the others may not, to be compared soon
+	doubted   bool // it differed from another's while it missed something: to be compared again when it does not
 
 	digest   uint64 // the last known
 	digestOf uint64 // the version that had it
@@ -92,7 +95,8 @@ func (st *state) held(now time.Duration) Ranges {
 // window is what was done for all just now.
 type window struct {
 	until   time.Duration
-	numbers Ranges
+	numbers Ranges // that were sent again
+	asked   Ranges // that all were told of
 }
 
 // isFree reports whether an exchange of the state can begin: none is under way,
@@ -139,6 +143,7 @@ func (c *Core) onStateRemoved(key string) {
 		c.dropStream(s)
 	}
 	st.gone, st.compare, st.stale = true, false, false
+	c.asked.endWalks(c, unclear, func(w *walk) bool { return w.key.state == st })
 	if st.assigned > 0 {
 		c.retire(st)
 	}

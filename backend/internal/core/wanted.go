@@ -19,6 +19,7 @@ func (a *asked) tick(c *Core) {
 			a.giveUp(c, pl)
 		}
 	}
+	a.tickWalks(c)
 	if len(a.late) > 0 {
 		a.late = slices.DeleteFunc(a.late, func(pl *pull) bool { return c.now >= pl.deadline })
 	}
@@ -40,6 +41,11 @@ func (a *asked) next(c *Core) time.Duration {
 	}
 	for _, pl := range a.late {
 		at = min(at, pl.deadline)
+	}
+	for _, w := range a.walks {
+		if w.sent != nil {
+			at = min(at, w.deadline)
+		}
 	}
 	return at
 }

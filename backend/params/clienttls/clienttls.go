@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/params"
 )
@@ -85,8 +86,8 @@ func (p Params) TLSConfig(oldest string) (*tls.Config, error) {
 	case p.TLSKeyFile == "":
 		return nil, params.Bad("tls_key_file", "is empty, though tls_cert_file is given; give both or neither")
 	}
-	c.GetClientCertificate = p.pair
-	_, err := p.pair(nil)
+	c.GetClientCertificate = p.current
+	_, err := p.pair()
 	return c, err
 }
 
@@ -101,10 +102,24 @@ func (p Params) TLSConfigFor(host, oldest string) (*tls.Config, error) {
 }
 
 // pair reads the pair that this node shows.
-func (p Params) pair(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+func (p Params) pair() (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(p.TLSCertFile, p.TLSKeyFile)
 	if err != nil {
 		return nil, params.Bad("tls_cert_file", "cannot be used with tls_key_file: %w", err)
 	}
 	return &pair, nil
+}
+
+// current is what a server gets that asks for a certificate: the pair, unless that
+// has expired, which servers refuse for a reason that few of them tell.
+func (p Params) current(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	pair, err := p.pair()
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err == nil && time.Now().After(leaf.NotAfter) {
+		return nil, params.Bad("tls_cert_file", "%s has expired, on %s; renew it", p.TLSCertFile, leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return pair, nil
 }

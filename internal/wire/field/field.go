@@ -150,8 +150,12 @@ func AppendFixed64(b []byte, num Number, v uint64) []byte {
 
 // AppendBytes appends bytes, or a text.
 func AppendBytes[T []byte | string](b []byte, num Number, v T) []byte {
-	b = protowire.AppendVarint(protowire.AppendTag(b, num, protowire.BytesType), uint64(len(v)))
-	return append(b, v...)
+	return append(AppendLength(b, num, len(v)), v...)
+}
+
+// AppendLength appends what stands before n bytes.
+func AppendLength(b []byte, num Number, n int) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.BytesType), uint64(n))
 }
 
 // AppendText appends a text, unless it is empty.
@@ -164,10 +168,17 @@ func AppendText(b []byte, num Number, v string) []byte {
 
 // AppendMessage appends a message within a message: what write appends.
 func AppendMessage(b []byte, num Number, write func([]byte) []byte) []byte {
+	return AppendOpen(b, num, 0, write)
+}
+
+// AppendOpen is AppendMessage of a message that goes on for tail bytes after what
+// write appends. They are the caller's to send after b.
+func AppendOpen(b []byte, num Number, tail int, write func([]byte) []byte) []byte {
 	b = protowire.AppendTag(b, num, protowire.BytesType)
 	at := len(b)
 	b = write(append(b, 0)) // most are short: one byte tells the length
-	size := len(b) - at - 1
+	written := len(b) - at - 1
+	size := written + tail
 	if size < 1<<7 {
 		b[at] = byte(size)
 		return b
@@ -175,7 +186,7 @@ func AppendMessage(b []byte, num Number, write func([]byte) []byte) []byte {
 	var head [10]byte
 	n := len(protowire.AppendVarint(head[:0], uint64(size)))
 	b = append(b, head[:n-1]...)
-	copy(b[at+n:], b[at+1:at+1+size])
+	copy(b[at+n:], b[at+1:at+1+written])
 	protowire.AppendVarint(b[:at], uint64(size))
 	return b
 }

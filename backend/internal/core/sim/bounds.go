@@ -10,6 +10,8 @@ const (
 	bytesASecond = 32 << 20 // of states, that a node answers
 	bytesAtOnce  = 64 << 20
 
+	entriesAtOnce = 1<<20 + 1<<16 // bytes of entries in one step, and what frames them
+
 	framesASecond = 40 // of control, that a node sends
 	framesAtOnce  = 300
 

@@ -2,10 +2,13 @@ package sim
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 )
 
@@ -13,7 +16,6 @@ import (
 type check struct {
 	w      *World
 	honest bool // no frame was forged so far
-	lied   bool // some was, when the last fault was over
 	nodes  map[*process]*known
 	rested time.Duration
 	light  bool // there are too many nodes to keep what each one had
@@ -34,6 +36,8 @@ type known struct {
 	goodbye  bool                        // it said its last
 	woke     time.Duration               // when it went on after standing still
 	slept    time.Duration               // how long it stood still, until it said so
+	attached bool                        // it said so once
+	back     time.Duration               // when it came back, after it was away
 	others   map[*process]map[string]set // what each other one had then
 }
 
@@ -183,12 +187,16 @@ func (c *check) published(p *process, v *core.View) {
 	if v.Status == core.Detached {
 		k.slept = 0
 	}
+	k.attached = k.attached || v.Status == core.Attached
 	old := p.view
 	if old == nil {
 		return
 	}
+	if v.Err == core.ErrCatchingUp && old.Err != core.ErrCatchingUp && k.others == nil {
+		c.back(p, func(q *process) bool { return c.w.net.both(p, q) })
+	}
 	if old.Status == core.Detached && v.Status == core.Attached && k.others != nil {
-		c.caughtUp(p)
+		c.caughtUp(p, v)
 		k.others = nil
 	}
 	same := old.Status == v.Status && old.Position == v.Position && old.Ready == v.Ready && old.Isolated == v.Isolated && old.Err == v.Err && old.Since == v.Since &&
@@ -209,26 +217,22 @@ func equal(a, b core.Member) bool {
 	return a.Name == b.Name && a.Instance == b.Instance && a.Addr == b.Addr
 }
 
-// stateReady wants a state that is said to be synced to hold what every ready
-// member had that the node could ask.
+// stateReady wants a state that is said to be synced to hold all that one of the
+// ready members had that the node could ask: it was merged from it, or found equal.
 func (c *check) stateReady(p *process, e core.StateReady) {
 	k := c.of(p)
 	if e.How == core.Synced && c.honest {
-		var common set
-		first, early := true, false // it had time to ask some of those
-		for q, had := range k.before[e.Key] {
+		early := false // it had time to ask one of those
+		for q := range k.before[e.Key] {
 			if q.phase == gone || q.states[e.Key] == nil || c.of(q).ready[e.Key] == core.TimedOut || !p.lists(q.instance) {
 				continue
 			}
 			early = early || c.of(q).began[e.Key] < k.began[e.Key] && c.of(q).since[e.Key] < k.began[e.Key]
-			if first {
-				common, first = had.clone(), false
-			} else {
-				common.intersect(had)
-			}
 		}
-		if missing := common.minus(p.states[e.Key].set); missing >= 0 && early {
-			c.w.fail("%s says that %s is synced, and lacks entry %d of %s, which every ready member had", p.instance, e.Key, missing, c.w.entries[missing].by)
+		if early {
+			if missing := p.states[e.Key].known().fallsShort(maps.Values(k.before[e.Key])); missing >= 0 {
+				c.w.fail("%s says that %s is synced, and holds what no ready member had: it lacks entry %d of %s, and others of each", p.instance, e.Key, missing, c.w.entries[missing].by)
+			}
 		}
 	}
 	if !c.light && (k.ready[e.Key] == core.Settling || k.ready[e.Key] == core.TimedOut) {
@@ -248,7 +252,7 @@ func (c *check) stateReady(p *process, e core.StateReady) {
 func (c *check) claims(p *process, a *core.Answer) {
 	for _, it := range a.Items {
 		st := p.states[it.Key]
-		if st == nil || len(it.Numbers) == 0 || p.w.trace == nil && !c.honest {
+		if st == nil || len(it.Numbers) == 0 || !c.honest {
 			continue
 		}
 		has := st.set
@@ -262,7 +266,7 @@ func (c *check) claims(p *process, a *core.Answer) {
 			}
 			for _, r := range n.Ranges {
 				for i := r.First; i <= min(r.Last, r.First+100_000); i++ {
-					if e, ok := origin.numbers[number{it.Key, n.Incarnation, i}]; ok && !has.has(e) && c.honest {
+					if e, ok := origin.numbers[number{it.Key, n.Incarnation, i}]; ok && !has.has(e) {
 						c.w.fail("%s claims that its %s holds #%d of %s, which it lacks", p.instance, it.Key, i, n.Origin)
 						return
 					}
@@ -311,9 +315,24 @@ func (c *check) sends(p *process, f *frame) {
 func (c *check) resumed(p *process, since time.Duration) {
 	k := c.of(p)
 	k.woke, k.slept = c.w.now, c.w.now-since
-	k.others = map[*process]map[string]set{}
+	if !k.attached {
+		return // it joins: readiness says how far it is
+	}
+	if k.slept < c.w.scenario.Timing.Heartbeat*heartbeat.Missed {
+		return // too short to be noticed, nor do others drop it
+	}
+	c.back(p, func(*process) bool { return true })
+}
+
+// back notes what those have that a process hears which was away.
+func (c *check) back(p *process, hears func(*process) bool) {
+	k := c.of(p)
+	k.back, k.others = c.w.now, map[*process]map[string]set{}
+	if c.light {
+		return
+	}
 	for _, q := range c.w.running() {
-		if q == p || q.view.Ready == core.Settling {
+		if q == p || q.view == nil || q.view.Ready == core.Settling || !hears(q) {
 			continue
 		}
 		k.others[q] = map[string]set{}
@@ -323,30 +342,33 @@ func (c *check) resumed(p *process, since time.Duration) {
 	}
 }
 
-// caughtUp wants a process that stood still to have, when it says that it is
-// attached again, what every other one had when it went on.
-func (c *check) caughtUp(p *process) {
+// caughtUp wants a process that was away to have, when it says that it is
+// attached again, all that one of the others had when it went on.
+func (c *check) caughtUp(p *process, v *core.View) {
 	k := c.of(p)
 	limit := time.Duration(float64(catchUpLimit) / (1 + c.w.scenario.Timing.Drift)) // by the node's own clock
-	if c.w.now-k.woke >= limit || !c.honest {
+	if c.w.now-k.back >= limit || !c.honest {
 		return
 	}
+	lists := func(q *process) bool {
+		return slices.ContainsFunc(v.Members, func(m core.Member) bool { return m.Instance == q.instance })
+	}
+	for _, q := range c.w.running() {
+		if q != p && k.others[q] == nil && lists(q) {
+			return // it came back meanwhile, too, and may be who was asked
+		}
+	}
 	for _, key := range p.keys {
-		var common set
-		first := true
+		var had []set
+		asked := false // one of them could be
 		for q, states := range k.others {
-			had, ok := states[key]
-			if !ok || q.phase == gone || !p.lists(q.instance) {
-				continue
-			}
-			if first {
-				common, first = had.clone(), false
-			} else {
-				common.intersect(had)
+			if set, ok := states[key]; ok {
+				had = append(had, set)
+				asked = asked || q.phase != gone && lists(q)
 			}
 		}
-		if missing := common.minus(p.states[key].set); missing >= 0 {
-			c.w.fail("%s stood still, says that it is attached again, and its %s lacks entry %d, which all others had", p.instance, key, missing)
+		if missing := p.states[key].known().fallsShort(slices.Values(had)); missing >= 0 && asked {
+			c.w.fail("%s was away, says that it is attached again, and its %s lacks something of each other one: entry %d", p.instance, key, missing)
 		}
 	}
 }
@@ -464,10 +486,16 @@ func (c *check) lacking() string {
 	return ""
 }
 
-// intersect leaves what is in other too.
-func (s *set) intersect(other set) {
-	*s = (*s)[:min(len(*s), len(other))]
-	for i := range *s {
-		(*s)[i] &= other[i]
+// fallsShort returns an entry of one of these sets that s lacks, if it lacks something
+// of each of them, or -1.
+func (s set) fallsShort(of iter.Seq[set]) int {
+	missing := -1
+	for had := range of {
+		lacks := had.minus(s)
+		if lacks < 0 {
+			return -1
+		}
+		missing = max(missing, lacks)
 	}
+	return missing
 }

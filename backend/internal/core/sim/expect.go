@@ -76,6 +76,8 @@ func (w *World) quantity(words []string) float64 {
 		return float64(p.view.Position)
 	case "attached":
 		return truth(p.view.Status == core.Attached)
+	case "partial": // attached, and without some of those who run
+		return truth(p.view.Status == core.Attached && len(p.view.Members) < len(w.running()))
 	case "isolated":
 		return truth(p.view.Isolated)
 	case "disputed":

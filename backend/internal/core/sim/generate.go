@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -14,6 +15,9 @@ func Generate(seed uint64) *Scenario {
 	g.world()
 	g.lives()
 	g.load()
+	if seed%3 == 1 {
+		g.Apart = g.Keys
+	}
 	for range 3 + g.IntN(13) {
 		g.fault()
 	}
@@ -160,7 +164,14 @@ func (g *generator) fault() {
 		func() { g.add(at, length, "state", a, g.key(), fmt.Sprintf("size=%d", 1000<<g.IntN(10))) },
 		func() { g.add(at, length, "state", a, g.key(), fmt.Sprintf("room=%d", 1+g.IntN(20))) },
 		func() { g.add(at, length, "late", a, g.between(time.Millisecond, 100*time.Millisecond)) },
-		func() { g.add(at, 0, "remove", a, g.key()); g.add(at+length, 0, "add", a, g.key()) },
+		func() {
+			key, back := g.key(), g.key()
+			if g.Timing.Sync == 0 { // nobody tells what was said for a state that its origin has no more
+				back = key
+			}
+			g.add(at, 0, "remove", a, key)
+			g.add(at+length, 0, "add", a, back)
+		},
 		func() {
 			key := "w"
 			g.add(at, 0, "add", a, key)
@@ -169,6 +180,12 @@ func (g *generator) fault() {
 		},
 		func() { g.add(at, 0, "without", a, "Missing", "Void", "Kept") },
 		func() { g.add(at, 0, "move", a) },
+	}
+	if len(g.Apart) > 0 {
+		all = append(all,
+			func() { g.add(at, length, "state", a, g.key(), "gone=0.3") },
+			func() { g.add(at, 0, "without", a, "Walk", "Walked") },
+			func() { g.add(at, length, "loss", 0.1, a, ">", b); g.add(at, 0, "keep", b, g.key()) })
 	}
 	if g.Net.Native {
 		all = append(all,
@@ -194,13 +211,8 @@ func (g *generator) fault() {
 			func() { g.add(at, length, "state", a, g.key(), "undigested") },
 			func() { g.add(at, length, "state", a, g.key(), "refuses=0.2") })
 		if g.Seed%5 == 0 { // the promises that hold for honest nodes are not held to in these
-			names := slices.Sorted(func(yield func(string) bool) {
-				for name := range attacks {
-					if !yield(name) {
-						return
-					}
-				}
-			})
+			names := slices.AppendSeq(slices.Collect(maps.Keys(attacks)), maps.Keys(forgeries))
+			slices.Sort(names)
 			hostile := func() {
 				if g.chance(0.2) {
 					g.add(at, length, "mad", a)
@@ -215,7 +227,7 @@ func (g *generator) fault() {
 					args = append(args, g.key(), 20)
 				case "incarnation":
 					args = append(args, 1<<g.IntN(20))
-				case "pulls", "names", "keys", "list", "answers", "nonsense", "again":
+				case "pulls", "names", "keys", "list", "answers", "nonsense", "again", "walks":
 					args = append(args, 1<<g.IntN(8))
 				}
 				g.add(at, 0, args...)

@@ -3,14 +3,30 @@ package sim
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
 )
 
-// attacks are what a stranger can do, who reads the bus and writes to it.
-var attacks = map[string]func(w *World, victim *process, args []string){
+// Victim is what a stranger, who reads the bus, knows of a member in whose name it
+// speaks.
+type Victim struct {
+	Beat    core.Heartbeat // such as the member might say next
+	Keys    []string       // of its states
+	Members []string       // the instances of all
+}
+
+// Forged is a message in the name of From.
+type Forged struct {
+	From    string
+	Message core.Message
+}
+
+// forgeries are what a stranger can say. Each goes by what anybody can hear.
+var forgeries = map[string]func(v Victim, args []string) []Forged{
 	"last":        forgeLast,        // last a s 1099511627776 : a heartbeat with this last number
 	"goodbye":     forgeGoodbye,     // goodbye a
 	"leaving":     forgeLeaving,     // leaving a : a heartbeat with the leaving mark
@@ -18,17 +34,31 @@ var attacks = map[string]func(w *World, victim *process, args []string){
 	"names":       forgeNames,       // names a 5000 : heartbeats of members that are not
 	"keys":        forgeKeys,        // keys a 300 : numbers of states that are not
 	"rename":      forgeRename,      // rename a
-	"update":      forgeUpdate,      // update a s 17 [incarnation] : an update in a's name
 	"incarnation": forgeIncarnation, // incarnation a 5 : a heartbeat that is so much above
 	"void":        forgeVoid,        // void a [ahead]
 	"count":       forgeCount,       // count a : a heartbeat with the highest count
-	"again":       forgeAgain,       // again a 100 : its last heartbeat, said once more each second
 	"list":        forgeList,        // list a 1000 : members that are not
 	"kept":        forgeKept,        // kept a s 12345
 	"missing":     forgeMissing,     // missing a s 100 : asks for all updates, as often
 	"answers":     forgeAnswers,     // answers a 100 : to nothing that was asked
 	"departed":    forgeDeparted,    // departed a s 999999
-	"nonsense":    forgeNonsense,    // nonsense a 100 : random messages
+	"walks":       forgeWalks,       // walks a 20 : asks for all entries, as often
+}
+
+// Forge returns what the line "stranger kind" has a stranger say, or nothing where
+// it is no message.
+func Forge(kind string, v Victim, args []string) []Forged {
+	if forge := forgeries[kind]; forge != nil {
+		return forge(v, args)
+	}
+	return nil
+}
+
+// attacks are what a stranger does besides.
+var attacks = map[string]func(w *World, victim *process, args []string){
+	"update":   forgeUpdate,   // update a s 17 [incarnation] : an update in a's name
+	"again":    forgeAgain,    // again a 100 : its last heartbeat, said once more each second
+	"nonsense": forgeNonsense, // nonsense a 100 : random messages
 }
 
 // forgeEvery is how often a stranger repeats itself.
@@ -38,9 +68,23 @@ func stepStranger(w *World, args []string) func() {
 	w.each(args[1:2], func(p *process) {
 		w.check.honest = false
 		w.invented = w.invented || args[0] == "names" || args[0] == "list" || args[0] == "nonsense"
-		attacks[args[0]](w, p, args[2:])
+		if attack := attacks[args[0]]; attack != nil {
+			attack(w, p, args[2:])
+			return
+		}
+		for _, f := range Forge(args[0], w.victim(p), args[2:]) {
+			w.forge(f.From, f.Message)
+		}
 	})
 	return nil
+}
+
+func (w *World) victim(p *process) Victim {
+	v := Victim{Beat: *w.heartbeat(p), Keys: p.keys}
+	for _, q := range w.running() {
+		v.Members = append(v.Members, q.instance)
+	}
+	return v
 }
 
 // forge publishes a message in the name of an instance.
@@ -68,63 +112,150 @@ func natural(args []string, i int, otherwise uint64) uint64 {
 	return uint64(part(args[i]))
 }
 
-func forgeLast(w *World, p *process, args []string) {
-	beat := w.heartbeat(p)
+func (v Victim) instance() string { return v.Beat.Member.Instance }
+
+// says is one heartbeat in the victim's name, changed in some way.
+func (v Victim) says(change func(beat *core.Heartbeat)) []Forged {
+	beat := v.Beat
+	change(&beat)
+	return []Forged{{v.instance(), &beat}}
+}
+
+func forgeLast(v Victim, args []string) []Forged {
 	last := uint64(math.MaxUint64 - 1)
 	if args[1] != "max" {
 		last = natural(args, 1, 1<<40)
 	}
-	beat.Numbers = []core.Last{{Key: args[0], Number: last}}
-	w.forge(p.instance, beat)
+	return v.says(func(beat *core.Heartbeat) { beat.Numbers = []core.Last{{Key: args[0], Number: last}} })
 }
 
-func forgeGoodbye(w *World, p *process, args []string) {
-	beat := w.heartbeat(p)
-	w.forge(p.instance, &core.Goodbye{Incarnation: beat.Incarnation, Count: beat.Count})
+func forgeGoodbye(v Victim, args []string) []Forged {
+	return []Forged{{v.instance(), &core.Goodbye{Incarnation: v.Beat.Incarnation, Count: v.Beat.Count}}}
 }
 
-func forgeLeaving(w *World, p *process, args []string) {
-	beat := w.heartbeat(p)
-	beat.Leaving = true
-	w.forge(p.instance, beat)
+func forgeLeaving(v Victim, args []string) []Forged {
+	return v.says(func(beat *core.Heartbeat) { beat.Leaving = true })
 }
 
-func forgePulls(w *World, p *process, args []string) {
+func forgePulls(v Victim, args []string) (all []Forged) {
 	for i := range natural(args, 0, 200) {
 		pull := &core.Pull{ID: i + 1}
-		for _, key := range p.keys {
+		for _, key := range v.Keys {
 			pull.Items = append(pull.Items, core.PullItem{Key: key, HasDigest: true, Digest: 1, All: true})
 		}
 		if i%2 == 1 {
-			pull.To = p.instance
+			pull.To = v.instance()
 		}
 		from := "stranger"
-		if others := w.running(); i%4 == 3 {
-			from = others[int(i)%len(others)].instance
+		if i%4 == 3 {
+			from = v.Members[int(i)%len(v.Members)]
 		}
-		w.forge(from, pull)
+		all = append(all, Forged{from, pull})
 	}
+	return all
 }
 
-func forgeNames(w *World, p *process, args []string) {
+func forgeNames(v Victim, args []string) (all []Forged) {
 	for i := range natural(args, 0, 5000) {
 		name := fmt.Sprintf("0-%d", i)
-		w.forge(name, &core.Heartbeat{Member: core.Member{Name: name, Instance: name, Addr: strings.Repeat("x", 200)}, Count: 1, Interval: time.Minute, Worth: core.Whole})
+		member := core.Member{Name: name, Instance: name, Addr: strings.Repeat("x", 200)}
+		all = append(all, Forged{name, &core.Heartbeat{Member: member, Count: 1, Interval: time.Minute, Worth: core.Whole}})
 	}
+	return all
 }
 
-func forgeKeys(w *World, p *process, args []string) {
-	beat := w.heartbeat(p)
-	for i := range natural(args, 0, 300) {
-		beat.Numbers = append(beat.Numbers, core.Last{Key: fmt.Sprintf("%s-%d", strings.Repeat("k", 200), i), Number: 5})
-	}
-	w.forge(p.instance, beat)
+func forgeKeys(v Victim, args []string) []Forged {
+	return v.says(func(beat *core.Heartbeat) {
+		beat.Numbers = slices.Clone(beat.Numbers)
+		for i := range natural(args, 0, 300) {
+			beat.Numbers = append(beat.Numbers, core.Last{Key: fmt.Sprintf("%s-%d", strings.Repeat("k", 200), i), Number: 5})
+		}
+	})
 }
 
-func forgeRename(w *World, p *process, args []string) {
-	beat := w.heartbeat(p)
-	beat.Member.Name = "0\x00" + strings.Repeat("n", 1000)
-	w.forge(p.instance, beat)
+func forgeRename(v Victim, args []string) []Forged {
+	return v.says(func(beat *core.Heartbeat) { beat.Member.Name = "0\x00" + strings.Repeat("n", 1000) })
+}
+
+func forgeIncarnation(v Victim, args []string) []Forged {
+	return v.says(func(beat *core.Heartbeat) { beat.Incarnation += uint32(natural(args, 0, 1)) })
+}
+
+func forgeVoid(v Victim, args []string) []Forged {
+	return []Forged{{"stranger", &core.Void{Instance: v.instance(), Incarnation: v.Beat.Incarnation + uint32(natural(args, 0, 0))}}}
+}
+
+func forgeCount(v Victim, args []string) []Forged {
+	return v.says(func(beat *core.Heartbeat) { beat.Count = math.MaxUint64 })
+}
+
+func forgeList(v Victim, args []string) []Forged {
+	list := &core.List{}
+	for i := range natural(args, 0, 1000) {
+		name := fmt.Sprintf("1-%d", i)
+		list.Members = append(list.Members, core.ListMember{Member: core.Member{Name: name, Instance: name}, Count: 5, Interval: time.Second, Worth: core.Whole})
+	}
+	return []Forged{{"stranger", list}, {v.instance(), list}}
+}
+
+func forgeKept(v Victim, args []string) []Forged {
+	return []Forged{{v.instance(), &core.Kept{
+		Incarnation: v.Beat.Incarnation,
+		Keys:        []core.KeptKey{{Key: args[0], Last: natural(args, 1, 1<<30), Gone: core.Ranges{{First: 1, Last: 1 << 29}}}},
+	}}}
+}
+
+func forgeMissing(v Victim, args []string) (all []Forged) {
+	for i := range natural(args, 1, 100) {
+		from := "stranger"
+		if i%2 == 1 {
+			from = v.Members[int(i)%len(v.Members)]
+		}
+		wants := []core.Want{{Key: args[0], Incarnation: v.Beat.Incarnation, Numbers: core.Ranges{{First: 1, Last: 1 << 40}}}}
+		all = append(all, Forged{from, &core.Missing{To: v.instance(), Wants: wants}})
+	}
+	return all
+}
+
+func forgeAnswers(v Victim, args []string) (all []Forged) {
+	for i := range natural(args, 0, 100) {
+		a := &core.Answer{End: i%2 == 0}
+		for _, instance := range v.Members {
+			a.For = append(a.For, core.Asker{Instance: instance, ID: i})
+		}
+		for _, key := range v.Keys {
+			a.Items = append(a.Items, core.AnswerItem{
+				Key: key, Outcome: core.Outcome(i % 5), Worth: core.Whole, HasDigest: true, Digest: i,
+				Numbers: []core.Numbers{{Origin: v.instance(), Ranges: core.Ranges{{First: 1, Last: math.MaxUint64}}}},
+			})
+		}
+		all = append(all, Forged{v.instance(), a}, Forged{"stranger", a})
+	}
+	return all
+}
+
+func forgeDeparted(v Victim, args []string) []Forged {
+	return v.says(func(beat *core.Heartbeat) {
+		last := []core.Last{{Key: args[0], Number: natural(args, 1, 999999)}}
+		beat.Departed = []core.Departed{{Instance: "nobody", Numbers: last}}
+		for _, instance := range v.Members {
+			beat.Departed = append(beat.Departed, core.Departed{Instance: instance, Numbers: last})
+		}
+	})
+}
+
+func forgeWalks(v Victim, args []string) (all []Forged) {
+	for i := range min(natural(args, 0, 20), 20) {
+		from := v.Members[int(i)%len(v.Members)]
+		for _, key := range v.Keys {
+			ask := reconcile.Request{Splits: []reconcile.Range{reconcile.Everything}, Lists: []reconcile.List{{Range: reconcile.Everything, Places: []uint64{i}}}}
+			all = append(all,
+				Forged{from, &core.Pull{To: v.instance(), ID: i + 1, Items: []core.PullItem{{Key: key, HasDigest: true, Digest: 1, Entries: 1}}}},
+				Forged{from, &core.Walk{To: v.instance(), ID: i + 1, Key: key, Step: 1, Room: math.MaxUint64, Ask: ask, Entries: [][]byte{nil}}},
+				Forged{from, &core.Walked{For: core.Asker{Instance: v.instance(), ID: i}, Key: key, Step: i, Outcome: core.Apart, Entries: [][]byte{nil}}})
+		}
+	}
+	return all
 }
 
 func forgeUpdate(w *World, p *process, args []string) {
@@ -135,79 +266,10 @@ func forgeUpdate(w *World, p *process, args []string) {
 	w.net.publish("", &frame{from: p.instance, updates: []update{u}, size: 100})
 }
 
-func forgeIncarnation(w *World, p *process, args []string) {
-	beat := w.heartbeat(p)
-	beat.Incarnation += uint32(natural(args, 0, 1))
-	w.forge(p.instance, beat)
-}
-
-func forgeVoid(w *World, p *process, args []string) {
-	w.forge("stranger", &core.Void{Instance: p.instance, Incarnation: w.heartbeat(p).Incarnation + uint32(natural(args, 0, 0))})
-}
-
-func forgeCount(w *World, p *process, args []string) {
-	beat := w.heartbeat(p)
-	beat.Count = math.MaxUint64
-	w.forge(p.instance, beat)
-}
-
 func forgeAgain(w *World, p *process, args []string) {
 	beat := w.heartbeat(p)
 	beat.Count--
 	w.times([]string{args[0], forgeEvery.String()}, func() { w.forge(p.instance, beat) })
-}
-
-func forgeList(w *World, p *process, args []string) {
-	list := &core.List{}
-	for i := range natural(args, 0, 1000) {
-		name := fmt.Sprintf("1-%d", i)
-		list.Members = append(list.Members, core.ListMember{Member: core.Member{Name: name, Instance: name}, Count: 5, Interval: time.Second, Worth: core.Whole})
-	}
-	w.forge("stranger", list)
-	w.forge(p.instance, list)
-}
-
-func forgeKept(w *World, p *process, args []string) {
-	w.forge(p.instance, &core.Kept{
-		Incarnation: w.heartbeat(p).Incarnation,
-		Keys:        []core.KeptKey{{Key: args[0], Last: natural(args, 1, 1<<30), Gone: core.Ranges{{First: 1, Last: 1 << 29}}}},
-	})
-}
-
-func forgeMissing(w *World, p *process, args []string) {
-	for i := range natural(args, 1, 100) {
-		from := "stranger"
-		if others := w.running(); i%2 == 1 {
-			from = others[int(i)%len(others)].instance
-		}
-		w.forge(from, &core.Missing{To: p.instance, Wants: []core.Want{{Key: args[0], Incarnation: w.heartbeat(p).Incarnation, Numbers: core.Ranges{{First: 1, Last: 1 << 40}}}}})
-	}
-}
-
-func forgeAnswers(w *World, p *process, args []string) {
-	for i := range natural(args, 0, 100) {
-		a := &core.Answer{End: i%2 == 0}
-		for _, q := range w.running() {
-			a.For = append(a.For, core.Asker{Instance: q.instance, ID: i})
-		}
-		for _, key := range p.keys {
-			a.Items = append(a.Items, core.AnswerItem{
-				Key: key, Outcome: core.Outcome(i % 5), Worth: core.Whole, HasDigest: true, Digest: i,
-				Numbers: []core.Numbers{{Origin: p.instance, Ranges: core.Ranges{{First: 1, Last: math.MaxUint64}}}},
-			})
-		}
-		w.forge(p.instance, a)
-		w.forge("stranger", a)
-	}
-}
-
-func forgeDeparted(w *World, p *process, args []string) {
-	beat := w.heartbeat(p)
-	beat.Departed = []core.Departed{{Instance: "nobody", Numbers: []core.Last{{Key: args[0], Number: natural(args, 1, 999999)}}}}
-	for _, q := range w.running() {
-		beat.Departed = append(beat.Departed, core.Departed{Instance: q.instance, Numbers: []core.Last{{Key: args[0], Number: natural(args, 1, 999999)}}})
-	}
-	w.forge(p.instance, beat)
 }
 
 func forgeNonsense(w *World, p *process, args []string) {

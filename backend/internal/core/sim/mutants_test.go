@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +42,7 @@ type mutant struct {
 	name    string
 	what    string
 	changes []change
+	whole   map[string]string // or else the files as they become, by path
 	killer  []string
 }
 
@@ -60,7 +62,7 @@ func TestMutants(t *testing.T) {
 	programs := map[string]string{}
 	for name, pkg := range map[string]string{"sim": ".", "core": ".."} {
 		programs[name] = filepath.Join(dir, name+".test")
-		if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", programs[name], pkg).CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", programs[name], pkg).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
@@ -145,9 +147,7 @@ func figures(out string) string {
 	return strings.Join(all, ", ")
 }
 
-// readMutants reads testdata/mutants. Those below unkilled are faults that the schedule
-// by which each was found no longer shows, as what others do has changed: they wait for
-// a new one, and are not played.
+// readMutants reads testdata/mutants.
 func readMutants(t *testing.T) []*mutant {
 	t.Helper()
 	files, err := filepath.Glob("testdata/mutants/*.txt")
@@ -207,46 +207,55 @@ func parseMutant(name, text string) (*mutant, error) {
 // overlay that puts them in place of the real ones.
 func mutate(t *testing.T, dir string, all []*mutant) string {
 	t.Helper()
-	core, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
 	files := map[string]*mutated{}
+	file := func(path string) *mutated {
+		if files[path] == nil {
+			files[path] = readCore(t, path)
+		}
+		return files[path]
+	}
 	for i, m := range all {
-		changed := map[string]string{}
+		changed := maps.Clone(m.whole)
+		if changed == nil {
+			changed = map[string]string{}
+		}
 		for _, c := range m.changes {
-			f := files[c.file]
-			if f == nil {
-				f = readCore(t, filepath.Join(core, c.file))
-				files[c.file] = f
-			}
-			text, ok := changed[c.file]
+			path := filepath.Join("..", c.file)
+			text, ok := changed[path]
 			if !ok {
-				text = f.text
+				text = file(path).text
 			}
 			if strings.Count(text, c.from) != 1 {
 				t.Fatalf("%s: its old text is in %s %d times, not once: the core has changed, and so must the mutant", m.name, c.file, strings.Count(text, c.from))
 			}
-			changed[c.file] = strings.Replace(text, c.from, c.to, 1)
+			changed[path] = strings.Replace(text, c.from, c.to, 1)
 		}
-		for name, text := range changed {
-			if err := files[name].add(i+1, text); err != nil {
+		for path, text := range changed {
+			if err := file(path).add(i+1, text); err != nil {
 				t.Fatalf("%s: %v", m.name, err)
 			}
 		}
 	}
 	replace := map[string]string{}
-	put := func(name, text string) {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+	put := func(path, text string) {
+		to := filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
+		if err := os.WriteFile(to, []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		replace[filepath.Join(core, name)] = path
+		path, err := filepath.Abs(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace[path] = to
 	}
-	for name, f := range files {
-		put(name, f.String())
+	pick := map[string]string{} // by directory, what says which mutant the program is
+	for path, f := range files {
+		put(path, f.String())
+		pick[filepath.Dir(path)] = fmt.Sprintf("package %s\n\nimport (\n\t\"os\"\n\t\"strconv\"\n)\n\nvar mutant, _ = strconv.Atoi(os.Getenv(%q))\n", f.pkg, pickMutant)
 	}
-	put("mutant.go", fmt.Sprintf("package core\n\nimport (\n\t\"os\"\n\t\"strconv\"\n)\n\nvar mutant, _ = strconv.Atoi(os.Getenv(%q))\n", pickMutant))
+	for dir, text := range pick {
+		put(filepath.Join(dir, "mutant.go"), text)
+	}
 	b, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
@@ -263,6 +272,7 @@ func mutate(t *testing.T, dir string, all []*mutant) string {
 // begins with a switch that goes there.
 type mutated struct {
 	text     string
+	pkg      string
 	fset     *token.FileSet
 	funcs    map[string]*ast.FuncDecl
 	switches map[string][]string // cases, by function
@@ -275,7 +285,11 @@ func readCore(t *testing.T, path string) *mutated {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &mutated{text: string(b), switches: map[string][]string{}}
+	file, err := parser.ParseFile(token.NewFileSet(), "", b, parser.PackageClauseOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &mutated{text: string(b), pkg: file.Name.Name, switches: map[string][]string{}}
 	if f.fset, f.funcs, err = functions(f.text); err != nil {
 		t.Fatal(err)
 	}

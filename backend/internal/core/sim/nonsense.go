@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
 )
 
 // nonsense returns a random message, about real things and such as do not exist.
@@ -51,6 +52,12 @@ func (w *World) nonsense() core.Message {
 		}
 		return all
 	}
+	words := func() (all []uint64) {
+		for range w.rand.IntN(4) {
+			all = append(all, big())
+		}
+		return all
+	}
 	member := func() core.Member {
 		id := instance()
 		return core.Member{Name: id, Instance: id, Addr: "nowhere"}
@@ -64,7 +71,7 @@ func (w *World) nonsense() core.Message {
 		}
 		return uint32(big())
 	}
-	switch w.rand.IntN(10) {
+	switch w.rand.IntN(12) {
 	case 0:
 		beat := &core.Heartbeat{
 			Member: member(), Incarnation: small(), Count: big(), Interval: duration(), Hello: coin(), Leaving: coin(), Worth: worth(), KeySet: big(),
@@ -101,15 +108,28 @@ func (w *World) nonsense() core.Message {
 	case 7:
 		m := &core.Pull{To: instance(), ID: big(), HasRoot: coin(), Root: big(), Keys: big()}
 		for range w.rand.IntN(3) {
-			m.Items = append(m.Items, core.PullItem{Key: key(), HasDigest: coin(), Digest: big(), Holes: numbers(), All: coin()})
+			m.Items = append(m.Items, core.PullItem{Key: key(), HasDigest: coin(), Digest: big(), Holes: numbers(), All: coin(), Entries: big()})
 		}
 		return m
 	case 8:
 		m := &core.Answer{For: []core.Asker{{Instance: instance(), ID: big()}}, Differ: coin(), End: coin(), Sent: []string{key()}}
 		for range w.rand.IntN(3) {
-			m.Items = append(m.Items, core.AnswerItem{Key: key(), Outcome: core.Outcome(w.rand.IntN(6)), Worth: worth(), HasDigest: coin(), Digest: big(), Data: []byte{1}, Numbers: numbers()})
+			m.Items = append(m.Items, core.AnswerItem{Key: key(), Outcome: core.Outcome(w.rand.IntN(7)), Worth: worth(), HasDigest: coin(), Digest: big(), Data: []byte{1}, Numbers: numbers(), Salt: big(), Sketch: words()})
 		}
 		return m
+	case 9:
+		m := &core.Walk{To: instance(), ID: big(), Key: key(), Step: big(), Room: big(), More: coin()}
+		for range w.rand.IntN(3) {
+			m.Ask.Lists = append(m.Ask.Lists, reconcile.List{Range: reconcile.Range{First: big(), Last: big()}, Places: words()})
+			m.Ask.Splits = append(m.Ask.Splits, reconcile.Range{First: big(), Last: big()})
+			m.Entries = append(m.Entries, []byte{0, 0, 0, 0})
+		}
+		return m
+	case 10:
+		return &core.Walked{
+			For: core.Asker{Instance: instance(), ID: big()}, Key: key(), Step: big(), Outcome: core.Outcome(w.rand.IntN(7)), Gone: coin(),
+			Reply: reconcile.Reply{Prints: words(), Wants: words(), Next: big()}, Entries: [][]byte{{0, 0, 0, 0}},
+		}
 	default:
 		return &core.Push{To: instance(), Key: key(), Digest: big(), Data: []byte{0, 0, 0, 0}}
 	}

@@ -198,6 +198,8 @@ func (p *process) carryOut(cause string) {
 			p.resend(e)
 		case core.Marshal:
 			p.marshal(e)
+		case core.Fetch:
+			p.fetch(e)
 		case core.Merge:
 			p.merge(e)
 		case core.Publish:

@@ -20,6 +20,7 @@ import (
 //	net bus unicast replay=50
 //	timing sync=0 hold            # the zero sync is never
 //	states s t
+//	apart t                       # states of these keys can be taken apart
 //	 0s start a b c
 //	 2s for 5s cut a b | c        # over at 7s
 //	 3s say a s 20 50ms           # 20 updates, 50ms apart
@@ -30,6 +31,7 @@ type Scenario struct {
 	Net     Net
 	Timing  Timing
 	Keys    []string // of the states that a node starts with
+	Apart   []string // of those that can be taken apart
 	Rest    bool     // hold the world to what is promised at rest
 	Steps   []Step
 }
@@ -109,6 +111,8 @@ func (s *Scenario) line(words []string) error {
 		err = s.Timing.set(words[1:])
 	case "states":
 		s.Keys = words[1:]
+	case "apart":
+		s.Apart = words[1:]
 	case "restless":
 		s.Rest = false
 	default:
@@ -238,6 +242,9 @@ func (s *Scenario) String() string {
 		fmt.Fprintf(&b, "# %s\n", c)
 	}
 	fmt.Fprintf(&b, "seed %d\n%v\n%v\nstates %s\n", s.Seed, s.Net, s.Timing, strings.Join(s.Keys, " "))
+	if len(s.Apart) > 0 {
+		fmt.Fprintf(&b, "apart %s\n", strings.Join(s.Apart, " "))
+	}
 	if !s.Rest {
 		b.WriteString("restless\n")
 	}
@@ -247,8 +254,8 @@ func (s *Scenario) String() string {
 	return b.String()
 }
 
-// end returns when the last step is over.
-func (s *Scenario) end() time.Duration {
+// End returns when the last step is over.
+func (s *Scenario) End() time.Duration {
 	var end time.Duration
 	for _, step := range s.Steps {
 		end = max(end, step.At+step.For, step.At+step.lasts())

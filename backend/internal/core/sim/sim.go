@@ -126,7 +126,7 @@ func (w *World) play() {
 	for _, s := range w.scenario.Steps {
 		w.schedule(s)
 	}
-	w.run(w.scenario.end())
+	w.run(w.scenario.End())
 	if w.failure == nil {
 		w.check.untilRest()
 	}

@@ -37,15 +37,21 @@ func report(t *testing.T, s *Scenario, r *Result) {
 	t.Errorf("%v\n\n%s\n%s", r.Failure, s, strings.Join(lines, ""))
 }
 
-// TestScripts plays the scenarios of testdata, each of which shows one thing, and
-// those of testdata/found, which random schedules brought.
-func TestScripts(t *testing.T) {
+// scripts returns the files of all scenarios that are to hold.
+func scripts(t *testing.T) []string {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	found, _ := filepath.Glob("testdata/found/*.txt")
-	files = append(files, found...)
+	return append(files, found...)
+}
+
+// TestScripts plays the scenarios of testdata, each of which shows one thing, and
+// those of testdata/found, which random schedules brought.
+func TestScripts(t *testing.T) {
+	files := scripts(t)
 	if *playOpen {
 		unkept, _ := filepath.Glob("testdata/open/*.txt")
 		files = append(files, unkept...)

@@ -3,6 +3,9 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +16,7 @@ type sized struct {
 	name  string
 	steps func(names []string) string
 	most  map[string]func(n float64) float64 // by the name of a count: the most for the whole cluster
+	says  map[string]string                  // the same, as docs/protocol.md says it
 }
 
 // interval is the time between two heartbeats of a node in a cluster of n.
@@ -35,9 +39,10 @@ var sizes = []sized{
 			return all(names, 0, time.Millisecond, "start %s") + "60s reset\n90s expect members " + last + fmt.Sprintf(" == %d\n", len(names))
 		},
 		most: map[string]func(n float64) float64{
-			"frames": func(n float64) float64 { return n*(40/interval(n)+1) + 3*3*n }, // 40s, and 3 a comparison
-			"bytes":  func(n float64) float64 { return 200 * (n*(40/interval(n)+1) + 3*3*n) },
+			"frames": func(n float64) float64 { return n * (40/interval(n) + 10) }, // 40s, and 3 a comparison
+			"bytes":  func(n float64) float64 { return 200 * n * (40/interval(n) + 10) },
 		},
+		says: map[string]string{"frames": "N x (40 s / interval + 10)", "bytes": "200 x N x (40 s / interval + 10)"},
 	},
 	{
 		name: "join at once", // a half joins the other half, which has a state of 100 kB
@@ -45,12 +50,13 @@ var sizes = []sized{
 			half := len(names) / 2
 			old, young := names[:half], names[half:]
 			return all(old, 0, time.Millisecond, "start %s") + all(old, 20*time.Second, 0, "state %s s size=100000") +
-				"30s reset\n" + all(young, 30*time.Second, 0, "start %s") + "45s expect ready " + young[0] + " == synced\n45s expect ready " + young[len(young)-1] + " == synced\n"
+				"21s say " + old[0] + " s\n30s reset\n" + all(young, 30*time.Second, 0, "start %s") + "45s expect ready " + young[0] + " == synced\n45s expect ready " + young[len(young)-1] + " == synced\n45s whole\n"
 		},
 		most: map[string]func(n float64) float64{
-			"frames": func(n float64) float64 { return n/2*20 + n*(15/interval(n)+1) + 100 },
-			"bytes":  func(n float64) float64 { return 10*100_000 + n/2*2000 + n*100*(15/interval(n)+1) + 40*n*n },
+			"frames": func(n float64) float64 { return n*(15/interval(n)+11) + 100 },
+			"bytes":  func(n float64) float64 { return 5*100_000 + 100*n*(15/interval(n)+11) }, // the state five times, however many join
 		},
+		says: map[string]string{"frames": "N x (15 s / interval + 11) + 100", "bytes": "5 x 100 kB + 100 x N x (15 s / interval + 11)"},
 	},
 	{
 		name: "rolling restart",
@@ -59,9 +65,10 @@ var sizes = []sized{
 				all(names, 32*time.Second, 200*time.Millisecond, "start %s")
 		},
 		most: map[string]func(n float64) float64{
-			"frames":      func(n float64) float64 { return n*30 + n*((10+n/5)/interval(n)+2) },
+			"frames":      func(n float64) float64 { return n * ((10+n/5)/interval(n) + 32) },
 			"note.failed": func(n float64) float64 { return 0 },
 		},
+		says: map[string]string{"frames": "N x ((10 s + N x 0.2 s) / interval + 32)", "note.failed": "0"},
 	},
 	{
 		name: "halves",
@@ -69,8 +76,9 @@ var sizes = []sized{
 			return all(names, 0, time.Millisecond, "start %s") + "30s reset\n30s for 4m split\n" + all(names[:3], 40*time.Second, 0, "say %s s")
 		},
 		most: map[string]func(n float64) float64{
-			"frames": func(n float64) float64 { return n*60 + n*(240/interval(n)*2+2) + 240/30*3*n },
+			"frames": func(n float64) float64 { return n * (480/interval(n) + 86) },
 		},
+		says: map[string]string{"frames": "N x (480 s / interval + 86)"},
 	},
 	{
 		name: "broker restart",
@@ -78,17 +86,45 @@ var sizes = []sized{
 			return all(names, 0, time.Millisecond, "start %s") + "60s reset\n60s for 2s broker\n" + all(names[:3], 61*time.Second, 0, "say %s s")
 		},
 		most: map[string]func(n float64) float64{
-			"frames":      func(n float64) float64 { return n*25 + n*(10/interval(n)+2) },
+			"frames":      func(n float64) float64 { return n * (10/interval(n) + 27) },
 			"note.failed": func(n float64) float64 { return 0 },
 		},
+		says: map[string]string{"frames": "N x (10 s / interval + 27)", "note.failed": "0"},
 	},
 }
 
 var large = flag.Bool("large", false, "play in clusters of 300 and 1,000 too")
 
+// measuredAt are the columns of the document's table.
+var measuredAt = []int{3, 30, 300, 1000}
+
+// documented returns the rows of the table of docs/protocol.md, by the scenario and what
+// is counted: the formula, and what was measured at each size.
+func documented(t *testing.T) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile("../../../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n### Sizes\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	rows := map[string][]string{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if len(cells) == 3+len(measuredAt) {
+			rows[cells[0]+", "+cells[1]] = cells[2:]
+		}
+	}
+	return rows
+}
+
 // TestSizes plays the same in clusters of different sizes, and holds what they
-// cost to formulas.
+// cost to formulas, and the document to both.
 func TestSizes(t *testing.T) {
+	rows := documented(t)
 	ns := []int{3, 30}
 	if *large {
 		ns = append(ns, 300, 1000)
@@ -110,7 +146,7 @@ func TestSizes(t *testing.T) {
 				for _, step := range s.Steps {
 					w.schedule(step)
 				}
-				w.run(s.end() + 10*time.Second)
+				w.run(s.End() + 10*time.Second)
 				counts := w.tally.counts
 				w.tally.counts = map[string]float64{}
 				if w.failure == nil {
@@ -123,6 +159,19 @@ func TestSizes(t *testing.T) {
 					t.Logf("%s: %.0f, %.0f at most", name, counts[name], most(float64(n)))
 					if counts[name] > most(float64(n)) {
 						t.Errorf("%s: %.0f, %.0f at most", name, counts[name], most(float64(n)))
+					}
+					row := rows[c.name+", "+strings.TrimPrefix(name, "note.")]
+					if row == nil || row[0] != c.says[name] {
+						t.Errorf("%s: docs/protocol.md says %q, not %q", name, row, c.says[name])
+						continue
+					}
+					cell := row[1+slices.Index(measuredAt, n)]
+					if cell == "" {
+						continue // the formula alone is held
+					}
+					said, err := strconv.ParseFloat(strings.ReplaceAll(cell, ",", ""), 64)
+					if err != nil || counts[name] > 1.25*said || counts[name] < 0.8*said {
+						t.Errorf("%s: docs/protocol.md says %v of %d, and it is %.0f", name, said, n, counts[name])
 					}
 				}
 				t.Logf("%v for %v, %.0f deliveries, %.0f bytes delivered, whole %v after", time.Since(began).Round(time.Millisecond), w.now, counts["deliveries"], counts["delivered"], w.check.rested)

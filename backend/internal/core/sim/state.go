@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
 )
 
 // state is a model of a State, with the queue before it.
@@ -15,6 +16,7 @@ type state struct {
 	key     string
 	set     set
 	arrived set // merged as updates
+	aside   set // entries that were refused once
 	like    likeness
 	odd     []*[]string // the steps that it behaves by, in order
 
@@ -33,6 +35,7 @@ type likeness struct {
 	shifty         bool          // it marshals differently each time
 	undigested     bool          // and says so
 	size           int           // bytes of ballast in each full state
+	gone           float64       // part of the entries that are not there any more when they are fetched
 	room           int           // of its queue; 0: 65536
 }
 
@@ -44,6 +47,7 @@ type job struct {
 	entry   int
 	ref     core.Ref
 	marshal *core.Marshal
+	fetch   *core.Fetch
 	merge   *core.Merge
 }
 
@@ -66,7 +70,7 @@ func (st *state) enqueue(j job) bool {
 
 // waits reports whether e waits in the queue as an update.
 func (st *state) waits(e int) bool {
-	is := func(j job) bool { return j.marshal == nil && j.merge == nil && j.entry == e }
+	is := func(j job) bool { return j.marshal == nil && j.fetch == nil && j.merge == nil && j.entry == e }
 	return st.current != nil && is(*st.current) || slices.ContainsFunc(st.queue, is)
 }
 
@@ -81,6 +85,9 @@ func (st *state) work() {
 	st.current = &j
 	most := st.like.merge
 	var snapshot set
+	if j.fetch != nil {
+		most = st.like.marshal
+	}
 	if j.marshal != nil {
 		most = st.like.marshal
 		st.p.core.Begin(j.marshal.Job)
@@ -103,12 +110,24 @@ func (st *state) finish(j *job, snapshot set) {
 	switch {
 	case j.marshal != nil:
 		p.step(st.marshalled(j.marshal, snapshot))
+	case j.fetch != nil:
+		p.step(st.fetched(j.fetch))
 	case j.merge != nil:
 		merged := core.Merged{Job: j.merge.Job}
-		if p.w.chance(st.like.refuses) {
-			merged.Err = errRefused
-		} else {
-			st.set.merge(decodeSet(j.merge.Data))
+		pieces := j.merge.Entries
+		if pieces == nil {
+			pieces = [][]byte{j.merge.Data}
+		}
+		for _, b := range pieces {
+			if p.w.chance(st.like.refuses) {
+				merged.Err = errRefused
+				merged.Refused++
+				if j.merge.Entries != nil {
+					st.aside.merge(decodeSet(b))
+				}
+			} else {
+				st.set.merge(decodeSet(b))
+			}
 		}
 		if j.merge.Digest {
 			merged.Digest, merged.HasDigest = st.digest(st.set)
@@ -136,10 +155,63 @@ func (st *state) marshalled(m *core.Marshal, snapshot set) core.Marshalled {
 		return e
 	}
 	e.Digest, e.HasDigest = st.digest(snapshot)
-	if !m.OnlyDigest && !(e.HasDigest && slices.Contains(m.Unless, e.Digest)) {
+	if st.apart() {
+		e.Entries = uint64(snapshot.count()) + 1
+	}
+	switch {
+	case m.OnlyDigest || e.HasDigest && slices.Contains(m.Unless, e.Digest):
+	case m.Apart && st.apart():
+		e.View = reconcile.NewSet(snapshot.ids()).View(st.salt(m.Salt))
+	default:
 		e.Data = snapshot.encode(st.like.size)
 	}
 	return e
+}
+
+// apart reports whether the state can be taken apart, by this version of its node.
+func (st *state) apart() bool {
+	return slices.Contains(st.p.w.scenario.Apart, st.key) && !slices.Contains(st.p.without, "Walk")
+}
+
+// salt returns a salt, or a random one in place of none.
+func (st *state) salt(salt uint64) uint64 {
+	if salt == 0 {
+		salt = st.p.w.rand.Uint64() | 1
+	}
+	return salt
+}
+
+// fetched returns entries of the state as it is now.
+func (st *state) fetched(f *core.Fetch) core.Fetched {
+	out := core.Fetched{Job: f.Job}
+	if st.like.broken {
+		out.Err = errRefused
+		return out
+	}
+	for size := 0; out.Taken < len(f.IDs) && (size < f.Room || out.Taken == 0); out.Taken++ {
+		e := int(binary.BigEndian.Uint64(f.IDs[out.Taken][8:]))
+		if !st.set.has(e) || st.p.w.chance(st.like.gone) {
+			continue
+		}
+		var one set
+		one.add(e)
+		b := one.encode(st.like.size / 16)
+		out.Entries = append(out.Entries, b)
+		size += len(b)
+	}
+	return out
+}
+
+// ids are those of the entries of a set: their numbers.
+func (s set) ids() (ids []reconcile.ID) {
+	for i, word := range s {
+		for ; word != 0; word &= word - 1 {
+			var id reconcile.ID
+			binary.BigEndian.PutUint64(id[8:], uint64(64*i+bits.TrailingZeros64(word)))
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 func (st *state) digest(s set) (sum uint64, ok bool) {
@@ -154,6 +226,13 @@ func (st *state) digest(s set) (sum uint64, ok bool) {
 	return sum, true
 }
 
+// known are the entries that the state has or has put aside, since it refused them.
+func (st *state) known() set {
+	all := st.set.clone()
+	all.merge(st.aside)
+	return all
+}
+
 // abandon ends what waits for a state that is removed.
 func (st *state) abandon() {
 	st.removed = true
@@ -166,6 +245,8 @@ func (st *state) abandon() {
 		switch {
 		case j.marshal != nil:
 			st.p.step(core.Marshalled{Job: j.marshal.Job, Err: errRemoved})
+		case j.fetch != nil:
+			st.p.step(core.Fetched{Job: j.fetch.Job, Err: errRemoved})
 		case j.merge != nil:
 			st.p.step(core.Merged{Job: j.merge.Job, Err: errRemoved})
 		default:
@@ -180,6 +261,13 @@ func (st *state) abandon() {
 func (p *process) marshal(e core.Marshal) {
 	if st := p.states[e.Key]; st == nil || !st.enqueue(job{marshal: &e}) {
 		p.w.after(0, func() { p.do(func() { p.step(core.Marshalled{Job: e.Job, Err: errRemoved}) }) })
+	}
+}
+
+// fetch queues what a Fetch effect asks for.
+func (p *process) fetch(e core.Fetch) {
+	if st := p.states[e.Key]; st == nil || !st.enqueue(job{fetch: &e}) {
+		p.w.after(0, func() { p.do(func() { p.step(core.Fetched{Job: e.Job, Err: errRemoved}) }) })
 	}
 }
 

@@ -31,7 +31,7 @@ func init() { // for schedule refers to it, by way of every
 		"keep":   stepKeep,   // keep a s : put into the state without a broadcast
 		"add":    stepAdd,    // add a s
 		"remove": stepRemove, // remove a s
-		"state":  stepState,  // [for 5s] state a s merge=2s marshal=1s refuses=0.1 broken hung shifty undigested size=1000 room=5
+		"state":  stepState,  // [for 5s] state a s merge=2s marshal=1s refuses=0.1 broken hung shifty undigested size=1000 gone=0.1 room=5
 		"late":   stepLate,   // [for 5s] late a 5ms : its own state holds an update only then
 
 		// The network.
@@ -250,6 +250,8 @@ func (l *likeness) set(arg string) {
 		l.undigested = true
 	case "size":
 		l.size = int(part(value))
+	case "gone":
+		l.gone = part(value)
 	case "room":
 		l.room = int(part(value))
 	default:

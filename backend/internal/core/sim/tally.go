@@ -76,6 +76,10 @@ func (t *tally) effect(p *process, e core.Effect) {
 			}
 		case *core.Push:
 			t.answered(p, len(m.Data))
+		case *core.Walk:
+			t.step(p, m.Entries)
+		case *core.Walked:
+			t.step(p, m.Entries)
 		}
 	}
 }
@@ -90,6 +94,15 @@ func (t *tally) answered(p *process, n int) {
 	m := t.of(p)
 	if level := m.answered.add(t.w.now, float64(n), bytesASecond); level > bytesAtOnce+float64(2*n) {
 		t.w.fail("%s answers more than %d bytes a second (and %d at once, and one state)", p.instance, bytesASecond, bytesAtOnce)
+	}
+}
+
+// step counts the entries of a step of a walk, which are few, or one.
+func (t *tally) step(p *process, entries [][]byte) {
+	n := bytesOf(entries)
+	t.answered(p, n)
+	if len(entries) > 1 && n-bytesOf(entries[len(entries)-1:]) > entriesAtOnce {
+		t.w.fail("%s sends %d bytes of entries at once", p.instance, n)
 	}
 }
 

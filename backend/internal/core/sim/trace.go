@@ -27,7 +27,7 @@ var notes = map[core.NoteKind]string{
 	core.NoteRefused: "refused", core.NoteEcho: "echo", core.NoteRaised: "raised", core.NoteRejected: "rejected", core.NoteLimited: "limited",
 }
 
-var outcomes = map[core.Outcome]string{core.Equal: "equal", core.Data: "data", core.Lacking: "lacking", core.Busy: "busy", core.Later: "later"}
+var outcomes = map[core.Outcome]string{core.Equal: "equal", core.Data: "data", core.Lacking: "lacking", core.Busy: "busy", core.Later: "later", core.Apart: "apart"}
 
 var worths = map[core.Worth]string{core.Joining: "joining", core.Repairing: "repairing", core.Whole: "whole"}
 
@@ -86,9 +86,13 @@ func describe(v any) string {
 		return fmt.Sprintf("view %s position=%d attached=%v ready=%d unready=%v isolated=%v disputed=%v epoch=%d err=%v", strings.Join(ids, ","),
 			v.View.Position, v.View.Status == core.Attached, v.View.Ready, v.View.Unready, v.View.Isolated, v.View.Disputed, v.View.Epoch, v.View.Err)
 	case core.Merge:
-		return fmt.Sprintf("Merge job=%d %s %d bytes", v.Job, v.Key, len(v.Data))
+		return fmt.Sprintf("Merge job=%d %s %d bytes %d entries", v.Job, v.Key, len(v.Data), len(v.Entries))
+	case core.Fetch:
+		return fmt.Sprintf("Fetch job=%d %s %d entries room=%d", v.Job, v.Key, len(v.IDs), v.Room)
+	case core.Fetched:
+		return fmt.Sprintf("Fetched job=%d %d of %d err=%v", v.Job, len(v.Entries), v.Taken, v.Err)
 	case core.Marshalled:
-		return fmt.Sprintf("Marshalled job=%d digest=%x data=%d err=%v", v.Job, v.Digest, len(v.Data), v.Err)
+		return fmt.Sprintf("Marshalled job=%d digest=%x data=%d apart=%v err=%v", v.Job, v.Digest, len(v.Data), v.View != nil, v.Err)
 	case core.Exchanged:
 		return fmt.Sprintf("Exchanged foreign=%v %v failed=%v", v.Head == nil, v.Keys, v.Failed)
 	case core.Listed:
@@ -112,6 +116,11 @@ func describe(v any) string {
 			line += fmt.Sprintf(" [%q %s %s digest=%v/%x data=%d numbers=%v]", it.Key, outcomes[it.Outcome], worths[it.Worth], it.HasDigest, it.Digest, len(it.Data), it.Numbers)
 		}
 		return line
+	case *core.Walk:
+		return fmt.Sprintf("Walk to=%s id=%d %s step=%d splits=%d lists=%d entries=%d more=%v", v.To, v.ID, v.Key, v.Step, len(v.Ask.Splits), len(v.Ask.Lists), len(v.Entries), v.More)
+	case *core.Walked:
+		return fmt.Sprintf("Walked for=%v %s step=%d %s prints=%d wants=%d next=%x entries=%d gone=%v",
+			v.For, v.Key, v.Step, outcomes[v.Outcome], len(v.Reply.Prints), len(v.Reply.Wants), v.Reply.Next, len(v.Entries), v.Gone)
 	case *core.Push:
 		return fmt.Sprintf("Push to=%s %s digest=%x data=%d", v.To, v.Key, v.Digest, len(v.Data))
 	}
@@ -178,16 +187,30 @@ func sizeOf(m core.Message) int {
 			size += field + len(a.Instance) + 8
 		}
 		for _, it := range m.Items {
-			size += 16 + len(it.Key) + len(it.Data)
+			size += 16 + len(it.Key) + len(it.Data) + 8*len(it.Sketch)
 			held(it.Numbers)
 		}
 		for _, key := range m.Sent {
 			size += field + len(key)
 		}
+	case *core.Walk:
+		size += 32 + len(m.Key) + 16*len(m.Ask.Splits) + bytesOf(m.Entries)
+		for _, l := range m.Ask.Lists {
+			size += 22 + 8*len(l.Places)
+		}
+	case *core.Walked:
+		size += 32 + len(m.Key) + len(m.For.Instance) + 8*(len(m.Reply.Prints)+len(m.Reply.Wants)) + bytesOf(m.Entries)
 	case *core.Push:
 		size += 16 + len(m.Key) + len(m.Data)
 	}
 	return size
+}
+
+func bytesOf(entries [][]byte) (n int) {
+	for _, b := range entries {
+		n += 2 + len(b)
+	}
+	return n
 }
 
 // seconds returns d in seconds.

@@ -6,11 +6,11 @@ package grafana
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
@@ -66,8 +66,7 @@ func newConn(o driver.Options, config *server.Config, t Timing) *conn {
 // Open starts the driver.
 func Open(ctx context.Context, o driver.Options, config *server.Config, t Timing) (driver.Driver, error) {
 	g := newConn(o, config, t)
-	if err := g.client.Within(ctx, g.preflight); err != nil {
-		g.client.Close()
+	if err := g.client.Open(ctx, g.preflight); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -79,7 +78,7 @@ func (g *conn) Serve(ctx context.Context, h driver.Handler) error {
 	defer context.AfterFunc(ctx, func() { _ = g.client.Sub.Close() })() // go-redis cannot otherwise be interrupted
 	g.handler = h
 	loops.Go(func() error { return g.client.Receive(ctx, g.dispatch) })
-	loops.Go(func() error { return g.client.WatchRole(ctx) })
+	loops.Go(func() error { return g.client.Watch(ctx, h.Trouble) })
 	for _, loop := range []func(context.Context) error{g.attach, g.sendBeats, g.keepKey, g.share, g.watchEcho} {
 		loops.Go(func() error { return loop(ctx) })
 	}
@@ -131,15 +130,8 @@ func (g *conn) goodbye(ctx context.Context) {
 	g.publishState(ctx, g.lastWord)
 	bye := g.beat()
 	bye.Bye = true
-	err := g.do(ctx, func(ctx context.Context) error {
-		_, err := g.client.Redis.Pipelined(ctx, func(p goredis.Pipeliner) error {
-			p.Del(ctx, g.prefix()+g.key)
-			p.Publish(ctx, g.prefix()+ownChannel, bye.encode())
-			return nil
-		})
-		return err
-	})
-	if err != nil {
+	err := g.do(ctx, func(ctx context.Context) error { return g.client.Keys.Del(ctx, g.prefix()+g.key).Err() })
+	if err := errors.Join(err, g.publishOn(ctx, ownChannel, bye.encode())); err != nil {
 		g.logger.Debug("the goodbye may have reached nobody", "err", err)
 	}
 }

@@ -39,7 +39,7 @@ func (g *conn) setKey(ctx context.Context) (was bool, err error) {
 	set := func(mode string) error {
 		return g.do(ctx, func(ctx context.Context) error {
 			stamp := strconv.FormatInt(time.Now().Unix(), 10)
-			return g.client.Redis.SetArgs(ctx, g.prefix()+g.key, stamp, goredis.SetArgs{Mode: mode, TTL: g.timing.TTL}).Err()
+			return g.client.Keys.SetArgs(ctx, g.prefix()+g.key, stamp, goredis.SetArgs{Mode: mode, TTL: g.timing.TTL}).Err()
 		})
 	}
 	if err := set("XX"); !errors.Is(err, goredis.Nil) {
@@ -98,7 +98,7 @@ func (g *conn) writeKey(ctx context.Context) error {
 // again.
 func (g *conn) deleteOrphans(ctx context.Context) {
 	for _, key := range g.roster.takeOrphans() {
-		err := g.do(ctx, func(ctx context.Context) error { return g.client.Redis.Del(ctx, g.prefix()+key).Err() })
+		err := g.do(ctx, func(ctx context.Context) error { return g.client.Keys.Del(ctx, g.prefix()+key).Err() })
 		if err != nil {
 			g.logger.Debug("the key of a failed node stays until it expires", "key", g.prefix()+key, "err", err)
 		}
@@ -129,9 +129,9 @@ func (g *conn) lookAtKeys(ctx context.Context) error {
 
 // scan returns the keys that hold a heartbeat.
 func (g *conn) scan(ctx context.Context) ([]stamped, error) {
-	cluster, ok := g.client.Redis.(*goredis.ClusterClient)
+	cluster, ok := g.client.Keys.(*goredis.ClusterClient)
 	if !ok {
-		return g.scanServer(ctx, g.client.Redis)
+		return g.scanServer(ctx, g.client.Keys)
 	}
 	var mu sync.Mutex
 	var all []stamped

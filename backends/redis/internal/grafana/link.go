@@ -9,6 +9,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backends/redis/internal/server"
 )
 
 const (
@@ -30,7 +31,7 @@ func (g *conn) beat() beat {
 // with this one's match the pattern too; their names are not those of a state.
 func (g *conn) dispatch(m *goredis.Message) {
 	g.roster.busy()
-	channel, payload := strings.TrimPrefix(m.Channel, g.prefix()), []byte(m.Payload)
+	channel, payload := strings.TrimPrefix(m.Channel, g.prefix()), server.Payload(m)
 	switch {
 	case len(payload) == 0:
 	case channel == fullStateChannel:
@@ -98,11 +99,18 @@ func (g *conn) sendBeats(ctx context.Context) error {
 
 // watchEcho finds a link that delivers nothing.
 func (g *conn) watchEcho(ctx context.Context) error {
-	tick := time.NewTicker(g.timing.Beat / 2)
+	period := g.timing.Beat / 2
+	tick := time.NewTicker(period)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
-		case now := <-tick.C:
+		case <-tick.C:
+			now := time.Now()
+			if late := now.Sub(last) - period; late > period {
+				g.roster.stoodStill(now, late)
+			}
+			last = now
 			if silent, deaf := g.roster.deaf(now); deaf {
 				return fmt.Errorf("redis: %w: this node has not heard itself for %v", driver.ErrUnavailable, silent.Round(time.Millisecond))
 			}

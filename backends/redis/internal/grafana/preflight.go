@@ -2,9 +2,13 @@ package grafana
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/params"
 	"github.com/clusterchannel/clusterchannel/backends/redis/internal/server"
 )
@@ -22,7 +26,7 @@ func (g *conn) preflight(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if g.returning, err = g.setKey(ctx); err != nil && !refusesWrites(err) {
+	if g.returning, err = g.setKey(ctx); err != nil && !refusesWrites(err) && !g.ownerIsAway(err) {
 		return g.explain("SET "+g.prefix()+g.key, err)
 	}
 	hello := g.beat()
@@ -31,11 +35,20 @@ func (g *conn) preflight(ctx context.Context) error {
 		return g.explain("PUBLISH "+g.prefix()+ownChannel, err)
 	}
 	keys, err := g.scan(ctx)
-	if err != nil {
+	switch {
+	case err == nil:
+		g.roster.scanned(keys, time.Now())
+	case !g.ownerIsAway(err):
 		return g.explain("SCAN "+pattern, err)
 	}
-	g.roster.scanned(keys, time.Now())
 	return nil
+}
+
+// ownerIsAway reports whether keys of a Cluster wait for a failover: one of its
+// masters does not answer. Frames go on without it.
+func (g *conn) ownerIsAway(err error) bool {
+	_, cluster := g.client.Keys.(*goredis.ClusterClient)
+	return cluster && !errors.Is(g.explain("", err), driver.ErrConfig)
 }
 
 // refusesWrites reports whether the server refuses writes now, because it has

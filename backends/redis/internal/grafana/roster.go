@@ -321,6 +321,15 @@ func (r *roster) busy() {
 	r.busyAt = now
 }
 
+// stoodStill notes that this process did not run for late until now: what came
+// meanwhile is still to be read, so none of that time was silence.
+func (r *roster) stoodStill(now time.Time, late time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pulse.StoodStill(now.Sub(r.began), late)
+	r.busyAt = now
+}
+
 // deaf returns for how long this node has not heard itself, if that is too long.
 // While it hears others its own beats may wait behind what they send.
 func (r *roster) deaf(now time.Time) (time.Duration, bool) {

@@ -28,7 +28,7 @@ func (g *conn) Broadcast(ctx context.Context, frame []byte) error {
 	if err := server.CheckSize(frame); err != nil {
 		return err
 	}
-	if err := g.publishOn(ctx, ownChannel, bytes.Clone(frame)); err != nil {
+	if err := g.client.Publish(ctx, g.prefix()+ownChannel, frame); err != nil {
 		return g.explain("PUBLISH "+g.prefix()+ownChannel, err)
 	}
 	g.hold(ctx, len(frame))

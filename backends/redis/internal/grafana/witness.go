@@ -26,8 +26,7 @@ type Witness struct {
 func OpenWitness(config *server.Config) driver.OpenFunc {
 	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
 		w := &Witness{wire: newConn(o, config, Timing{})}
-		if err := w.preflight(ctx, o.Self.Instance); err != nil {
-			w.wire.client.Close()
+		if err := w.wire.client.Open(ctx, func(ctx context.Context) error { return w.preflight(ctx, o.Self.Instance) }); err != nil {
 			return nil, err
 		}
 		return w, nil
@@ -47,9 +46,9 @@ func (w *Witness) preflight(ctx context.Context, instance string) error {
 		{"PSUBSCRIBE " + pattern, func(ctx context.Context) error { _, err := c.Sub.ReceiveTimeout(ctx, server.Timeout); return err }},
 		{"HELLO", c.CheckRole},
 		{"PUBLISH " + g.prefix() + ownChannel, func(ctx context.Context) error { return g.publishOn(ctx, ownChannel, nil) }},
-		{"SET " + key, func(ctx context.Context) error { return c.Redis.SetXX(ctx, key, "0", time.Second).Err() }},
-		{"DEL " + key, func(ctx context.Context) error { return c.Redis.Del(ctx, key).Err() }},
-		{"MGET " + key, func(ctx context.Context) error { return c.Redis.MGet(ctx, key).Err() }},
+		{"SET " + key, func(ctx context.Context) error { return c.Keys.SetXX(ctx, key, "0", time.Second).Err() }},
+		{"DEL " + key, func(ctx context.Context) error { return c.Keys.Del(ctx, key).Err() }},
+		{"MGET " + key, func(ctx context.Context) error { return c.Keys.MGet(ctx, key).Err() }},
 		{"SCAN " + pattern, w.readMembers},
 	} {
 		switch err := step.try(ctx); {
@@ -102,7 +101,7 @@ func (w *Witness) Serve(ctx context.Context, h driver.Handler) error {
 	h.Members(w.found)
 	return g.client.Receive(ctx, func(m *goredis.Message) {
 		if m.Channel == g.prefix()+ownChannel && m.Payload != "" && m.Payload[0] != beatMark {
-			h.Frame([]byte(m.Payload))
+			h.Frame(server.Payload(m))
 		}
 	})
 }

@@ -31,7 +31,7 @@ func (c *Config) Explain(what string, err error) error {
 	if f := c.atFault(err); f.key != "" {
 		return params.Bad(f.key, "%s: %w; %s", what, err, f.hint)
 	}
-	return fmt.Errorf("redis: %w: %s: %w", driver.ErrUnavailable, what, err)
+	return fmt.Errorf("redis: %w: %s%s: %w", driver.ErrUnavailable, params.Unnamed("address", err), what, err)
 }
 
 // The stages of an opening, in order.
@@ -64,7 +64,7 @@ func (c *Config) atFault(err error) fault {
 		return false
 	}
 	password, username := "password", "username"
-	if says("all sentinels") {
+	if _, sentinel := errors.AsType[*sentinelError](err); sentinel {
 		password, username = "sentinel_password", "sentinel_username"
 	}
 	var certificate *tls.CertificateVerificationError

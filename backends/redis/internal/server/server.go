@@ -44,15 +44,40 @@ type Config struct {
 }
 
 // single reports whether there is one server: no Cluster, no Sentinels.
-func (c *Config) single() bool { return !c.Options.IsClusterMode && c.Options.MasterName == "" }
+func (c *Config) single() bool { return !c.cluster() && c.Options.MasterName == "" }
 
-// Connect returns go-redis's client. It dials nothing yet; its connections end
-// with life.
-func (c *Config) Connect(life context.Context) goredis.UniversalClient {
+// cluster reports whether the servers are a Redis Cluster.
+func (c *Config) cluster() bool { return c.Options.IsClusterMode }
+
+// options are those of every connection, which end with life.
+func (c *Config) options(life context.Context) goredis.UniversalOptions {
 	o := c.Options
 	o.DisableIdentity, o.Protocol = true, 2
 	o.Dialer, o.DialTimeout, o.DialerRetries, o.ReadTimeout, o.WriteTimeout = c.Dialer(life), Timeout, 1, Timeout, Timeout
 	o.MaxRetries, o.ContextTimeoutEnabled = -1, true
 	o.MaxActiveConns, o.PipelinePoolSize, o.ConnMaxIdleTime = o.PoolSize, -1, time.Minute
-	return goredis.NewUniversalClient(&o)
+	return o
+}
+
+// to returns go-redis's client of the server at addr. It dials nothing yet.
+func (c *Config) to(life context.Context, addr string) *goredis.Client {
+	o := c.options(life)
+	one := o.Simple()
+	one.Addr = addr
+	return goredis.NewClient(one)
+}
+
+// toSentinel returns go-redis's client of the Sentinel at addr.
+func (c *Config) toSentinel(life context.Context, addr string) *goredis.Client {
+	o := c.options(life)
+	o.Username, o.Password, o.CredentialsProviderContext, o.DB = o.SentinelUsername, o.SentinelPassword, nil, 0
+	one := o.Simple()
+	one.Addr = addr
+	return goredis.NewClient(one)
+}
+
+// toKeys returns go-redis's client of a Cluster, which finds each key's owner.
+func (c *Config) toKeys(life context.Context) *goredis.ClusterClient {
+	o := c.options(life)
+	return goredis.NewClusterClient(o.Cluster())
 }

@@ -1,0 +1,148 @@
+package interop_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/conformance/testkit"
+)
+
+// Two members that cannot reach each other, but both reach a third, have each other's
+// updates by it, small and large, without waiting for an exchange.
+func TestPartialPartition(t *testing.T) {
+	l := newLAN(t)
+	a, b, c := l.host(t), l.host(t), l.host(t)
+	openAll(t, nil, a, b, c)
+	a.filter(t, "-A INPUT -s "+b.ip+" -j DROP", "-A OUTPUT -d "+b.ip+" -j DROP")
+	before := c.call(t, request{Do: "status"})
+	for i := range 3 {
+		for _, size := range []int{10, 5000, 1 << 20} {
+			for _, pair := range [][2]*host{{a, b}, {b, a}} {
+				name := fmt.Sprint(pair[0].name(), i, "/", size)
+				began := time.Now()
+				pair[0].call(t, request{Do: "broadcast", Name: name, Size: size})
+				has(t, pair[1], name)
+				t.Logf("%d bytes from %s: %v", size, pair[0].name(), time.Since(began).Round(time.Millisecond))
+			}
+		}
+	}
+	logged(t, a, `what="members that others reach cannot be reached" err="to or from b at`)
+	for _, h := range []*host{a, b, c} {
+		s := h.call(t, request{Do: "status"})
+		if s.Members != "abc" {
+			t.Errorf("%s lists %q", h.name(), s.Members)
+		}
+		if n := s.value(t, "clusterchannel_resyncs_total") - before.value(t, "clusterchannel_resyncs_total"); h != c && n > 4 {
+			t.Errorf("%s has asked for %v states: the updates came by exchange", h.name(), n)
+		}
+		if n := s.value(t, "clusterchannel_undelivered_total"); n != 0 {
+			t.Errorf("%s has lost %v frames", h.name(), n)
+		}
+	}
+}
+
+// has waits until a host's node has an update.
+func has(t *testing.T, h *host, update string) {
+	t.Helper()
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if _, ok := h.call(t, request{Do: "status"}).Got[update]; !ok {
+			return fmt.Errorf("%s has no %s", h.name(), update)
+		}
+		return nil
+	})
+}
+
+// What cannot be brought to a member, by this node or another, is counted and logged.
+func TestUndeliveredIsCounted(t *testing.T) {
+	l := newLAN(t)
+	a, b := l.host(t), l.host(t)
+	openAll(t, nil, a, b)
+	b.filter(t, "-A INPUT -p tcp --syn -j REJECT --reject-with tcp-reset") // a ping is answered
+	a.call(t, request{Do: "broadcast", Name: "large", Size: 5000})
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if a.call(t, request{Do: "status"}).value(t, "clusterchannel_undelivered_total") == 0 {
+			return fmt.Errorf("nothing is counted")
+		}
+		return nil
+	})
+	logged(t, a, "did not reach a member")
+	logged(t, a, `what="TCP is refused" err="to or from b at`)
+	b.unfilter(t)
+	logged(t, a, `as it should again"`)
+	has(t, b, "large")
+}
+
+// logged waits until a host's node has logged a text.
+func logged(t *testing.T, h *host, text string) {
+	t.Helper()
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if !strings.Contains(h.log.String(), text) {
+			return fmt.Errorf("%s has not logged %q", h.name(), text)
+		}
+		return nil
+	})
+}
+
+// With UDP blocked, both ways or one, small updates go by streams, and log and
+// metrics say for whom.
+func TestBlockedUDP(t *testing.T) {
+	for name, rules := range map[string][]func(*host) string{"in": {packetsIn}, "out": {packetsOut}, "both": {packetsIn, packetsOut}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLAN(t)
+			a, b, c := l.host(t), l.host(t), l.host(t)
+			openAll(t, nil, a, b, c)
+			for _, rule := range rules {
+				b.filter(t, rule(nil))
+			}
+			for _, h := range []*host{a, c} {
+				logged(t, h, `what="UDP is blocked" err="to or from b at`)
+				testkit.Eventually(t, 10*time.Second, func() error {
+					s := h.call(t, request{Do: "status"})
+					if s.value(t, "alertmanager_cluster_pings_failures_total") == 0 || s.value(t, "clusterchannel_pings_failing", `peer="b"`) != 1 {
+						return fmt.Errorf("%s counts no failed pings of b", h.name())
+					}
+					return nil
+				})
+			}
+			for i := range 5 {
+				for _, pair := range [][2]*host{{a, b}, {b, c}} {
+					update := fmt.Sprint(pair[0].name(), i)
+					began := time.Now()
+					pair[0].call(t, request{Do: "broadcast", Name: update, Size: 10})
+					has(t, pair[1], update)
+					t.Logf("%s to %s: %v", pair[0].name(), pair[1].name(), time.Since(began).Round(time.Millisecond))
+				}
+			}
+			b.unfilter(t)
+			for _, h := range []*host{a, c} {
+				logged(t, h, `as it should again"`)
+				testkit.Eventually(t, 10*time.Second, func() error {
+					if s := h.call(t, request{Do: "status"}); s.value(t, "clusterchannel_pings_failing", `peer="b"`) != 0 {
+						return fmt.Errorf("%s still says that packets to b are lost", h.name())
+					}
+					return nil
+				})
+			}
+		})
+	}
+}
+
+// A network that loses the first packet of each connection costs an update the
+// second after which TCP repeats it, and no more attempts.
+func TestFirstPacketIsLost(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t)
+	a, b := l.host(t), l.host(t)
+	openAll(t, nil, a, b)
+	b.filter(t, "-A INPUT -p tcp --syn -m statistic --mode nth --every 2 --packet 0 -j DROP")
+	began := time.Now()
+	a.call(t, request{Do: "broadcast", Name: "large", Size: 5000})
+	has(t, b, "large")
+	t.Logf("after %v", time.Since(began).Round(time.Millisecond))
+	if s := a.call(t, request{Do: "status"}); s.value(t, "clusterchannel_undelivered_total") > 0 {
+		t.Error("what is repeated is counted as lost")
+	}
+}
