@@ -2,7 +2,6 @@ package alertmanager
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -26,7 +25,8 @@ const yield = 2 * time.Second
 // turns has each flush wait for its turn, after inhibition and silences and before
 // what was sent already is looked up. Alertmanager's own stage reads the position
 // once: if a restarted instance came back in front meanwhile, two would be at the
-// same turn, and both would send.
+// same turn, and both would send. The turn of an alert is behind those who may know
+// of it.
 type turns struct {
 	cluster backend.ClusterChannel
 	turn    time.Duration
@@ -43,7 +43,8 @@ func (t turns) Exec(ctx context.Context, _ *slog.Logger, alerts ...*alert.Alert)
 		}
 	}
 	t.yield(ctx, began)
-	_ = backend.WaitTurn(ctx, seat{t.cluster, t.back, began}, t.turn) // without a cluster all is sent
+	behind := func(v backend.View) int { return v.Position - t.back.inFront(v, began) }
+	_ = backend.NewTurn(t.cluster, t.turn).Wait(ctx, behind) // without a cluster all is sent
 	return ctx, alerts, ctx.Err()
 }
 
@@ -71,31 +72,6 @@ func (t turns) before(routing notify.RoutingStage) notify.RoutingStage {
 		routing[receiver] = slices.Insert(slices.Clone(stages), len(stages)-1, notify.Stage(t))
 	}
 	return routing
-}
-
-// seat is this instance's place in the turn for an alert that began at a time:
-// behind those that may know of it.
-type seat struct {
-	backend.ClusterChannel
-	back  *comebacks
-	began time.Time
-}
-
-func (s seat) View() backend.View { return s.of(s.ClusterChannel.View()) }
-
-func (s seat) Watch(ctx context.Context) iter.Seq[backend.View] {
-	return func(yield func(backend.View) bool) {
-		for v := range s.ClusterChannel.Watch(ctx) {
-			if !yield(s.of(v)) {
-				return
-			}
-		}
-	}
-}
-
-func (s seat) of(v backend.View) backend.View {
-	v.Position -= s.back.inFront(v, s.began)
-	return v
 }
 
 // comebacks are instances that came back under the name of one that was among

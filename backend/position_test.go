@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -101,6 +102,27 @@ func TestOwns(t *testing.T) {
 	none := backend.View{Status: backend.Attached}
 	if none.Owns("key") || none.Owner("key").Name != "" {
 		t.Error("a View without members has an owner")
+	}
+}
+
+func TestOrder(t *testing.T) {
+	v := viewOf(0, "a", "b", "b", "c")
+	for i := range 100 {
+		key := fmt.Sprintf("key-%d", i)
+		rest := viewOf(0, "a", "b", "b", "c")
+		order := slices.Collect(v.Order(key))
+		for _, m := range order {
+			if owner := rest.Owner(key); owner.Instance != m.Instance {
+				t.Fatalf("%s: the order is %v, but %v owns it once those before have left", key, order, owner)
+			}
+			rest.Members = slices.DeleteFunc(rest.Members, func(o backend.Member) bool { return o.Instance == m.Instance })
+		}
+		if len(order) != len(v.Members) {
+			t.Fatalf("%s: the order is %v, want all of %v", key, order, v.Members)
+		}
+	}
+	for m := range (backend.View{}).Order("key") {
+		t.Errorf("a View without members has %v in its order", m)
 	}
 }
 
@@ -255,4 +277,30 @@ func TestWaitTurnOfTheFirst(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A wait by an order of the caller's own, which is ended and goes on.
+func TestTurn(t *testing.T) {
+	const length = 10 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(2)
+		turn := backend.NewTurn(s, length)
+		start := time.Now()
+		place := 3
+		behind := func(v backend.View) int { return place - v.Position }
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		if err := turn.Wait(ctx, behind); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a wait that is ended returned %v", err)
+		}
+		place = 4
+		if err := turn.Wait(t.Context(), behind); err != nil || time.Since(start) != 2*length {
+			t.Errorf("at place 2 it took %v and returned %v, want %v since the first wait", time.Since(start), err, 2*length)
+		}
+		place = 1 // less than its position
+		time.AfterFunc(time.Hour, func() { s.set(1, backend.Attached, false, nil) })
+		if err := turn.Wait(t.Context(), behind); err != nil || time.Since(start) != 2*length+time.Hour {
+			t.Errorf("with no place for an hour it took %v and returned %v", time.Since(start), err)
+		}
+	})
 }

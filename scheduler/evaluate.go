@@ -3,7 +3,6 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/rules"
@@ -88,15 +87,13 @@ func (s *Scheduler) mine(key string, interval time.Duration, v backend.View) boo
 		return true
 	}
 	self := v.Self()
-	for rest := (backend.View{Members: slices.Clone(v.Members)}); len(rest.Members) > 0; {
-		next := rest.Owner(key)
+	for next := range v.Order(key) {
 		if next.Instance == self.Instance {
 			return true
 		}
 		if s.board.heard(key, next.Instance, overdue*interval) {
 			return false
 		}
-		rest.Members = slices.DeleteFunc(rest.Members, func(m backend.Member) bool { return m.Instance == next.Instance })
 	}
 	return true
 }
