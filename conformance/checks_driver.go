@@ -48,9 +48,10 @@ func driverSubscribedFirst(e *env) {
 			}
 			return agree(a)
 		})
+		// Before the next link ends: what is on its way is lost with it.
+		e.eventually(e.limit(joiner), "it hears what it sent as soon as its driver was open, or attached", func() error { return said.heard(a) })
 	}
 	a.tap.setAttached(nil)
-	e.eventually(e.limit(joiner), "it hears what it sent as soon as its driver was open, or attached", func() error { return said.heard(a) })
 	if said.count() == 0 {
 		e.Error("the driver sent nothing, neither before Serve nor once it was attached")
 	}

@@ -48,14 +48,29 @@ func (e *env) mark(size int) mark {
 	panic(fmt.Sprintf("no frame has %d bytes", size))
 }
 
-// subscribed has the check know of a new subscription.
-func (p *wiretap) subscribed() {
+// subscription counts a new subscription as one that the check is yet to know of,
+// and returns what has it know.
+func (p *wiretap) subscription() (tell func()) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	f := p.attached
-	p.mu.Unlock()
-	if f != nil {
-		f()
+	if f == nil {
+		return func() {}
 	}
+	p.telling++
+	return func() {
+		f()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.telling--
+	}
+}
+
+// knows reports whether the check knows of all subscriptions.
+func (p *wiretap) knows() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.telling == 0
 }
 
 // setAttached calls f once a driver has been opened, before it serves, and each
@@ -136,8 +151,11 @@ func (s *marks) count() int {
 	return len(s.said)
 }
 
-// heard reports whether n has heard all of them.
+// heard reports whether n has said all of them, and heard them.
 func (s *marks) heard(n *node) error {
+	if !n.tap.knows() {
+		return fmt.Errorf("the driver of %s has not sent what it was given", n)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, m := range s.said {

@@ -30,6 +30,7 @@ type wiretap struct {
 	caps     driver.Caps        // of the newest driver
 	newest   driver.Driver      // nil: none was opened
 	attached func()             // called with each new subscription; nil: nothing is
+	telling  int                // calls of attached that have not returned
 	marks    []string           // those that were heard, in order
 	handler  driver.Handler     // of the driver that serves
 	lose     context.CancelFunc // ends the link of the driver that serves
@@ -74,7 +75,7 @@ func (p *wiretap) open(ctx context.Context, o driver.Options) (driver.Driver, er
 	p.opens++
 	p.seen.self = o.Self.Instance
 	p.mu.Unlock()
-	p.subscribed()
+	p.subscription()()
 	return &tappedDriver{tap: p, inner: d, caps: caps}, nil
 }
 
@@ -435,11 +436,13 @@ func (h *tappedHandler) Link(err error) {
 		return
 	}
 	h.words.Add(1)
+	tell := func() {}
+	if err == nil {
+		tell = h.tap.subscription()
+	}
 	h.tap.told(err)
 	h.Handler.Link(err)
-	if err == nil {
-		go h.tap.subscribed() // the driver may hold a lock
-	}
+	go tell() // the driver may hold a lock
 }
 
 func (h *tappedHandler) Members(all []driver.Member) {
