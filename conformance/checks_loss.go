@@ -99,6 +99,12 @@ func (e *env) lose(n *node) {
 		}
 		return nil
 	})
+	e.eventually(e.patience(), "the node knows that its link is lost, or has another one", func() error {
+		if n.View().Status == backend.Attached && n.tap.opened() == opens && n.tap.words() < words+2 {
+			return errors.New("it does not")
+		}
+		return nil
+	})
 }
 
 func lossLeavesNothing(e *env) {
