@@ -84,7 +84,29 @@ func startPrometheus(t *testing.T) (*process.Server, *exporter) {
 		},
 	})
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, q := range []string{"load", "up", "scrape_duration_seconds"} {
+				t.Logf("%s at Prometheus: %s", q, lately(p.Addr(), q))
+			}
+		}
+	})
 	return p, e
+}
+
+// lately is what the server at addr has of a series, for a log.
+func lately(addr, series string) string {
+	client := http.Client{Timeout: patience}
+	resp, err := client.Get("http://" + addr + "/api/v1/query?query=" + series + "[30s]")
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 // node is one Scheduler, with a receiver that remembers.
