@@ -1,0 +1,50 @@
+// Package replicated has states that are ready for use: every node of a cluster has the
+// whole of one, changes it without asking anybody, and merges what the others change.
+//
+//	quotas, err := replicated.NewMap[string, Quota](nil)
+//	err = quotas.Attach(node, "quotas") // node is a backend.ClusterChannel
+//	err = quotas.Set("alice", Quota{PerSecond: 10})
+//
+// A change reaches the others at once, and by the exchange of states what a node missed,
+// also what was set before it was attached. All nodes come to hold the same. None of
+// this is a lock or a transaction: two nodes that change one key at once both succeed,
+// and then one of the two values is there on all.
+//
+// # Time
+//
+// The last writer wins by a hybrid logical clock. What a node writes is later than all
+// that it has seen of the key, whatever the clocks say; else the time of its own clock
+// decides. So a wrong clock decides only between writers that did not know of each
+// other's change.
+//
+// A time that is more than Options.MaxAhead ahead of a node's clock is merged in its
+// order, which is the same for all, but is not believed: it does not move the clock of
+// that node, and Stats.Ahead counts it. An entry that is more than a day ahead is
+// refused by ErrAhead. A node whose own clock is more than a day behind refuses what all
+// others write, says so, and has it soon after its clock is right. A clock that is set
+// back is followed, but for keys that have a later time.
+//
+// Of two entries of one time a value wins over a deletion, and else the greater bytes.
+//
+// # Deletions
+//
+// A deleted key stays deleted, though a member that was away still has its value: the
+// deletion is remembered for Options.Tombstones, and then forgotten by all at the same
+// time. A node that was away for longer than that brings back what was deleted
+// meanwhile. So start such a node without what it had stored, or have Tombstones last
+// longer than any absence.
+//
+// An entry that is set for a time leaves no deletion behind, unless it took the place of
+// one that would last longer: what all members forget by themselves cannot come back.
+//
+// # Bad input
+//
+// What another member says is merged entry by entry: one that is malformed, of another
+// type, too far ahead, or that finds no room is refused, and counted by Stats.Refused
+// and by the metrics of the node, which logs the reason. All others are merged.
+//
+// # Persistence
+//
+// All types are a backend.State, so that package persist can keep them: Attach to a node
+// whose AddState passes on what persist.Store.Keep returns. See the example.
+package replicated

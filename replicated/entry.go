@@ -1,0 +1,164 @@
+package replicated
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// form says what an entry is. Of two with one stamp the one of the greater form wins.
+type form byte
+
+const (
+	dead     form = iota // the key was deleted
+	lasting              // it has a value
+	expiring             // it has a value for a time
+)
+
+// entry is what is known of a key. It says itself until when it matters, so that all
+// members forget it at the same time, whatever their options are.
+type entry struct {
+	stamp   stamp
+	form    form
+	expires uint64 // milliseconds since 1970 when an expiring one ends, as if deleted
+	gone    uint64 // when a dead or expiring one is forgotten, as if it never was
+	key     string
+	value   string
+}
+
+const (
+	maxKey   = 1<<16 - 1
+	maxTag   = 255
+	version  = 1
+	headSize = 8 + 1 + 2 // stamp, form and the key's length
+)
+
+// sizes of what stands between the head and the key.
+var times = [...]int{dead: 8, lasting: 0, expiring: 16}
+
+// encoded returns the one encoding of an entry.
+func (e entry) encoded() string {
+	var b strings.Builder
+	b.Grow(headSize + times[e.form] + len(e.key) + len(e.value))
+	h := make([]byte, 0, headSize+16)
+	h = binary.BigEndian.AppendUint64(h, uint64(e.stamp))
+	h = append(h, byte(e.form))
+	switch e.form {
+	case dead:
+		h = binary.BigEndian.AppendUint64(h, e.gone)
+	case expiring:
+		h = binary.BigEndian.AppendUint64(h, e.expires)
+		h = binary.BigEndian.AppendUint64(h, e.gone)
+	}
+	b.Write(binary.BigEndian.AppendUint16(h, uint16(len(e.key))))
+	b.WriteString(e.key)
+	b.WriteString(e.value)
+	return b.String()
+}
+
+// parse returns what an encoding holds; its strings are parts of it.
+func parse(encoded string) (entry, error) {
+	var e entry
+	if len(encoded) < headSize {
+		return e, fmt.Errorf("%w: an entry of %d bytes", ErrMalformed, len(encoded))
+	}
+	e.stamp, e.form = stamp(number(encoded)), form(encoded[8])
+	if e.form > expiring {
+		return e, fmt.Errorf("%w: an entry of form %d, known up to %d: a later version has written it", ErrMalformed, e.form, expiring)
+	}
+	rest := encoded[9:]
+	if len(rest) < times[e.form]+2 {
+		return e, fmt.Errorf("%w: an entry of form %d and %d bytes", ErrMalformed, e.form, len(encoded))
+	}
+	switch e.form {
+	case dead:
+		e.gone = number(rest)
+	case expiring:
+		e.expires, e.gone = number(rest), number(rest[8:])
+	}
+	rest = rest[times[e.form]:]
+	n := int(rest[0])<<8 | int(rest[1])
+	if rest = rest[2:]; len(rest) < n {
+		return e, fmt.Errorf("%w: a key of %d bytes in an entry of %d", ErrMalformed, n, len(encoded))
+	}
+	e.key, e.value = rest[:n], rest[n:]
+	if e.form == dead && e.value != "" {
+		return e, fmt.Errorf("%w: a deletion of %.64q with a value", ErrMalformed, e.key)
+	}
+	return e, nil
+}
+
+// number returns the first eight bytes of s.
+func number(s string) (n uint64) {
+	for i := range 8 {
+		n = n<<8 | uint64(s[i])
+	}
+	return n
+}
+
+// sane returns what makes an entry one that no member could have written whose clock is
+// right, within a day.
+func (e entry) sane(wall uint64) error {
+	latest := wall + uint64(refused.Milliseconds())
+	if at := e.stamp.millis(); at > latest {
+		return fmt.Errorf("%w: %.64q was written at %v, this node's clock says %v; set the one that is wrong", ErrAhead, e.key, when(at), when(wall))
+	}
+	longest := uint64(year.Milliseconds())
+	switch {
+	case e.form == dead && e.gone > latest+longest:
+		return fmt.Errorf("%w: the deletion of %.64q is to be remembered until %v, a year at most is allowed", ErrMalformed, e.key, when(e.gone))
+	case e.form == expiring && (e.expires > maxMillis || e.gone < e.expires || e.gone-e.expires > longest):
+		return fmt.Errorf("%w: %.64q expires at %d and is forgotten at %d milliseconds since 1970", ErrMalformed, e.key, e.expires, e.gone)
+	}
+	return nil
+}
+
+// when shows milliseconds since 1970.
+func when(millis uint64) string {
+	return time.UnixMilli(int64(min(millis, maxMillis))).UTC().Format(time.RFC3339)
+}
+
+// beats reports whether an entry wins over another one of its key, by their encodings:
+// the later one, of one time the greater one. So of any number of entries the same one
+// wins on all members, in whatever order they come.
+func beats(a, b string) bool { return a > b }
+
+// appendHead begins an update: what follows are entries of a type.
+func appendHead(b []byte, tag string) []byte {
+	b = append(b, version, byte(len(tag)))
+	return append(b, tag...)
+}
+
+// appendEntry appends an entry to an update.
+func appendEntry(b []byte, encoded string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(encoded)))
+	return append(b, encoded...)
+}
+
+// body returns the entries of an update of a type.
+func body(b []byte, tag string) ([]byte, error) {
+	switch {
+	case len(b) < 2:
+		return nil, fmt.Errorf("%w: an update of %d bytes", ErrMalformed, len(b))
+	case b[0] != version:
+		return nil, fmt.Errorf("%w: an update of version %d, known is %d", ErrMalformed, b[0], version)
+	case len(b) < 2+int(b[1]):
+		return nil, fmt.Errorf("%w: the name of a type is cut off", ErrMalformed)
+	}
+	end := 2 + int(b[1])
+	if other := b[2:end]; string(other) != tag {
+		return nil, fmt.Errorf("%w: an update of a %q, this is a %q: give one of them another key", ErrType, other, tag)
+	}
+	return b[end:], nil
+}
+
+// cut takes the next entry off the body of an update.
+func cut(b []byte) (encoded, rest []byte, err error) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return nil, nil, fmt.Errorf("%w: an update is cut off", ErrMalformed)
+	}
+	end := n + int(size)
+	return b[n:end], b[end:], nil
+}

@@ -1,0 +1,27 @@
+package replicated
+
+import "errors"
+
+// The errors of this package. Each is wrapped with the key, with what happened and
+// what to do; test with errors.Is. Besides them there are backend.ErrConfig for bad
+// options, backend.ErrTooLarge for what is above max_payload, and backend.ErrClosed
+// after Close.
+var (
+	// ErrCodec: a key or a value cannot be encoded, or not decoded again, or its
+	// codec panics.
+	ErrCodec = errors.New("not encodable")
+
+	// ErrFull: there is room for no more, by Options.MaxEntries or MaxBytes.
+	ErrFull = errors.New("full")
+
+	// ErrType: an update is of another type than this one: another node has another
+	// type under the same key.
+	ErrType = errors.New("of another type")
+
+	// ErrMalformed: bytes are no update, or one of a later version.
+	ErrMalformed = errors.New("malformed")
+
+	// ErrAhead: an entry is of a time more than a day ahead of this node's clock:
+	// either that clock is wrong, or the writer's was.
+	ErrAhead = errors.New("of a time to come")
+)

@@ -1,0 +1,364 @@
+package replicated
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// replica is what all types of this package are on: entries that are merged with those
+// of the other members, by the encodings of their keys and values.
+type replica struct {
+	tag    string
+	limits Options
+	check  func(e entry) error // reports what makes an entry none of this type; it may panic
+
+	writing sync.Mutex // is held for a whole write of this node, its broadcast included
+	channel backend.Channel
+
+	mu       sync.Mutex
+	closed   bool
+	clock    clock
+	table    table
+	watchers map[*watcher]struct{}
+	timer    *time.Timer // nil: nothing is due
+	timerDue uint64
+	sweeps   sync.WaitGroup // timers that may still call
+	refused  uint64         // entries
+}
+
+// newReplica returns a replica of a kind, such as "set of string", unless the options
+// name it.
+func newReplica(kind string, o Options, check func(e entry) error) *replica {
+	r := &replica{tag: kind, limits: o, check: check, table: newTable(), watchers: map[*watcher]struct{}{}}
+	if o.Type != "" {
+		r.tag = o.Type
+	}
+	r.tag = r.tag[:min(len(r.tag), maxTag)]
+	r.clock = clock{now: o.Now, maxAhead: o.MaxAhead}
+	return r
+}
+
+// Attach makes this a state of a node, under a key that is the same on all nodes. What
+// was set before reaches the others by the exchange of states, as what they hold
+// reaches this one. It may be attached once; a second time is backend.ErrConfig, and
+// after Close it is backend.ErrClosed.
+func (r *replica) Attach(node backend.ClusterChannel, key string) error {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	switch {
+	case r.isClosed():
+		return fmt.Errorf("%w: a %s", backend.ErrClosed, r.tag)
+	case r.channel != nil:
+		return fmt.Errorf("%w: a %s is attached already: make another one for %q", backend.ErrConfig, r.tag, key)
+	}
+	channel, err := node.AddState(key, r, nil)
+	if err != nil {
+		return err
+	}
+	r.channel = channel
+	return nil
+}
+
+// Close detaches: it ends the exchange and each Watch. What is held can still be read,
+// and goes on expiring when it is read. Writing, and merging, is backend.ErrClosed from
+// now on. It must not be called from within a codec. Further calls do nothing.
+func (r *replica) Close() {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	r.mu.Lock()
+	if !r.closed {
+		r.closed = true
+		if r.timer != nil && r.timer.Stop() {
+			r.sweeps.Done()
+		}
+		for w := range r.watchers {
+			w.signal()
+		}
+	}
+	r.mu.Unlock()
+	r.sweeps.Wait()
+	if r.channel != nil {
+		r.channel.Remove()
+	}
+}
+
+func (r *replica) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}
+
+// Stats are the numbers of a replica.
+type Stats struct {
+	Entries    int    // with a value
+	Tombstones int    // deletions that are remembered, and expired entries that are
+	Bytes      int64  // of all of them, encoded
+	Ahead      uint64 // entries of another clock that was more than MaxAhead ahead: they were merged, their time not believed
+	Refused    uint64 // entries that were not merged: malformed, of another type, of a time to come, or no room
+}
+
+// Stats returns the numbers as they are now.
+func (r *replica) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweep()
+	t := &r.table
+	return Stats{t.live, len(t.order) - t.live, t.bytes, r.clock.ahead, r.refused}
+}
+
+// held returns the entry of a key.
+func (r *replica) held(key string) (e entry, live bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, live, _ = r.table.get(key)
+	if live && e.form == expiring && e.expires <= r.clock.wall() {
+		live = false
+	}
+	return e, live
+}
+
+// size returns how many entries have a value.
+func (r *replica) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweep()
+	return r.table.live
+}
+
+// write has a node change some entries. f makes them, from what is held, under the lock:
+// it calls nobody. What is too large to be sent is not kept.
+func (r *replica) write(f func(t *table, c *clock) ([]entry, error)) error {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	update, entries, encoded, err := r.prepare(f)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	if r.channel != nil { // what else it reports is counted, and repaired by exchange
+		if err := r.channel.TryBroadcast(update); errors.Is(err, backend.ErrTooLarge) {
+			return fmt.Errorf("%.64q is not set: %w", entries[0].key, err)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, e := range entries {
+		r.apply(e, encoded[i])
+	}
+	r.arm()
+	return nil
+}
+
+// prepare makes the entries of a write, and their update.
+func (r *replica) prepare(f func(t *table, c *clock) ([]entry, error)) (update []byte, entries []entry, encoded []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, nil, nil, fmt.Errorf("%w: a %s", backend.ErrClosed, r.tag)
+	}
+	r.sweep()
+	if entries, err = f(&r.table, &r.clock); err != nil {
+		return nil, nil, nil, err
+	}
+	update = appendHead(nil, r.tag)
+	for _, e := range entries {
+		if err := r.fits(e, 1); err != nil {
+			return nil, nil, nil, err
+		}
+		encoded = append(encoded, e.encoded())
+		update = appendEntry(update, encoded[len(encoded)-1])
+	}
+	return update, entries, encoded, nil
+}
+
+// fits reports whether there is room for an entry, within so many times the limits. A
+// deletion of what is there always fits.
+func (r *replica) fits(e entry, times int) error {
+	t := &r.table
+	old := t.byKey[e.key]
+	size := len(e.key) + len(e.value)
+	switch {
+	case old == nil && len(t.order) >= times*r.limits.MaxEntries:
+		return fmt.Errorf("%w: no room for %.64q beside %d entries, of which %d are deletions: MaxEntries is %d", ErrFull, e.key, len(t.order), len(t.order)-t.live, r.limits.MaxEntries)
+	case old != nil && size <= len(old.encoded):
+		return nil
+	case t.bytes+int64(size) > int64(times)*r.limits.MaxBytes+int64(len(t.order))*(headSize+16):
+		return fmt.Errorf("%w: no room for the %d bytes of %.64q beside %d: MaxBytes is %d", ErrFull, size, e.key, t.bytes, r.limits.MaxBytes)
+	}
+	return nil
+}
+
+// apply puts an entry where it beats what is held, and has watchers see it. r.mu is held.
+func (r *replica) apply(e entry, encoded string) {
+	if old := r.table.byKey[e.key]; old != nil && !beats(encoded, old.encoded) {
+		return
+	}
+	r.table.put(e, encoded)
+	r.changed(e.key)
+}
+
+// MarshalBinary implements backend.State. It holds all entries that are there from its
+// beginning to its end, in any order.
+func (r *replica) MarshalBinary() ([]byte, error) {
+	r.mu.Lock()
+	size := int(r.table.bytes) + len(r.table.order)*4 + maxTag
+	r.mu.Unlock()
+	b := appendHead(make([]byte, 0, size), r.tag)
+	for all := range r.walk {
+		for _, it := range all {
+			b = appendEntry(b, it.encoded)
+		}
+	}
+	return b, nil
+}
+
+// EntryIDs implements backend.EntryState.
+func (r *replica) EntryIDs() iter.Seq[backend.EntryID] {
+	return func(yield func(backend.EntryID) bool) {
+		for all := range r.walk {
+			for i := range all {
+				if !yield(all[i].id) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// stride is how many entries a walk looks at under the lock.
+const stride = 1024
+
+// walk yields copies of all items, some at a time. It goes from the end to the beginning:
+// an item takes the place of one that is removed only from behind.
+func (r *replica) walk(yield func([]item) bool) {
+	r.mu.Lock()
+	r.sweep()
+	next := len(r.table.order)
+	r.mu.Unlock()
+	some := make([]item, 0, min(next, stride))
+	for next > 0 {
+		r.mu.Lock()
+		next = min(next, len(r.table.order))
+		some = some[:0]
+		for ; next > 0 && len(some) < stride; next-- {
+			some = append(some, *r.table.order[next-1])
+		}
+		r.mu.Unlock()
+		if len(some) > 0 && !yield(some) {
+			return
+		}
+	}
+}
+
+// Entry implements backend.EntryState.
+func (r *replica) Entry(id backend.EntryID) ([]byte, error) {
+	r.mu.Lock()
+	it, encoded := r.table.byID[id], ""
+	if it != nil {
+		encoded = it.encoded
+	}
+	r.mu.Unlock()
+	if it == nil {
+		return nil, nil
+	}
+	return appendEntry(appendHead(make([]byte, 0, len(r.tag)+len(encoded)+8), r.tag), encoded), nil
+}
+
+// Digest implements backend.Digester.
+func (r *replica) Digest() (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweep()
+	return r.table.digest(), nil
+}
+
+// Merge implements backend.State. Each entry of b is merged by itself: the error is about
+// those that are not, and says what is wrong with the first.
+func (r *replica) Merge(b []byte) error {
+	if r.isClosed() {
+		return fmt.Errorf("%w: a %s", backend.ErrClosed, r.tag)
+	}
+	rest, err := body(b, r.tag)
+	if err != nil {
+		r.refuse(1)
+		return err
+	}
+	bad, all := 0, 0
+	var first error
+	for len(rest) > 0 {
+		var encoded []byte
+		if encoded, rest, err = cut(rest); err == nil {
+			err = r.mergeEntry(string(encoded))
+		}
+		if all++; err != nil {
+			if bad++; first == nil {
+				first = err
+			}
+		}
+	}
+	r.mu.Lock()
+	r.arm()
+	r.mu.Unlock()
+	if bad == 0 {
+		return nil
+	}
+	r.refuse(bad)
+	if all == 1 {
+		return first
+	}
+	return fmt.Errorf("%d of %d entries are refused: %w", bad, all, first)
+}
+
+func (r *replica) refuse(entries int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused += uint64(entries)
+}
+
+// mergeEntry merges one entry of another member.
+func (r *replica) mergeEntry(encoded string) error {
+	e, err := parse(encoded)
+	if err != nil {
+		return err
+	}
+	if known, err := r.judge(e, encoded); known || err != nil {
+		return err
+	}
+	if err := contain(func() error { return r.check(e) }); err != nil {
+		return fmt.Errorf("%.64q: %w", e.key, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old := r.table.byKey[e.key]; old == nil || beats(encoded, old.encoded) {
+		if err := r.fits(e, 2); err != nil {
+			return err
+		}
+		r.clock.saw(e.stamp)
+		r.apply(e, encoded)
+	}
+	return nil
+}
+
+// judge reports whether an entry is of no consequence, or must not be merged.
+func (r *replica) judge(e entry, encoded string) (known bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wall := r.clock.wall()
+	old := r.table.byKey[e.key]
+	switch {
+	case old != nil && !beats(encoded, old.encoded):
+		return true, nil
+	case e.form != lasting && e.gone <= wall:
+		return true, nil
+	}
+	return false, e.sane(wall)
+}
+
+var (
+	_ backend.EntryState = (*replica)(nil)
+	_ backend.Digester   = (*replica)(nil)
+)
