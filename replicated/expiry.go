@@ -16,7 +16,7 @@ func (r *replica) sweep() {
 			return
 		}
 		if ended {
-			r.changed(key)
+			r.changed(key, false)
 		}
 	}
 }

@@ -15,7 +15,8 @@ import (
 type replica struct {
 	tag    string
 	limits Options
-	check  func(e entry) error // reports what makes an entry none of this type; it may panic
+	check  func(e entry) error         // reports what makes an entry none of this type; it may panic
+	turned func(key string, live bool) // told under mu of a key that may have got a value, or lost it
 
 	writing sync.Mutex // is held for a whole write of this node, its broadcast included
 	channel backend.Channel
@@ -34,7 +35,7 @@ type replica struct {
 // newReplica returns a replica of a kind, such as "set of string", unless the options
 // name it.
 func newReplica(kind string, o Options, check func(e entry) error) *replica {
-	r := &replica{tag: kind, limits: o, check: check, table: newTable(), watchers: map[*watcher]struct{}{}}
+	r := &replica{tag: kind, limits: o, check: check, turned: func(string, bool) {}, table: newTable(), watchers: map[*watcher]struct{}{}}
 	if o.Type != "" {
 		r.tag = o.Type
 	}
@@ -198,7 +199,7 @@ func (r *replica) apply(e entry, encoded string) {
 		return
 	}
 	r.table.put(e, encoded)
-	r.changed(e.key)
+	r.changed(e.key, e.form != dead)
 }
 
 // MarshalBinary implements backend.State. It holds all entries that are there from its

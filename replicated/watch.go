@@ -7,11 +7,10 @@ import (
 
 // watcher is one call of Watch: the keys that have changed since it last looked.
 type watcher struct {
-	wake    chan struct{}
-	queue   []string // in the order in which each first changed
-	queued  map[string]struct{}
-	started bool // it has been shown all that was there when it began
-	behind  bool // more has changed than is kept
+	wake   chan struct{}
+	queue  []string // in the order in which each first changed
+	queued map[string]struct{}
+	behind bool // more has changed than is kept
 }
 
 func (w *watcher) signal() {
@@ -21,8 +20,9 @@ func (w *watcher) signal() {
 	}
 }
 
-// changed has watchers look at a key. r.mu is held.
-func (r *replica) changed(key string) {
+// changed has watchers look at a key, which has a value now or not. r.mu is held.
+func (r *replica) changed(key string, live bool) {
+	r.turned(key, live)
 	for w := range r.watchers {
 		if _, queued := w.queued[key]; queued || w.behind {
 			continue
