@@ -37,6 +37,7 @@ type conn struct {
 	cancel context.CancelCauseFunc
 	alive  atomic.Pointer[renewals]
 	watch  *stream
+	events chan *etcdserverpb.WatchResponse // from watch
 	toAll  *flight
 	toOne  *flight                       // apart, since what is for who has gone fails
 	early  []*etcdserverpb.WatchResponse // that came before all ranges were watched
@@ -72,7 +73,7 @@ const (
 // at returns a connection that is not open yet. Call reach, and then settle;
 // both together may take as long as dial_timeout.
 func (s *seat) at(endpoint string) *conn {
-	c := &conn{seat: s, endpoint: endpoint, toAll: newFlight(), toOne: newFlight(), began: time.Now()}
+	c := &conn{seat: s, endpoint: endpoint, toAll: newFlight(), toOne: newFlight(), events: make(chan *etcdserverpb.WatchResponse), began: time.Now()}
 	c.flow = flow.New("etcd", s.self.Instance, c.sendTo)
 	c.ctx, c.cancel = context.WithCancelCause(clientv3.WithRequireLeader(context.Background()))
 	limit := s.params.DialTimeout

@@ -42,10 +42,12 @@
 // # Membership
 //
 // A node is a key under a lease, which it renews five times in its length,
-// without any write to the store. A key that vanishes without a goodbye has
-// failed: by default 2.0 to 2.5 s after its node was last heard, as etcd looks
-// for expired leases every half second. The shortest lease is the server's, one
-// and a half times its election timeout rounded up: 2s by default.
+// without any write to the store. A node whose key vanishes without a goodbye, and
+// is not there again within 400 ms, has failed: by default 2.4 to 2.9 s after it was
+// last heard, as etcd looks for expired leases every half second. The shortest lease
+// is the server's, one and a half times its election timeout rounded up: 2s by
+// default. The 400 ms are for a leader of etcd that was paused: it may revoke leases
+// that were renewed meanwhile, and their nodes write their keys again at once.
 //
 // A key below the prefix that is no member and no frame is left alone, and
 // counted as a malformed frame.
@@ -201,7 +203,7 @@ func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	h.Members(c.roster.all())
 	h.Link(nil)
 	var loops sync.WaitGroup
-	for _, loop := range []func(driver.Handler) error{c.receiveEvents, c.receiveRenewals, c.beat, c.confirm} {
+	for _, loop := range []func(driver.Handler) error{c.receiveEvents, c.handleEvents, c.receiveRenewals, c.beat, c.confirm} {
 		loops.Go(func() {
 			if err := loop(h); err != nil {
 				c.cancel(err)

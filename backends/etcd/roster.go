@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -16,13 +17,16 @@ import (
 type roster struct {
 	seat       *seat
 	members    map[string]driver.Member // by instance, this node included
+	vanished   map[string]time.Time     // of them, those whose key has gone, and when they go
 	registered bool                     // this node's key was there as it should be
 	strangers  []string                 // keys among those of members that are none
 	revision   int64                    // at which all this was read
 }
 
 func newRoster(s *seat, r *etcdserverpb.RangeResponse) roster {
-	roster := roster{seat: s, members: map[string]driver.Member{s.self.Instance: s.self}, revision: r.Header.Revision}
+	roster := roster{
+		seat: s, members: map[string]driver.Member{s.self.Instance: s.self}, vanished: map[string]time.Time{}, revision: r.Header.Revision,
+	}
 	for _, kv := range r.Kvs {
 		m, err := s.keys.member(kv)
 		switch {
@@ -39,6 +43,11 @@ func newRoster(s *seat, r *etcdserverpb.RangeResponse) roster {
 
 func (r *roster) all() []driver.Member { return slices.Collect(maps.Values(r.members)) }
 
+// revival is how long a member stays whose key has gone, or has been overwritten. An etcd leader that was
+// paused may revoke leases that were renewed elsewhere meanwhile; their nodes see
+// that and write their keys again.
+const revival = 400 * time.Millisecond
+
 // change applies an event on a member's key. It reports whether the list has
 // changed.
 func (r *roster) change(ev *mvccpb.Event) (changed bool, err error) {
@@ -50,16 +59,33 @@ func (r *roster) change(ev *mvccpb.Event) (changed bool, err error) {
 		return false, nil
 	}
 	if ev.Type == mvccpb.Event_PUT {
-		m, err := r.seat.keys.member(ev.Kv)
-		if err == nil {
+		var m driver.Member
+		if m, err = r.seat.keys.member(ev.Kv); err == nil {
 			r.members[instance] = m
+			delete(r.vanished, instance)
 			return true, nil
 		}
-		_, changed = r.members[instance]
-		delete(r.members, instance)
-		return changed, err
 	}
-	_, changed = r.members[instance]
-	delete(r.members, instance)
-	return changed, nil
+	if _, is := r.members[instance]; is && r.vanished[instance].IsZero() {
+		r.vanished[instance] = time.Now().Add(revival)
+	}
+	return false, err
+}
+
+// expire drops the members whose key has gone for long enough. It reports whether
+// the list has changed, and in how long there is more to drop; 0 is never.
+func (r *roster) expire() (changed bool, next time.Duration) {
+	now := time.Now()
+	for instance, at := range r.vanished {
+		left := at.Sub(now)
+		switch {
+		case left <= 0:
+			delete(r.vanished, instance)
+			delete(r.members, instance)
+			changed = true
+		case next == 0 || left < next:
+			next = left
+		}
+	}
+	return changed, next
 }

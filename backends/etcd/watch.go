@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -70,8 +71,24 @@ func canceled(r *etcdserverpb.WatchResponse) error {
 	return fmt.Errorf("the server ended the watch: %w", rpctypes.Error(errors.New(r.CancelReason)))
 }
 
-// receiveEvents handles what the watch receives.
-func (c *conn) receiveEvents(h driver.Handler) error {
+// receiveEvents receives from the watch.
+func (c *conn) receiveEvents(driver.Handler) error {
+	for {
+		r, err := c.watch.Recv()
+		if err != nil {
+			return err
+		}
+		select {
+		case c.events <- r:
+		case <-c.ctx.Done():
+			return nil
+		}
+	}
+}
+
+// handleEvents handles what the watch receives, and drops members whose key has
+// gone.
+func (c *conn) handleEvents(h driver.Handler) error {
 	for _, key := range c.roster.strangers {
 		reject(key, h)
 	}
@@ -81,13 +98,24 @@ func (c *conn) receiveEvents(h driver.Handler) error {
 		}
 	}
 	c.early = nil
+	timer := time.NewTimer(revival)
+	defer timer.Stop()
 	for {
-		r, err := c.watch.Recv()
-		if err != nil {
-			return err
+		changed, next := c.roster.expire()
+		if changed {
+			h.Members(c.roster.all())
 		}
-		if err := c.receiveResponse(r, h); err != nil {
-			return err
+		if next > 0 {
+			timer.Reset(next)
+		}
+		select {
+		case r := <-c.events:
+			if err := c.receiveResponse(r, h); err != nil {
+				return err
+			}
+		case <-timer.C:
+		case <-c.ctx.Done():
+			return nil
 		}
 	}
 }

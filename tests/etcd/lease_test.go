@@ -30,7 +30,9 @@ func seatKey(t testing.TB, c *clientv3.Client, n *node) (key string, lease clien
 }
 
 // TestSeatTakenAway makes an operator delete a node's key, or its lease, or all
-// that the cluster has stored. The node writes it again, and reports it.
+// that the cluster has stored. The node writes it again, and reports it. To the
+// other one it was never away, but where that took longer than a member whose key
+// has gone stays.
 func TestSeatTakenAway(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -71,6 +73,7 @@ func TestSeatTakenAway(t *testing.T) {
 			talk(t, "before", nodes...)
 			key, before := seatKey(t, client, nodes[0])
 			began := nodes[0].metric(t, "alertmanager_cluster_reconnections_total")
+			away := absence(t, client, key, before)
 			if err := c.take(t, client, key, before); err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +88,45 @@ func TestSeatTakenAway(t *testing.T) {
 				return errors.Join(agree(nodes...), nodes[0].log.has(c.tells))
 			})
 			talk(t, "after", nodes...)
+			if away := away(); away > 300*time.Millisecond {
+				t.Logf("the node was away for %v: the machine is busy", away)
+			} else if failed := nodes[1].metric(t, "clusterchannel_members_failed_total"); failed != 0 {
+				t.Errorf("the other node counts %v members as failed, though the key was away for %v", failed, away)
+			}
 		})
+	}
+}
+
+// absence returns a function that waits until the key has been away and is back under
+// its lease, and returns how long that took.
+func absence(t testing.TB, c *clientv3.Client, key string, lease clientv3.LeaseID) func() time.Duration {
+	t.Helper()
+	events := c.Watch(t.Context(), key, clientv3.WithCreatedNotify())
+	<-events
+	away := make(chan time.Duration, 1)
+	go func() {
+		var gone time.Time
+		for r := range events {
+			for _, ev := range r.Events {
+				member := ev.Type == clientv3.EventTypePut && ev.Kv.Lease == int64(lease) && string(ev.Kv.Value) != "junk"
+				switch {
+				case !member && gone.IsZero():
+					gone = time.Now()
+				case member:
+					away <- time.Since(gone)
+					return
+				}
+			}
+		}
+	}()
+	return func() time.Duration {
+		select {
+		case d := <-away:
+			return d
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s did not go and come back", key)
+			return 0
+		}
 	}
 }
 
