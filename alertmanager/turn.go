@@ -43,7 +43,7 @@ func (t turns) Exec(ctx context.Context, _ *slog.Logger, alerts ...*alert.Alert)
 		}
 	}
 	t.yield(ctx, began)
-	behind := func(v backend.View) int { return v.Position - t.back.inFront(v, began) }
+	behind := func(v backend.View) (int, bool) { return v.Position - t.back.inFront(v, began), false }
 	_ = backend.NewTurn(t.cluster, t.turn).Wait(ctx, behind) // without a cluster all is sent
 	return ctx, alerts, ctx.Err()
 }

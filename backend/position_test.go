@@ -286,8 +286,8 @@ func TestTurn(t *testing.T) {
 		s := newStage(2)
 		turn := backend.NewTurn(s, length)
 		start := time.Now()
-		place := 3
-		behind := func(v backend.View) int { return place - v.Position }
+		place, held := 3, false
+		behind := func(v backend.View) (int, bool) { return place - v.Position, held }
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 		defer cancel()
 		if err := turn.Wait(ctx, behind); !errors.Is(err, context.DeadlineExceeded) {
@@ -297,10 +297,10 @@ func TestTurn(t *testing.T) {
 		if err := turn.Wait(t.Context(), behind); err != nil || time.Since(start) != 2*length {
 			t.Errorf("at place 2 it took %v and returned %v, want %v since the first wait", time.Since(start), err, 2*length)
 		}
-		place = 1 // less than its position
-		time.AfterFunc(time.Hour, func() { s.set(1, backend.Attached, false, nil) })
-		if err := turn.Wait(t.Context(), behind); err != nil || time.Since(start) != 2*length+time.Hour {
-			t.Errorf("with no place for an hour it took %v and returned %v", time.Since(start), err)
+		held = true
+		time.AfterFunc(time.Hour, func() { held = false; s.set(3, backend.Attached, false, nil) })
+		if err := turn.Wait(t.Context(), behind); err != nil || time.Since(start) != 3*length+time.Hour {
+			t.Errorf("held for an hour, at place 1 it took %v and returned %v", time.Since(start), err)
 		}
 	})
 }

@@ -28,7 +28,7 @@ import (
 //
 // WaitTurn returns ctx's error once ctx is done, and ErrClosed once c is closed.
 func WaitTurn(ctx context.Context, c ClusterChannel, turn time.Duration) error {
-	return NewTurn(c, turn).Wait(ctx, func(v View) int { return v.Position })
+	return NewTurn(c, turn).Wait(ctx, func(v View) (int, bool) { return v.Position, false })
 }
 
 // A Turn is one wait for this node's turn, as [WaitTurn] is, for those who have an
@@ -39,6 +39,7 @@ type Turn struct {
 	cluster ClusterChannel
 	length  time.Duration
 	began   time.Time
+	held    bool // by the latest view
 	wait    core.Turn
 }
 
@@ -48,12 +49,13 @@ func NewTurn(c ClusterChannel, length time.Duration) *Turn {
 }
 
 // Wait waits as [WaitTurn] does, by the place that this node has in the caller's
-// order: 0 is first. place is called with each view. While it returns less than 0 the
-// turn does not come, whatever its length.
-func (t *Turn) Wait(ctx context.Context, place func(View) int) error {
+// order: 0 is first. place is called with each view. While it says that the turns are
+// held, none comes; after that they begin anew, so that they are apart again.
+func (t *Turn) Wait(ctx context.Context, place func(View) (place int, held bool)) error {
 	for {
 		v := t.cluster.View()
-		left := t.left(v, place(v))
+		at, held := place(v)
+		left := t.left(v, at, held)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -67,15 +69,20 @@ func (t *Turn) Wait(ctx context.Context, place func(View) int) error {
 }
 
 // left returns how long is left until the turn, if nothing changes.
-func (t *Turn) left(v View, place int) time.Duration {
+func (t *Turn) left(v View, place int, held bool) time.Duration {
+	t.wait.See(place, v.Status == Attached, v.Isolated && !errors.Is(v.Err, ErrCatchingUp))
+	if t.held && !held {
+		t.began = time.Now()
+	}
+	t.held = held
 	switch {
-	case place < 0:
+	case held:
 		return core.Never
 	case t.length <= 0:
 		return 0
+	default:
+		return t.wait.Left(time.Since(t.began))
 	}
-	t.wait.See(place, v.Status == Attached, v.Isolated && !errors.Is(v.Err, ErrCatchingUp))
-	return t.wait.Left(time.Since(t.began))
 }
 
 // awaitChange returns when there is a view after was, after at most limit.

@@ -20,6 +20,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
+	"github.com/clusterchannel/clusterchannel/once"
 	"github.com/clusterchannel/clusterchannel/persist"
 	"github.com/clusterchannel/clusterchannel/scheduler"
 )
@@ -113,6 +114,17 @@ func openNode(t *testing.T, registry prometheus.Registerer, log *slog.Logger) ba
 		return nil
 	})
 	other.Broadcast([]byte("x"))
+	jobs, err := once.New(ch, &once.Options{Registerer: registry, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := jobs.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 	return ch
 }
 

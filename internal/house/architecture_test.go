@@ -29,7 +29,7 @@ var floors = []struct {
 	{"The application", []string{"cmd", "alertmanager", "scheduler", "persist"}},
 	{"The conformance suite", []string{"conformance"}},
 	{"Backends", []string{"backends"}},
-	{"The library", []string{"backend", "replicated", "status", "statefile"}},
+	{"The library", []string{"backend", "once", "replicated", "status", "statefile"}},
 	{"Inside", []string{"internal"}},
 }
 

@@ -24,7 +24,7 @@ func (s source) imports(t *testing.T) []string {
 
 // layer is the place of a directory in the order of imports, lowest first.
 func layer(dir string) int {
-	layers := []string{"internal,statefile", "backend/driver", "backend/internal", "backend/params,backend/doctor", "backend", "backends,persist,status,scheduler,replicated", "conformance,alertmanager,examples", "cmd,tests,tools", "bench"}
+	layers := []string{"internal,statefile", "backend/driver", "backend/internal", "backend/params,backend/doctor", "backend", "replicated", "backends,persist,status,scheduler,once", "conformance,alertmanager,examples", "cmd,tests,tools", "bench"}
 	if strings.HasPrefix(dir, "examples/") && strings.HasSuffix(dir, "/cmd") {
 		return len(layers) // a program on the command
 	}

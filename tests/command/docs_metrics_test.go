@@ -21,6 +21,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
+	"github.com/clusterchannel/clusterchannel/once"
 	"github.com/clusterchannel/clusterchannel/persist"
 	"github.com/clusterchannel/clusterchannel/scheduler"
 )
@@ -58,6 +59,11 @@ func opened(t *testing.T) *prometheus.Registry {
 		t.Fatalf("above max_payload: %v", err)
 	}
 	other.Broadcast([]byte("x"))
+	jobs, err := once.New(cluster, &once.Options{Registerer: registry, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closes(t, jobs.Close) })
 
 	dsn := "sqlite:" + filepath.Join(t.TempDir(), "state.db")
 	stored := func(r prometheus.Registerer) *persist.Store {

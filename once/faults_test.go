@@ -1,0 +1,261 @@
+package once_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/once"
+)
+
+// A node that dies before it begins: by a goodbye, or a crash that is detected.
+func TestTheFirstDiesBefore(t *testing.T) {
+	for name, die := range map[string]func(c *fleet){
+		"leaves":  func(c *fleet) { c.nodes["a"].stop() },
+		"crashes": func(c *fleet) { c.cut("a", true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster(t, once.Options{}, "abc", func(t *testing.T, c *fleet) {
+				key := c.key("abc")
+				b := c.nodes["b"].do(t.Context(), key, c.nodes["b"].noted(key, 0))
+				cc := c.nodes["c"].do(t.Context(), key, c.nodes["c"].noted(key, 0))
+				die(c)
+				if b.wait(); b.took > crash || b.err != nil {
+					t.Errorf("the next has %v after %v", b.err, b.took)
+				}
+				cc.wait()
+				if doers := c.doers(key); !slices.Equal(doers, []string{"b"}) {
+					t.Errorf("it was done by %v", doers)
+				}
+			})
+		})
+	}
+}
+
+// A node that crashes while it works: the next one does it once that is detected.
+func TestTheFirstDiesDuring(t *testing.T) {
+	cluster(t, once.Options{}, "abc", func(t *testing.T, c *fleet) {
+		key := c.key("abc")
+		ctx, end := context.WithCancel(t.Context())
+		a := c.nodes["a"].do(ctx, key, c.nodes["a"].noted(key, time.Hour))
+		b := c.nodes["b"].do(t.Context(), key, c.nodes["b"].noted(key, time.Second))
+		cc := c.nodes["c"].do(t.Context(), key, c.nodes["c"].noted(key, time.Second))
+		c.pass(20 * time.Second)
+		c.cut("a", true)
+		b.wait()
+		cc.succeeds("b", b.took)
+		if b.took > 20*time.Second+crash+time.Second {
+			t.Errorf("the next has its result after %v", b.took)
+		}
+		end()
+		a.wait()
+		if doers := c.doers(key); !slices.Equal(doers, []string{"b"}) {
+			t.Errorf("it was done by %v", doers)
+		}
+	})
+}
+
+// A node that crashes after its work, and before it tells: it is done twice, and where
+// the node comes back that is counted, once.
+func TestTheFirstDiesBeforeItTells(t *testing.T) {
+	cluster(t, once.Options{}, "abc", func(t *testing.T, c *fleet) {
+		key := c.key("abc")
+		a := c.nodes["a"].do(t.Context(), key, func(ctx context.Context) ([]byte, error) {
+			defer c.cut("a", true)
+			return c.nodes["a"].noted(key, time.Second)(ctx)
+		})
+		b := c.nodes["b"].do(t.Context(), key, c.nodes["b"].noted(key, time.Second))
+		cc := c.nodes["c"].do(t.Context(), key, c.nodes["c"].noted(key, time.Second))
+		a.succeeds("a", time.Second)
+		b.wait()
+		cc.succeeds("b", b.took)
+		if doers := c.doers(key); !slices.Equal(doers, []string{"a", "b"}) {
+			t.Errorf("it was done by %v", doers)
+		}
+		c.cut("a", false)
+		c.pass(time.Minute)
+		if n := c.doubled(); n != 1 {
+			t.Errorf("%v are counted as doubled, want 1", n)
+		}
+	})
+}
+
+// The broker is away: nobody acts until it is back, or the node is isolated.
+func TestDetached(t *testing.T) {
+	cluster(t, once.Options{}, "abc", func(t *testing.T, c *fleet) {
+		for name, away := range map[string]time.Duration{"shortly": 5 * time.Second, "for long": time.Minute} {
+			key := c.key("abc") + name
+			before := c.doubled()
+			c.bus.Stop()
+			c.pass(moment)
+			var calls []*call
+			for _, n := range c.nodes {
+				calls = append(calls, n.do(t.Context(), key, n.noted(key, 0)))
+			}
+			c.pass(away)
+			c.bus.Start()
+			for _, call := range calls {
+				if call.wait(); call.err != nil {
+					t.Errorf("%s: %s has %v", name, call.n.name, call.err)
+				}
+			}
+			c.pass(time.Minute)
+			doers, want := c.doers(key), 1
+			if away > grace {
+				want = 3 // each believes to be alone
+			}
+			if doubled := c.doubled() - before; len(doers) != want || doubled != float64(want-1) {
+				t.Errorf("away %s it was done by %v, %v are counted as doubled", name, doers, doubled)
+			}
+		}
+	})
+}
+
+// A node that never reaches anybody acts as soon as it counts as isolated.
+func TestAloneAndDetached(t *testing.T) {
+	cluster(t, once.Options{}, "", func(t *testing.T, c *fleet) {
+		c.bus.Stop()
+		a := c.start("a").do(t.Context(), "key", c.nodes["a"].noted("key", 0))
+		if a.wait(); a.err != nil || a.took > 2*grace {
+			t.Errorf("it has %v after %v", a.err, a.took)
+		}
+	})
+}
+
+// A partition: both sides do it, and both know when it heals.
+func TestPartition(t *testing.T) {
+	cluster(t, once.Options{}, "abc", func(t *testing.T, c *fleet) {
+		key := c.key("abc")
+		for _, side := range []string{"b", "c"} {
+			c.bus.Cut("a", side, true)
+		}
+		c.pass(20 * time.Second)
+		var calls []*call
+		for _, n := range c.nodes {
+			calls = append(calls, n.do(t.Context(), key, n.noted(key, 0)))
+		}
+		for _, call := range calls {
+			if call.wait(); call.err != nil {
+				t.Errorf("%s has %v", call.n.name, call.err)
+			}
+		}
+		doers := c.doers(key)
+		if slices.Sort(doers); !slices.Equal(doers, []string{"a", "b"}) {
+			t.Errorf("it was done by %v", doers)
+		}
+		for _, side := range []string{"b", "c"} {
+			c.bus.Cut("a", side, false)
+		}
+		c.pass(time.Minute)
+		if n := c.doubled(); n != 1 {
+			t.Errorf("%v are counted as doubled, want 1", n)
+		}
+		by := map[string]bool{}
+		for _, n := range c.nodes {
+			r, err := n.group.Do(t.Context(), key, n.noted(key, 0))
+			if by[r.Instance] = true; err != nil {
+				t.Error(err)
+			}
+		}
+		if len(by) != 1 {
+			t.Error("the nodes know different results")
+		}
+	})
+}
+
+// Members join, and would be first: they see what is done and what was.
+func TestJoinersAreFirst(t *testing.T) {
+	cluster(t, once.Options{}, "bc", func(t *testing.T, c *fleet) {
+		key := c.key("abc")
+		b := c.nodes["b"].do(t.Context(), key, c.nodes["b"].noted(key, 30*time.Second))
+		cc := c.nodes["c"].do(t.Context(), key, c.nodes["c"].noted(key, 0))
+		c.pass(10 * time.Second)
+		a := c.start("a").do(t.Context(), key, c.nodes["a"].noted(key, 0))
+		b.succeeds("b", 30*time.Second)
+		cc.succeeds("b", 30*time.Second)
+		a.succeeds("b", 20*time.Second)
+		if doers := c.doers(key); len(doers) != 1 {
+			t.Errorf("it was done by %v", doers)
+		}
+	})
+}
+
+// A node that works longer than its limit, whatever its context says, is not waited
+// for any more.
+func TestHungWork(t *testing.T) {
+	cluster(t, once.Options{}, "abc", func(t *testing.T, c *fleet) {
+		key := c.key("abc")
+		a := c.nodes["a"].do(t.Context(), key, func(context.Context) ([]byte, error) {
+			c.pass(time.Hour)
+			return c.nodes["a"].noted(key, 0)(t.Context())
+		})
+		b := c.nodes["b"].do(t.Context(), key, c.nodes["b"].noted(key, 0))
+		cc := c.nodes["c"].do(t.Context(), key, c.nodes["c"].noted(key, 0))
+		b.wait()
+		cc.succeeds("b", b.took)
+		if b.took > limit+2*turn+moment {
+			t.Errorf("the next has its result after %v", b.took)
+		}
+		<-a.ended
+		if a.err != nil || a.result.By != "a" || !a.result.Here {
+			t.Errorf("it had hung, and has %+v, %v", a.result, a.err)
+		}
+		if n := c.doubled(); n != 1 {
+			t.Errorf("%v are counted as doubled, want 1", n)
+		}
+	})
+}
+
+// All nodes stop, and one starts: it knows what was kept.
+func TestKept(t *testing.T) {
+	for name, times := range map[string]int{"in memory": 2, "kept": 1} {
+		t.Run(name, func(t *testing.T) {
+			cluster(t, once.Options{}, "", func(t *testing.T, c *fleet) {
+				var kept []byte
+				if name == "kept" {
+					c.kept = &kept
+				}
+				for range 2 {
+					n := c.start("a")
+					if _, err := n.group.Do(t.Context(), "key", n.noted("key", 0)); err != nil {
+						t.Error(err)
+					}
+					n.stop()
+				}
+				if doers := c.doers("key"); len(doers) != times {
+					t.Errorf("it was done by %v, want %d times", doers, times)
+				}
+			})
+		})
+	}
+}
+
+// More keys than may be remembered: the work is done, and the caller is told.
+func TestFull(t *testing.T) {
+	cluster(t, once.Options{MaxKeys: 10, Life: time.Hour}, "ab", func(t *testing.T, c *fleet) {
+		untold := 0
+		for i := range 100 {
+			key, n := fmt.Sprint(i), c.nodes["a"]
+			switch r, err := n.group.Do(t.Context(), key, n.noted(key, 0)); {
+			case errors.Is(err, once.ErrUntold) && r.Here:
+				untold++
+			case err != nil:
+				t.Error(err)
+			}
+			if doers := c.doers(key); len(doers) != 1 {
+				t.Errorf("%s was done by %v", key, doers)
+			}
+		}
+		if counted := c.nodes["a"].metric("clusterchannel_once_untold_total"); untold < 50 || counted != float64(untold) {
+			t.Errorf("%d of 100 keys are untold, %v are counted", untold, counted)
+		}
+		c.pass(2 * time.Hour)
+		n := c.nodes["a"]
+		if _, err := n.group.Do(t.Context(), "room", n.noted("room", 0)); err != nil {
+			t.Errorf("when the others are forgotten: %v", err)
+		}
+	})
+}

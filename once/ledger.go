@@ -1,0 +1,229 @@
+package once
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/replicated"
+)
+
+// ledger is what the nodes tell each other of the keys: a replicated map that has two
+// kinds of entries. That a key was done is one of the key, which who did it last
+// writes. An attempt is one of the key and of a node, which nobody else writes.
+type ledger struct {
+	notes    *replicated.Map[string, note]
+	opts     Options
+	instance string // this node
+	began    time.Time
+	met      *metrics
+
+	watching sync.WaitGroup
+	stop     context.CancelFunc
+
+	mu      sync.Mutex
+	mine    map[string]time.Time // keys that were done here and nowhere else, until they are forgotten
+	waiters map[string]map[*waiter]bool
+}
+
+// perKey is how many entries there may be for each key: its result, and attempts, which
+// are forgotten sooner.
+const perKey = 4
+
+func newLedger(cluster backend.ClusterChannel, o Options, met *metrics) (*ledger, error) {
+	notes, err := replicated.NewMap[string, note](&replicated.Options{
+		Type:       "once",
+		MaxEntries: perKey * o.MaxKeys,
+		Tombstones: time.Second, // each entry ends by itself, and none lives longer than the one before
+	})
+	if err != nil {
+		return nil, fmt.Errorf("once: %w", err)
+	}
+	if err := notes.Attach(cluster, o.Key); err != nil {
+		return nil, fmt.Errorf("once: %w", err)
+	}
+	l := &ledger{
+		notes: notes, opts: o, instance: cluster.View().Self().Instance, began: time.Now(), met: met,
+		mine: map[string]time.Time{}, waiters: map[string]map[*waiter]bool{},
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	l.stop = stop
+	l.watching.Go(func() { l.watch(ctx) })
+	return l, nil
+}
+
+// watch follows the map until ctx is done.
+func (l *ledger) watch(ctx context.Context) {
+	for change := range l.notes.Watch(ctx) {
+		if change.Restart {
+			l.wakeAll()
+			continue
+		}
+		l.changed(change.Key, change.Value)
+	}
+}
+
+// close ends the watch, and all that is told.
+func (l *ledger) close() {
+	l.stop()
+	l.watching.Wait()
+	l.notes.Close()
+}
+
+// waiter is what is to be called when something is told of a key.
+type waiter struct{ wake func() }
+
+// note is an entry of the map.
+type note struct {
+	Value    []byte    `json:"value,omitempty"`
+	By       string    `json:"by,omitempty"`
+	Instance string    `json:"instance,omitempty"`
+	At       time.Time `json:"at,omitzero"`
+
+	attempt
+}
+
+// attempt is what a node tells of its own work on a key.
+type attempt struct {
+	Acts   bool `json:"acts,omitempty"`
+	Failed int  `json:"failed,omitempty"` // how often, so far
+}
+
+// The kinds of entries are the first byte of their keys in the map.
+const (
+	ofResult  = "r"
+	ofAttempt = "a"
+)
+
+func resultKey(key string) string { return ofResult + key }
+
+func attemptKey(key, instance string) string { return ofAttempt + instance + "\x00" + key }
+
+// keyOf returns what an entry is of.
+func keyOf(entry string) string {
+	if of, ok := strings.CutPrefix(entry, ofAttempt); ok {
+		_, key, _ := strings.Cut(of, "\x00")
+		return key
+	}
+	return strings.TrimPrefix(entry, ofResult)
+}
+
+// result returns the result for key, if it was done.
+func (l *ledger) result(key string) (Result, bool) {
+	n, ok := l.notes.Get(resultKey(key))
+	return Result{Value: n.Value, By: n.By, Instance: n.Instance, At: n.At}, ok
+}
+
+// attempt returns what a node has told of its work on key.
+func (l *ledger) attempt(key, instance string) attempt {
+	n, _ := l.notes.Get(attemptKey(key, instance))
+	return n.attempt
+}
+
+// begin tells that this node works on key. That it cannot be told stops nobody: in
+// doubt two act.
+func (l *ledger) begin(key string) {
+	l.try(key, attempt{Acts: true, Failed: l.attempt(key, l.instance).Failed})
+}
+
+// fail tells that this node's work on key has failed.
+func (l *ledger) fail(key string) {
+	l.try(key, attempt{Failed: l.attempt(key, l.instance).Failed + 1})
+}
+
+func (l *ledger) try(key string, a attempt) {
+	if err := l.notes.SetTTL(attemptKey(key, l.instance), note{attempt: a}, l.memory()); err != nil {
+		l.opts.Logger.Warn("an attempt could not be told to the other nodes", "key", key, "err", err)
+	}
+}
+
+// memory is for how long attempts are known: longer than anybody waits for one.
+func (l *ledger) memory() time.Duration { return 2 * (l.opts.Limit + l.opts.Turn) }
+
+// done tells that this node has done key. A result that is there already stays: then
+// two have done it.
+func (l *ledger) done(key string, r Result) error {
+	if before, ok := l.result(key); ok && before.Instance != l.instance {
+		l.met.doubled.Inc()
+		return nil
+	}
+	l.keep(key)
+	return l.notes.SetTTL(resultKey(key), note{Value: r.Value, By: r.By, Instance: r.Instance, At: r.At}, l.opts.Life)
+}
+
+// keep notes that key was done here. What is forgotten is removed when there is twice
+// as much as can be known.
+func (l *ledger) keep(key string) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.mine) >= 2*l.opts.MaxKeys {
+		maps.DeleteFunc(l.mine, func(_ string, until time.Time) bool { return now.After(until) })
+	}
+	if len(l.mine) < 2*l.opts.MaxKeys {
+		l.mine[key] = now.Add(l.opts.Life)
+	}
+}
+
+// changed handles a change of the map.
+func (l *ledger) changed(entry string, n note) {
+	key := keyOf(entry)
+	if strings.HasPrefix(entry, ofResult) && n.Instance != "" && n.Instance != l.instance {
+		l.heard(key, n)
+	}
+	l.wake(key)
+}
+
+// heard counts a result of another node.
+func (l *ledger) heard(key string, n note) {
+	if n.At.After(l.began) { // else it was not here when the work was done
+		l.met.window.Observe(max(time.Since(n.At), 0).Seconds())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, too := l.mine[key]; too {
+		delete(l.mine, key)
+		l.met.doubled.Inc()
+	}
+}
+
+// onChange has wake be called at each change of what is told of key, until stop is
+// called. wake must not block.
+func (l *ledger) onChange(key string, wake func()) (stop func()) {
+	w := &waiter{wake}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiters[key] == nil {
+		l.waiters[key] = map[*waiter]bool{}
+	}
+	l.waiters[key][w] = true
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if delete(l.waiters[key], w); len(l.waiters[key]) == 0 {
+			delete(l.waiters, key)
+		}
+	}
+}
+
+func (l *ledger) wake(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.waiters[key] {
+		w.wake()
+	}
+}
+
+func (l *ledger) wakeAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, waiters := range l.waiters {
+		for w := range waiters {
+			w.wake()
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package once
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// Group is this node's part in the work that a cluster does once. Its methods may be
+// called from many goroutines at once.
+type Group struct {
+	cluster backend.ClusterChannel
+	opts    Options
+	ledger  *ledger
+	met     *metrics
+	calls   *calls
+
+	closing sync.Once
+	closed  error
+}
+
+// Result is the outcome of work that was done.
+type Result struct {
+	Value    []byte    // what the work returned
+	By       string    // the name of the node that did it
+	Instance string    // that node's Member.Instance
+	At       time.Time // when it was done, by that node's clock
+	Here     bool      // by this call
+}
+
+// New makes a Group of the cluster's nodes. Each node that is to take part needs one
+// with the same Options. An option that cannot be used is an error that wraps
+// [backend.ErrConfig].
+func New(cluster backend.ClusterChannel, opts *Options) (*Group, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	met, err := newMetrics(o.Registerer, clusterOf(cluster), o.Key)
+	if err != nil {
+		return nil, err
+	}
+	ledger, err := newLedger(cluster, o, met)
+	if err != nil {
+		met.unregister()
+		return nil, err
+	}
+	return &Group{cluster: cluster, opts: o, ledger: ledger, met: met, calls: newCalls()}, nil
+}
+
+// clusterOf returns the name of a cluster, where it can be known.
+func clusterOf(c backend.ClusterChannel) string {
+	if i, ok := c.(backend.Inspector); ok {
+		return i.Inspect().Cluster
+	}
+	return ""
+}
+
+// Do has work done once by the nodes of the cluster that call Do for key, and returns
+// its result, whichever node did it. While all is well that is exactly once; under
+// every fault at least once, as the package says.
+//
+// It waits until this node is ready, and then for this node's turn. It returns as soon
+// as the work was done by another node, and waits while one is doing it. When the turn
+// comes it calls f, on this goroutine, with a context that ends with ctx and after
+// Options.Limit. f returns a value for all who call Do, of at most 64 KiB, or nil.
+//
+// If f returns an error or panics, Do returns [ErrFailed] and what it was, and the next
+// node in order tries at once. This one may call Do again: in the order it is then
+// behind those that have failed less often. Work that was done and could not be told is
+// [ErrUntold], together with its Result. If ctx ends while Do waits, its error is
+// returned, and the others take their turns.
+//
+// Two calls for one key on one node run one after the other. The key is valid UTF-8 of
+// 1 to 255 bytes.
+func (g *Group) Do(ctx context.Context, key string, f func(context.Context) ([]byte, error)) (Result, error) {
+	if err := usable(key); err != nil {
+		return Result{}, err
+	}
+	leave, err := g.calls.enter(ctx, key)
+	if err != nil {
+		return Result{}, g.unfinished(key, err)
+	}
+	defer leave()
+	r, found, err := g.await(ctx, key)
+	switch {
+	case err != nil:
+		return Result{}, g.unfinished(key, err)
+	case found:
+		g.met.calls.WithLabelValues(elsewhere).Inc()
+		return r, nil
+	default:
+		return g.act(ctx, key, f)
+	}
+}
+
+// unfinished returns the error of a call that ended while it waited.
+func (g *Group) unfinished(key string, err error) error {
+	g.met.calls.WithLabelValues(ended).Inc()
+	return fmt.Errorf("once: key %q: %w", key, err)
+}
+
+// act does the work, and tells of it: that it begins, and how it ended, even where f
+// ends the goroutine.
+func (g *Group) act(ctx context.Context, key string, f func(context.Context) ([]byte, error)) (Result, error) {
+	g.met.acting.Inc()
+	defer g.met.acting.Dec()
+	g.ledger.begin(key)
+	done := false
+	defer func() {
+		if !done {
+			g.met.calls.WithLabelValues(failed).Inc()
+			g.ledger.fail(key)
+		}
+	}()
+	limited, cancel := context.WithTimeoutCause(ctx, g.opts.Limit, errLimit)
+	defer cancel()
+	value, err := g.contained(limited, key, f)
+	if err != nil {
+		if cause := context.Cause(limited); errors.Is(cause, errLimit) {
+			err = fmt.Errorf("%w (%v): %w", cause, g.opts.Limit, err)
+		}
+		return Result{}, fmt.Errorf("once: key %q: %w: %w", key, ErrFailed, err)
+	}
+	done = true
+	g.met.calls.WithLabelValues(here).Inc()
+	return g.tell(key, value)
+}
+
+// contained calls f. A panic is an error; where it was shows the log.
+func (g *Group) contained(ctx context.Context, key string, f func(context.Context) ([]byte, error)) (value []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			g.opts.Logger.Error("the work panicked", "key", key, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	return f(ctx)
+}
+
+// tell tells the others that the work was done here.
+func (g *Group) tell(key string, value []byte) (Result, error) {
+	self := g.cluster.View().Self()
+	r := Result{Value: value, By: self.Name, Instance: self.Instance, At: time.Now(), Here: true}
+	said := r
+	var large error
+	if len(value) > maxValue {
+		said.Value = nil
+		large = fmt.Errorf("%w: the value has %d bytes, %d are allowed", backend.ErrTooLarge, len(value), maxValue)
+	}
+	if err := errors.Join(g.ledger.done(key, said), large); err != nil {
+		g.met.untold.Inc()
+		g.opts.Logger.Warn("work was done, and the other nodes were not told all", "key", key, "err", err)
+		return r, fmt.Errorf("once: key %q: %w: %w", key, ErrUntold, err)
+	}
+	return r, nil
+}
+
+// Close ends the calls of Do that wait, by [backend.ErrClosed], and waits for the work
+// that is being done, so that the others are told of it; where ctx ends first they are
+// not. The cluster stays open. Every call returns the same.
+func (g *Group) Close(ctx context.Context) error {
+	err := g.calls.close(ctx)
+	g.closing.Do(func() {
+		g.ledger.close()
+		g.met.unregister()
+		g.closed = err
+	})
+	return g.closed
+}

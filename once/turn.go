@@ -1,0 +1,126 @@
+package once
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+)
+
+// wait is one call's wait for its turn.
+type wait struct {
+	*Group
+	key  string
+	acts map[sighting]time.Time // since when this call knows that a node acts
+}
+
+// sighting is one attempt of a node.
+type sighting struct {
+	instance string
+	failed   int // attempts before
+}
+
+// await returns the result for key as soon as there is one, or found false when it is
+// this node's turn.
+func (g *Group) await(ctx context.Context, key string) (r Result, found bool, err error) {
+	ctx, stop := g.calls.whileOpen(ctx)
+	defer stop()
+	if err := g.cluster.WaitReady(ctx); err != nil {
+		return Result{}, false, because(ctx, err)
+	}
+	w := &wait{Group: g, key: key, acts: map[sighting]time.Time{}}
+	turn := backend.NewTurn(g.cluster, g.opts.Turn)
+	for {
+		comes, err := w.look(ctx, turn)
+		if r, found := g.ledger.result(key); found {
+			return r, true, nil
+		}
+		switch {
+		case comes:
+			return Result{}, false, nil
+		case ctx.Err() != nil || errors.Is(err, backend.ErrClosed):
+			return Result{}, false, because(ctx, err)
+		}
+	}
+}
+
+// because returns why ctx has ended, or err if it has not.
+func because(ctx context.Context, err error) error { return cmp.Or(context.Cause(ctx), err) }
+
+// look waits for the turn, and reports whether it has come. It is ended by whatever is
+// told of the key, or by an attempt that has taken too long.
+func (w *wait) look(ctx context.Context, turn *backend.Turn) (comes bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.patience())
+	defer cancel()
+	defer w.ledger.onChange(w.key, cancel)()
+	if _, found := w.ledger.result(w.key); found {
+		return false, nil
+	}
+	err = turn.Wait(ctx, w.place)
+	return err == nil, err
+}
+
+// limit is for how long this node waits for another one that acts.
+func (w *wait) limit() time.Duration { return w.opts.Limit + w.opts.Turn }
+
+// patience is how long it is until the first of those that act has taken too long.
+func (w *wait) patience() time.Duration {
+	least := w.limit()
+	for _, since := range w.acts {
+		if left := w.limit() - time.Since(since); left > 0 {
+			least = min(least, left)
+		}
+	}
+	return least
+}
+
+// place is this node's place in the order for the key. The turns are held while
+// another node acts, and while this one is away and may hear of it yet: else all that
+// come back at once would have their turns at once.
+func (w *wait) place(v backend.View) (place int, held bool) {
+	self, failed := v.Self(), map[string]int{}
+	held = v.Status != backend.Attached && (!v.Isolated || errors.Is(v.Err, backend.ErrCatchingUp))
+	for _, m := range v.Members {
+		a := w.ledger.attempt(w.key, m.Instance)
+		held = held || a.Acts && m.Instance != self.Instance && w.waitsFor(sighting{m.Instance, a.Failed})
+		failed[m.Instance] = a.Failed
+	}
+	return placeOf(v, w.order(v), failed), held
+}
+
+// waitsFor reports whether an attempt has not taken too long yet.
+func (w *wait) waitsFor(s sighting) bool {
+	since, known := w.acts[s]
+	if !known {
+		since = time.Now()
+		w.acts[s] = since
+	}
+	return time.Since(since) < w.limit()
+}
+
+// order yields the members in the order of their turns, if none has failed.
+func (w *wait) order(v backend.View) iter.Seq[backend.Member] {
+	if w.opts.ByPosition {
+		return slices.Values(v.Members)
+	}
+	return v.Order(w.key)
+}
+
+// placeOf returns how many members are before this node: those that have failed less
+// often, and of the others that have failed as often those before it in order.
+func placeOf(v backend.View, order iter.Seq[backend.Member], failed map[string]int) int {
+	self, before, place := v.Self().Instance, true, 0
+	for m := range order {
+		switch mine := failed[self]; {
+		case m.Instance == self:
+			before = false
+		case failed[m.Instance] < mine || before && failed[m.Instance] == mine:
+			place++
+		}
+	}
+	return place
+}
