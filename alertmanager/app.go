@@ -166,17 +166,22 @@ func (a *App) snapshot(name string) string {
 // replicate shares both states under the keys that Alertmanager uses, once they
 // hold what Options.Keep has loaded.
 func (a *App) replicate(log *nflog.Log, silences *silence.Silences) error {
+	if a.opts.Keep == nil && a.opts.Cluster == nil {
+		return nil
+	}
 	for _, s := range []struct {
-		key          string
-		state        backend.State
-		setBroadcast func(func([]byte))
+		key  string
+		open func() (*Records, error)
 	}{
-		{"nfl", log, log.SetBroadcast},
-		{"sil", silences, silences.SetBroadcast},
+		{"nfl", func() (*Records, error) { return NewLogRecords(log) }},
+		{"sil", func() (*Records, error) { return NewSilenceRecords(silences) }},
 	} {
-		var state backend.State = digested{s.state}
+		records, err := s.open()
+		if err != nil {
+			return fmt.Errorf("replicate %q: %w", s.key, err)
+		}
+		var state backend.State = records
 		if a.opts.Keep != nil {
-			var err error
 			if state, err = a.opts.Keep(s.key, state); err != nil {
 				return fmt.Errorf("keep %q: %w", s.key, err)
 			}
@@ -189,7 +194,7 @@ func (a *App) replicate(log *nflog.Log, silences *silence.Silences) error {
 			return fmt.Errorf("replicate %q: %w", s.key, err)
 		}
 		a.channels = append(a.channels, channel)
-		s.setBroadcast(channel.Broadcast)
+		records.SetBroadcast(channel.Broadcast)
 	}
 	return nil
 }

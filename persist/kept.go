@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -38,11 +39,46 @@ func (k *kept) Merge(b []byte) error {
 
 // Digest implements backend.Digester.
 func (k *kept) Digest() (uint64, error) {
-	if d, ok := k.State.(backend.Digester); ok {
-		return d.Digest()
+	switch s := k.State.(type) {
+	case backend.Digester:
+		return s.Digest()
+	case backend.EntryState:
+		return digestOf(s.EntryIDs()), nil
 	}
 	b, err := k.MarshalBinary()
 	return xxhash.Sum64(b), err
+}
+
+// digestOf returns a digest of ids in any order.
+func digestOf(ids iter.Seq[backend.EntryID]) (sum uint64) {
+	seen := map[backend.EntryID]struct{}{} // one that is yielded twice counts once
+	for id := range ids {
+		if _, twice := seen[id]; !twice {
+			seen[id] = struct{}{}
+			sum += xxhash.Sum64(id[:])
+		}
+	}
+	return sum
+}
+
+// keptEntries is a kept state that can be taken apart.
+type keptEntries struct {
+	*kept
+	entries backend.EntryState
+}
+
+// EntryIDs implements backend.EntryState.
+func (k keptEntries) EntryIDs() iter.Seq[backend.EntryID] { return k.entries.EntryIDs() }
+
+// Entry implements backend.EntryState.
+func (k keptEntries) Entry(id backend.EntryID) ([]byte, error) { return k.entries.Entry(id) }
+
+// shared returns what AddState gets.
+func (k *kept) shared() backend.State {
+	if s, ok := k.State.(backend.EntryState); ok {
+		return keptEntries{k, s}
+	}
+	return k
 }
 
 // contain turns a panic of user code into an error.

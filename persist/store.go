@@ -122,7 +122,7 @@ func (s *Store) Keep(ctx context.Context, key string, st backend.State) (backend
 		default:
 		}
 	}
-	return k, nil
+	return k.shared(), nil
 }
 
 // Close saves what has changed, within ctx, and frees everything. Its error
