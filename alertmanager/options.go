@@ -38,7 +38,8 @@ type Options struct {
 
 	// Keep, if not nil, is called with each state and its key before the state is
 	// shared or used, and returns the state to share instead: see the method Keep
-	// of persist.Store. It must not call the App.
+	// of persist.Store. What it is given is a backend.EntryState, and should remain one.
+	// It must not call the App.
 	Keep func(key string, s backend.State) (backend.State, error)
 
 	// OnReload, if not nil, is called by Reload, whether or not the configuration

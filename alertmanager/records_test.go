@@ -213,7 +213,7 @@ func TestExpiredRecordsAreNoEntries(t *testing.T) {
 		give(t, records, other)
 		expectSame(t, records, other, 2)
 		short := ids(records)
-		time.Sleep(time.Minute + time.Millisecond)
+		<-time.After(time.Minute + time.Millisecond)
 		if n, err := one.GC(); n != 1 || err != nil {
 			t.Fatalf("%d deleted: %v", n, err)
 		}
@@ -223,7 +223,7 @@ func TestExpiredRecordsAreNoEntries(t *testing.T) {
 				t.Errorf("entry %x has expired, and is told: %q, %v", id, b, err)
 			}
 		}
-		time.Sleep(retention)
+		<-time.After(retention)
 		expectSame(t, records, other, 0)
 		notified(t, one, "short", nil, 0)
 		give(t, records, other)
@@ -301,7 +301,7 @@ func TestRecordsAreReadAgain(t *testing.T) {
 		if n := len(ids(other)); n != 0 {
 			t.Fatalf("%d entries: nobody said anything", n)
 		}
-		time.Sleep(15 * time.Minute)
+		<-time.After(15 * time.Minute)
 		expectSame(t, records, other, 1)
 	})
 }
@@ -411,4 +411,3 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
-

@@ -18,17 +18,11 @@ type digest struct {
 	data  []byte // the marshalled state, where it was made; then it is not nil
 }
 
-// digestOf returns the state's digest, and its data where that was made on the
-// way, or is wanted.
+// digestOf returns the digest of the whole state, and its data where that was made on
+// the way, or is wanted.
 func (st *state) digestOf(data bool) (d digest, err error) {
 	own, ok := st.s.(Digester)
 	switch {
-	case st.entries.of != nil:
-		set, err := st.entrySet()
-		if err != nil {
-			return d, err
-		}
-		d.sum, d.known, ok = set.Digest(), true, true
 	case ok:
 		err = contain(func() (err error) { d.sum, err = own.Digest(); return err })
 		if err != nil {
@@ -36,6 +30,12 @@ func (st *state) digestOf(data bool) (d digest, err error) {
 			return d, err
 		}
 		d.known = true
+	case st.entries.of != nil:
+		set, err := st.entrySet()
+		if err != nil {
+			return d, err
+		}
+		d.sum, d.known, ok = set.Digest(), true, true
 	}
 	if !ok || data {
 		if d.data, err = st.marshal(); err != nil {

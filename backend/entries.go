@@ -18,7 +18,8 @@ import (
 // its MarshalBinary. Two members that both have such a state under a key find in what
 // the two differ and move that alone, in pieces; there is no largest state. With a
 // member whose state is none, or on a transport that cannot send to one member,
-// whole states are exchanged. It is compared by its ids, also if it is a Digester.
+// whole states are exchanged, and compared by Digest if it is a Digester too. That is
+// for clusters in which some nodes are of a version where the state had no entries.
 //
 // Its methods may be called at any time, also while Merge runs, and an error or a
 // panic in them concerns this state alone. An entry that Merge refuses stays aside:

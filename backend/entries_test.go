@@ -351,3 +351,45 @@ func TestLargeEntries(t *testing.T) {
 		}
 	})
 }
+
+// digested is a shelf that also has a digest, and older one as a node of a version knows
+// it that has no entries.
+type digested struct{ *shelf }
+
+func (d digested) Digest() (sum uint64, _ error) {
+	for id := range d.EntryIDs() {
+		sum += binary.BigEndian.Uint64(id[:])
+	}
+	return sum, nil
+}
+
+type older struct {
+	backend.State
+	backend.Digester
+}
+
+// A node of a version that knew no entries compares by the digest that it knows: it
+// gets whole states until it is equal, and none afterwards, whoever asks whom.
+func TestEntriesBesideAnOlderNode(t *testing.T) {
+	inLetters(t, func(t *testing.T, add func(string, ...backend.State) backend.ClusterChannel, c *stamps) {
+		a, b := digested{newShelf(0, 100, 100)}, digested{newShelf(50, 150, 100)}
+		add("a", a)
+		add("b", older{b, b})
+		after(60 * time.Second)
+		x, marshalsA := a.has()
+		y, marshalsB := b.has()
+		if x != 150 || y != 150 {
+			t.Errorf("they have %d and %d of 150", x, y)
+		}
+		before := c.sent.Load()
+		after(60 * time.Second)
+		_, laterA := a.has()
+		_, laterB := b.has()
+		if laterA != marshalsA || laterB != marshalsB {
+			t.Errorf("%d and %d whole states of equals were marshalled", laterA-marshalsA, laterB-marshalsB)
+		}
+		if sent := c.sent.Load() - before; sent > 12*1024 {
+			t.Errorf("%d bytes of equals were sent", sent)
+		}
+	})
+}

@@ -364,7 +364,7 @@ func (e *engine) begin(j core.Job) {
 }
 
 func (st *state) marshalled(m core.Marshal) core.Marshalled {
-	if st.entries.of != nil && (m.OnlyDigest || m.Apart) {
+	if st.entries.of != nil && !m.Whole && (m.OnlyDigest || m.Apart) {
 		return st.apart(m)
 	}
 	d, err := st.digestOf(false)
@@ -392,7 +392,13 @@ func (n *node) mergeFor(m core.Merge) {
 		} else if _, out.Err = st.merge(m.Data, false); out.Err == nil {
 			st.seen.exchanged()
 		}
-		if m.Digest && (out.Err == nil || m.Entries != nil) {
+		switch {
+		case !m.Digest:
+		case m.Entries != nil:
+			if set, err := st.entrySet(); err == nil {
+				out.Digest, out.HasDigest = set.Digest(), true
+			}
+		case out.Err == nil:
 			if d, err := st.digestOf(false); err == nil {
 				out.Digest, out.HasDigest = d.sum, d.known
 			}

@@ -95,7 +95,8 @@ func Open(o Options) (*Store, error) {
 }
 
 // Keep loads a state, and saves it from now on. Pass what it returns to
-// ClusterChannel.AddState instead of st; call st's Merge from nowhere else. A
+// ClusterChannel.AddState instead of st; call st's Merge from nowhere else. It is a
+// backend.EntryState if st is one. A
 // database that does not answer within ctx and Options.Timeout is no error: it
 // is logged and counted, and what is stored is merged later. The error wraps
 // backend.ErrConfig if key is empty or kept already, and backend.ErrClosed

@@ -3,7 +3,6 @@ package alertmanager_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"sync/atomic"
@@ -127,7 +126,7 @@ func (k *keeper) write(t *testing.T, name string, n int) {
 func (k *keeper) join(t *testing.T, c *backend.Config, name string, change func(*counted) backend.State) backend.ClusterChannel {
 	t.Helper()
 	own := *c
-	own.Cluster, own.Name, own.Registerer, own.Logger = "alerts", name, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(io.Discard, nil))
+	own.Cluster, own.Name, own.Registerer, own.Logger = "alerts", name, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	own.Timing.Sync = 500 * time.Millisecond
 	ch, err := backend.Open(t.Context(), own)
 	if err != nil {
@@ -173,6 +172,9 @@ func each(t *testing.T, f func(t *testing.T, config func(backend.ClusterChannel)
 		f(t, func(seed backend.ClusterChannel) *backend.Config {
 			p := map[string]string{"listen_address": "127.0.0.1:0", "advertise_address": "127.0.0.1"}
 			if seed != nil {
+				if err := seed.WaitReady(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 				p["peers"] = seed.View().Self().Addr
 			}
 			return &backend.Config{Backend: "memberlist", Params: p}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"iter"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -69,6 +70,31 @@ func (w *words) Merge(b []byte) error {
 	}
 	return nil
 }
+
+// shelf is words that can be taken apart.
+type shelf struct{ *words }
+
+func (s shelf) EntryIDs() iter.Seq[backend.EntryID] {
+	return func(yield func(backend.EntryID) bool) {
+		for _, word := range s.list() {
+			if !yield(backend.EntryIDOf([]byte(word))) {
+				return
+			}
+		}
+	}
+}
+
+func (s shelf) Entry(id backend.EntryID) ([]byte, error) {
+	for _, word := range s.list() {
+		if backend.EntryIDOf([]byte(word)) == id {
+			return json.Marshal([]string{word})
+		}
+	}
+	return nil, nil
+}
+
+// undigested is a shelf that tells no digest of its own.
+type undigested struct{ backend.EntryState }
 
 func (w *words) Digest() (uint64, error) {
 	var sum uint64
@@ -180,6 +206,7 @@ func TestDatabases(t *testing.T) {
 				"another save in between":   anotherSaveInBetween,
 				"saves what changed":        savesWhatChanged,
 				"equal nodes write once":    equalNodesWriteOnce,
+				"entries are kept":          entriesAreKept,
 				"empty state":               emptyState,
 				"later schema":              laterSchema,
 				"unusable rows":             unusableRows,
@@ -322,6 +349,53 @@ func equalNodesWriteOnce(t *testing.T, dsn string) {
 	}
 	if version != 1 {
 		t.Errorf("the row was written %d times", version)
+	}
+}
+
+// A state that can be taken apart still can once it is kept, whether it has a digest of
+// its own or not; and equal nodes write it once.
+func entriesAreKept(t *testing.T, dsn string) {
+	for _, tt := range []struct {
+		key  string
+		wrap func(*words) backend.State
+		can  bool
+	}{
+		{"apart", func(w *words) backend.State { return shelf{w} }, true},
+		{"undigested", func(w *words) backend.State { return undigested{shelf{w}} }, true},
+		{"whole", func(w *words) backend.State { return w }, false},
+	} {
+		for range 3 {
+			n := open(t, dsn, nil)
+			kept := n.keep(t, tt.key, tt.wrap(wordsOf("a", "b")))
+			apart, can := kept.(backend.EntryState)
+			if can != tt.can {
+				t.Errorf("%s: to be taken apart: %v", tt.key, can)
+			}
+			if can {
+				for id := range apart.EntryIDs() {
+					b, err := apart.Entry(id)
+					if err != nil || kept.Merge(b) != nil {
+						t.Errorf("%s: entry %q: %v", tt.key, b, err)
+					}
+				}
+			}
+			n.end(t)
+		}
+	}
+	rows, err := raw(t, dsn).Query(`SELECT version FROM clusterchannel_state`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	count := 0
+	for ; rows.Next(); count++ {
+		var version int
+		if err := rows.Scan(&version); err != nil || version != 1 {
+			t.Errorf("a row was written %d times: %v", version, err)
+		}
+	}
+	if count != 3 || rows.Err() != nil {
+		t.Errorf("%d rows, want 3: %v", count, rows.Err())
 	}
 }
 

@@ -78,6 +78,9 @@ func (a *answered) onPull(c *Core, from string, p *node, m *Pull) {
 	p.heard(c.now)
 	for _, it := range m.Items { // it may have lacked that state once
 		delete(p.lacks, it.Key)
+		if it.Entries > 0 {
+			delete(p.wholes, it.Key)
+		}
 	}
 	i := slices.IndexFunc(a.waiting, func(r request) bool { return r.node == p })
 	switch {
@@ -255,6 +258,7 @@ func (a *answered) begin(c *Core, group []request) {
 // marshal has the state of one key marshalled, or only its digest told.
 func (a *answered) marshal(c *Core, an *answering, k *answerKey) {
 	e := Marshal{Key: k.key, OnlyDigest: an.root != nil, Apart: k.item.Entries > 0 && len(an.asker) == 1}
+	e.Whole = !c.transport.Unicast || an.root == nil && !e.Apart
 	if k.item.HasDigest {
 		e.Unless = []uint64{k.item.Digest}
 	}

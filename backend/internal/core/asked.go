@@ -99,10 +99,14 @@ func (a *asked) start(c *Core, p *node, keys []*state, reason string) bool {
 		}
 	}
 	for _, k := range pl.keys {
-		c.emit(Marshal{Job: c.job(nil, func(e Event) { a.digested(c, pl, k, e) }), Key: k.state.key, OnlyDigest: true})
+		c.emit(Marshal{Job: c.job(nil, func(e Event) { a.digested(c, pl, k, e) }), Key: k.state.key, OnlyDigest: true, Whole: c.whole(k.state, p)})
 	}
 	return true
 }
+
+// whole reports whether a state is exchanged whole with a member: what is given to
+// one would go to all, or that one knows no entries.
+func (c *Core) whole(st *state, p *node) bool { return !c.transport.Unicast || p.wholes[st.key] }
 
 // digested handles the digest of an own state.
 func (a *asked) digested(c *Core, pl *pull, k *pullKey, e Event) {
@@ -112,11 +116,10 @@ func (a *asked) digested(c *Core, pl *pull, k *pullKey, e Event) {
 		return
 	}
 	k.digested, k.digest, k.hasDigest = true, m.Digest, m.HasDigest && m.Err == nil
-	if c.transport.Unicast { // what is given to one would go to all
-		k.entries = m.Entries
-	}
+	k.entries = m.Entries
 	if k.hasDigest {
-		k.state.digest, k.state.digestOf, k.state.digested = m.Digest, k.version, true
+		k.state.hasDigest(m.Digest, k.entries > 0)
+		k.state.digestOf = k.version
 	}
 	if !pl.sent && !slices.ContainsFunc(pl.keys, func(k *pullKey) bool { return !k.digested }) {
 		a.send(c, pl)
@@ -263,6 +266,9 @@ func (a *asked) onItem(c *Core, pl *pull, k *pullKey, it *AnswerItem) {
 		c.answeredBy(k.state, it.Worth)
 		a.over(c, pl, k, answeredHere)
 	case Data:
+		if k.entries > 0 {
+			pl.node.givesWhole(k.state)
+		}
 		k.stage = merging
 		job := c.job(nil, func(e Event) { a.merged(c, pl, k, it, e) })
 		c.emit(Merge{Job: job, Key: k.state.key, Data: it.Data, Digest: true})
@@ -303,10 +309,10 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 		return
 	}
 	quiet := st.version == k.version // nothing else has changed it meanwhile
-	won := quiet && k.hasDigest && m.HasDigest && m.Digest != k.digest && c.isReady(st) && (pl.reason == "joined" || pl.reason == "periodic")
+	won := quiet && k.hasDigest && k.entries == 0 && m.HasDigest && m.Digest != k.digest && c.isReady(st) && (pl.reason == "joined" || pl.reason == "periodic")
 	st.version++
 	if m.HasDigest {
-		st.digest, st.digestOf, st.digested = m.Digest, st.version, true
+		st.hasDigest(m.Digest, false)
 	}
 	c.account(k, it.Numbers)
 	c.answeredBy(st, it.Worth)

@@ -241,11 +241,14 @@ type (
 	// is gone. With OnlyDigest the digest is enough; so it is when
 	// it is among Unless. With Apart a view of the entries is wanted instead of the
 	// data, where the state can be taken apart: under Salt, or if that is 0 under one
-	// that the shell picks at random, the same for as long as the entries are.
+	// that the shell picks at random, the same for as long as the entries are. With
+	// Whole the state is compared as one that cannot be taken apart, by who knows no
+	// other: by the digest that it then has, and without Entries.
 	Marshal struct {
 		Job        Job
 		Key        string
 		OnlyDigest bool
+		Whole      bool
 		Unless     []uint64
 		Apart      bool
 		Salt       uint64
@@ -263,7 +266,7 @@ type (
 
 	// Merge: Data is to be merged into the state under Key, in its turn, or each of
 	// Entries by itself. Merged is stepped once for each Merge, when that is over. With
-	// Digest its digest afterwards is wanted.
+	// Digest its digest afterwards is wanted: of Data that of the whole state.
 	Merge struct {
 		Job     Job
 		Key     string

@@ -126,7 +126,7 @@ func (a *answered) given(c *Core, g *guest, r Merged) {
 	if !r.HasDigest || st.version != g.version {
 		return
 	}
-	st.digest, st.digestOf, st.digested = r.Digest, st.version, true
+	st.hasDigest(r.Digest, true)
 	if r.Digest != g.digest && c.isReady(st) {
 		c.spread(st)
 	}

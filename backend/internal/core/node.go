@@ -45,6 +45,7 @@ type node struct {
 	keySet uint64 // a hash of the keys that it has
 	view   ViewDigest
 	lacks  map[string]bool // keys that it said it lacks
+	wholes map[string]bool // keys whose states it gave whole though they can be taken apart here
 
 	numbered  bool   // by a heartbeat: the incarnation is its own word
 	ignored   int    // increasing heartbeats that were not believed
@@ -80,6 +81,14 @@ func (p *node) departed() bool { return p.life == left || p.life == failed }
 func (p *node) heard(now time.Duration) {
 	p.heardAt = now
 	p.beat.Heard()
+}
+
+// givesWhole notes that the node gave a state whole which it could have taken apart.
+func (p *node) givesWhole(st *state) {
+	if p.wholes == nil {
+		p.wholes = map[string]bool{}
+	}
+	p.wholes[st.key] = true
 }
 
 // wasMember reports whether the node is or was a member: only then is what it

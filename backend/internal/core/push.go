@@ -33,7 +33,7 @@ func (c *Core) onPush(p *node, m *Push) {
 		return
 	}
 	p.heardAt = c.now
-	version, known := st.version, st.digested && st.digestOf == st.version
+	version, known := st.version, st.digested && st.digestOf == st.version && !st.apart
 	before := st.digest
 	job := c.job(nil, func(e Event) {
 		r, ok := e.(Merged)
@@ -47,7 +47,7 @@ func (c *Core) onPush(p *node, m *Push) {
 		quiet := st.version == version
 		st.version++
 		if r.HasDigest {
-			st.digest, st.digestOf, st.digested = r.Digest, st.version, true
+			st.hasDigest(r.Digest, false)
 			if m.To != "" && c.isReady(st) && quiet && (!known || before != r.Digest) {
 				c.spread(st)
 			}

@@ -56,6 +56,12 @@ type state struct {
 	digest   uint64 // the last known
 	digestOf uint64 // the version that had it
 	digested bool
+	apart    bool // it is of the entries
+}
+
+// hasDigest notes the digest of the present version.
+func (st *state) hasDigest(digest uint64, apart bool) {
+	st.digest, st.digestOf, st.digested, st.apart = digest, st.version, true, apart
 }
 
 // mark is a number, and when it was the last.

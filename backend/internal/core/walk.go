@@ -189,7 +189,7 @@ func (a *asked) walkedThrough(c *Core, w *walk) {
 		}
 		known := ok && m.Err == nil && m.HasDigest && k.state.version == w.version
 		if known {
-			k.state.digest, k.state.digestOf, k.state.digested = m.Digest, w.version, true
+			k.state.hasDigest(m.Digest, true)
 		}
 		a.conclude(c, w, known && k.hasDigest && m.Digest != k.digest)
 	})

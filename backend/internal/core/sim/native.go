@@ -197,7 +197,7 @@ func (p *process) full() *full {
 	if f.head != nil {
 		for i := range f.head.Items {
 			if st := p.states[f.head.Items[i].Key]; st != nil {
-				f.head.Items[i].Digest, f.head.Items[i].HasDigest = st.digest(st.set)
+				f.head.Items[i].Digest, f.head.Items[i].HasDigest = st.digest(st.set, false)
 			}
 		}
 	}

@@ -130,7 +130,7 @@ func (st *state) finish(j *job, snapshot set) {
 			}
 		}
 		if j.merge.Digest {
-			merged.Digest, merged.HasDigest = st.digest(st.set)
+			merged.Digest, merged.HasDigest = st.digest(st.set, j.merge.Entries != nil)
 		}
 		p.step(merged)
 	default:
@@ -154,13 +154,14 @@ func (st *state) marshalled(m *core.Marshal, snapshot set) core.Marshalled {
 		e.Err = errRefused
 		return e
 	}
-	e.Digest, e.HasDigest = st.digest(snapshot)
-	if st.apart() {
+	apart := st.apart() && !m.Whole
+	e.Digest, e.HasDigest = st.digest(snapshot, apart)
+	if apart {
 		e.Entries = uint64(snapshot.count()) + 1
 	}
 	switch {
 	case m.OnlyDigest || e.HasDigest && slices.Contains(m.Unless, e.Digest):
-	case m.Apart && st.apart():
+	case m.Apart && apart:
 		e.View = reconcile.NewSet(snapshot.ids()).View(st.salt(m.Salt))
 	default:
 		e.Data = snapshot.encode(st.like.size)
@@ -214,11 +215,16 @@ func (s set) ids() (ids []reconcile.ID) {
 	return ids
 }
 
-func (st *state) digest(s set) (sum uint64, ok bool) {
+// digest returns the digest of a set: of its entries, or as one that is not taken
+// apart.
+func (st *state) digest(s set, apart bool) (sum uint64, ok bool) {
 	if st.like.undigested {
 		return 0, false
 	}
 	sum = s.digest()
+	if apart {
+		sum ^= 1 << 31
+	}
 	if st.like.shifty {
 		st.p.w.shifts++
 		sum += uint64(st.p.w.shifts) << 32
