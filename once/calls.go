@@ -2,6 +2,7 @@ package once
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -34,6 +35,14 @@ func (c *calls) whileOpen(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { stop(); cancel(nil) }
 }
 
+// reason returns why such a context has ended: ErrClosed, or the error of the caller's.
+func reason(ctx context.Context) error {
+	if err := context.Cause(ctx); errors.Is(err, backend.ErrClosed) {
+		return err
+	}
+	return ctx.Err()
+}
+
 // enter waits until no other call for key runs. leave is called when this one returns.
 func (c *calls) enter(ctx context.Context, key string) (leave func(), err error) {
 	if err := c.begin(); err != nil {
@@ -50,7 +59,7 @@ func (c *calls) enter(ctx context.Context, key string) (leave func(), err error)
 		case <-before:
 		case <-ctx.Done():
 			c.end()
-			return nil, context.Cause(ctx)
+			return nil, reason(ctx)
 		}
 	}
 }

@@ -256,8 +256,8 @@ func TestContextEnds(t *testing.T) {
 			t.Errorf("while it acts: %v", acts.err)
 		}
 		next.succeeds("b", time.Second)
-		done, cancel := context.WithCancel(t.Context())
-		cancel()
+		done, why := context.WithCancelCause(t.Context())
+		why(errors.New("a reason of the caller's"))
 		if _, err := a.group.Do(done, c.key("cba"), a.noted("never", 0)); !errors.Is(err, context.Canceled) || len(c.doers("never")) > 0 {
 			t.Errorf("with a done context: %v", err)
 		}

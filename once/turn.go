@@ -30,7 +30,7 @@ func (g *Group) await(ctx context.Context, key string) (r Result, found bool, er
 	ctx, stop := g.calls.whileOpen(ctx)
 	defer stop()
 	if err := g.cluster.WaitReady(ctx); err != nil {
-		return Result{}, false, because(ctx, err)
+		return Result{}, false, cmp.Or(reason(ctx), err)
 	}
 	w := &wait{Group: g, key: key, acts: map[sighting]time.Time{}}
 	turn := backend.NewTurn(g.cluster, g.opts.Turn)
@@ -43,13 +43,10 @@ func (g *Group) await(ctx context.Context, key string) (r Result, found bool, er
 		case comes:
 			return Result{}, false, nil
 		case ctx.Err() != nil || errors.Is(err, backend.ErrClosed):
-			return Result{}, false, because(ctx, err)
+			return Result{}, false, cmp.Or(reason(ctx), err)
 		}
 	}
 }
-
-// because returns why ctx has ended, or err if it has not.
-func because(ctx context.Context, err error) error { return cmp.Or(context.Cause(ctx), err) }
 
 // look waits for the turn, and reports whether it has come. It is ended by whatever is
 // told of the key, or by an attempt that has taken too long.
