@@ -44,6 +44,7 @@ var checks = slices.Concat(
 	syncChecks,
 	readyChecks,
 	costChecks,
+	entriesChecks,
 	isolationChecks,
 	strangersChecks,
 	faultChecks,

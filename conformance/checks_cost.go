@@ -29,6 +29,14 @@ func sentBy(nodes ...*node) (size int) {
 	return size
 }
 
+// restLimit is how many bytes nodes at rest may send within a time, by the contract:
+// less than 1 KB an exchange, and a heartbeat has fewer.
+func (e *env) restLimit(nodes int, took time.Duration) int {
+	timing := e.h.Timing.Channel
+	beats, exchanges := int(took/timing.Heartbeat)+2, int(took/timing.Sync)+2
+	return nodes * (beats + 2*exchanges) << 10
+}
+
 func costEqualStates(e *env) {
 	nodes := e.openAll("a", "b", "c")
 	sets := addSets("set", nodes)
@@ -46,11 +54,9 @@ func costEqualStates(e *env) {
 	e.always(3*timing.Sync, "nothing is lost", func() error { return holdAll(1, sets...) })
 	size, took := sentBy(nodes...)-before, time.Since(start)
 
-	const each = 1 << 10 // bytes, by the contract of an exchange; a heartbeat has fewer
-	beats, exchanges := int(took/timing.Heartbeat)+2, int(took/timing.Sync)+2
-	if limit := len(nodes) * (beats + 2*exchanges) * each; size > limit {
-		e.Errorf("three nodes at rest with an equal state of %d bytes sent %d bytes within %v, want at most %d: %d heartbeats and %d exchanges of %d bytes from each",
-			len(entry), size, took.Round(time.Millisecond), limit, beats, exchanges, each)
+	if limit := e.restLimit(len(nodes), took); size > limit {
+		e.Errorf("three nodes at rest with an equal state of %d bytes sent %d bytes within %v, want at most %d: their heartbeats, and 1 KB an exchange",
+			len(entry), size, took.Round(time.Millisecond), limit)
 	}
 }
 

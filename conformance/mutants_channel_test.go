@@ -182,6 +182,8 @@ type bentChannel struct {
 	send func(backend.Channel, []byte) error
 	key  func(string) string
 
+	apart func(bentEntries) backend.State // what becomes of a state that can be taken apart; nil: it cannot
+
 	watchOnce, readyAtOnce, readyNoContext, closeOnce           bool
 	echo, storm, oneAtATime, stopAtError, noState, noLargeState bool
 	keepRemoved, loseUnderLoad, inline, neverEqual, allAnswer   bool
@@ -259,6 +261,9 @@ func (c *bentChannel) AddState(key string, s backend.State, o *backend.StateOpti
 	}
 	st := &bentState{State: s, owner: c}
 	var handed backend.State = st
+	if taken, ok := s.(backend.EntryState); ok && c.apart != nil {
+		handed = c.apart(bentEntries{taken})
+	}
 	if c.neverEqual {
 		handed = randomDigest{st}
 	}

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
 
 // of makes a mutant of a transport that knows its members.
@@ -91,6 +93,7 @@ var rosterMutants = []mutant{
 		}
 	}}.of()},
 	{name: "sends what is for one to all", check: "driver/send-to-one", driver: roster{sends: func(string) string { return "*" }}.of()},
+	{name: "sends what is for one to another", check: "driver/send-to-one", driver: toAnother()},
 	{name: "is silent about a member that is not there", check: "driver/send-to-one", driver: roster{unsure: true}.of()},
 	{name: "takes wildcards for members", check: "driver/send-to-one", driver: roster{unsure: true, sends: func(to string) string {
 		if strings.HasPrefix(to, "*") {
@@ -99,6 +102,7 @@ var rosterMutants = []mutant{
 		return to
 	}}.of()},
 	{name: "hands over what is for one in another order", check: "driver/send-to-one", driver: roster{hears: inPairs()}.of()},
+	{name: "leaves its inbox on the server", check: "life/leaves-nothing", driver: leaveInbox},
 	{name: "sends to the name of a member", check: "driver/send-to-one", driver: toNames()},
 }
 
@@ -192,6 +196,56 @@ func inPairs() func(*rosterDriver, driver.Handler, []byte) {
 		if first != nil {
 			h.Frame(frame)
 			h.Frame(first)
+		}
+	}
+}
+
+// leaveInbox opens an inbox beside the driver, which nobody closes.
+func leaveInbox(inner driver.OpenFunc) driver.OpenFunc {
+	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+		d, err := roster{}.over(inner)(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if inbox, err := inner(ctx, o); err == nil {
+			leak(func() { _ = inbox.Close(context.Background()) })
+		}
+		return d, nil
+	}
+}
+
+// toAnother is a transport that mixes up two members, once in a while.
+func toAnother() func(driver.OpenFunc) driver.OpenFunc {
+	var first atomic.Pointer[string]
+	var sent atomic.Int64
+	return func(inner driver.OpenFunc) driver.OpenFunc {
+		return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+			first.CompareAndSwap(nil, &o.Self.Instance)
+			return roster{sends: func(to string) string {
+				if sent.Add(1)%5 == 0 {
+					return *first.Load()
+				}
+				return to
+			}}.over(inner)(ctx, o)
+		}
+	}
+}
+
+// losesKind loses frames of one kind.
+func losesKind(kind wire.Kind) func(*rosterDriver, driver.Handler, []byte) {
+	return func(_ *rosterDriver, h driver.Handler, frame []byte) {
+		var f wire.Frame
+		if wire.Decode(frame, &f) != nil || f.Kind != kind {
+			h.Frame(frame)
+		}
+	}
+}
+
+// losesOver loses frames above a size.
+func losesOver(size int) func(*rosterDriver, driver.Handler, []byte) {
+	return func(_ *rosterDriver, h driver.Handler, frame []byte) {
+		if len(frame) <= size {
+			h.Frame(frame)
 		}
 	}
 }
