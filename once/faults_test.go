@@ -259,3 +259,62 @@ func TestFull(t *testing.T) {
 		}
 	})
 }
+
+// A partition heals: a node that asks as soon as it sees the others again knows what
+// they did meanwhile.
+func TestAskedWhenHealed(t *testing.T) {
+	cluster(t, once.Options{}, "abc", func(t *testing.T, c *fleet) {
+		for i := range 10 {
+			key := c.key("abc") + fmt.Sprint(i)
+			part := func(cut bool) {
+				for _, other := range []string{"b", "c"} {
+					c.bus.Cut("a", other, cut)
+				}
+			}
+			part(true)
+			c.pass(crash + grace)
+			b := c.nodes["b"]
+			if _, err := b.group.Do(t.Context(), key, b.noted(key, 0)); err != nil {
+				t.Fatal(err)
+			}
+			part(false)
+			a := c.nodes["a"]
+			for v := range a.cluster.Watch(t.Context()) {
+				if len(v.Members) > 1 {
+					break
+				}
+			}
+			if _, err := a.group.Do(t.Context(), key, a.noted(key, 0)); err != nil {
+				t.Error(err)
+			}
+			if doers := c.doers(key); len(doers) != 1 {
+				t.Errorf("it was done by %v", doers)
+			}
+			c.pass(time.Minute)
+		}
+	})
+}
+
+// All nodes of a cluster start at once, and each calls at once.
+func TestAllStart(t *testing.T) {
+	for _, apart := range []time.Duration{0, 10 * time.Millisecond, time.Second} {
+		t.Run(apart.String(), func(t *testing.T) {
+			cluster(t, once.Options{}, "", func(t *testing.T, c *fleet) {
+				var calls []*call
+				for _, name := range []string{"a", "b", "c"} {
+					n := c.start(name)
+					calls = append(calls, n.do(t.Context(), "key", n.noted("key", 0)))
+					c.pass(apart)
+				}
+				for _, call := range calls {
+					if call.wait(); call.err != nil {
+						t.Error(call.err)
+					}
+				}
+				if doers := c.doers("key"); len(doers) != 1 {
+					t.Errorf("it was done by %v", doers)
+				}
+			})
+		})
+	}
+}

@@ -141,7 +141,7 @@ func TestReadmeCommands(t *testing.T) {
 func TestLinksStay(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
 	for _, document := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
-		for _, m := range link.FindAllStringSubmatch(read(t, document), -1) {
+		for _, m := range link.FindAllStringSubmatch(prose(read(t, document)), -1) {
 			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
 				t.Errorf("%s: %v", document, err)
 			}

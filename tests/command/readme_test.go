@@ -103,6 +103,7 @@ func TestDocumentsThatAreRun(t *testing.T) {
 		"docs/rules.md":               "TestCommandsOfTheDocuments",
 		"docs/runbook.md":             "TestCommandsOfTheRunbook, TestCommandsInProse",
 		"docs/writing-a-backend.md":   "TestCommandsOfTheGuide",
+		"docs/your-service.md":        "TestYourService",
 		"examples/cron/README.md":     "TestRedis of examples/cron",
 		"examples/limiter/README.md":  "TestRedis of examples/limiter",
 		"examples/postgres/README.md": "TestTranscript of examples/postgres/cmd",
