@@ -27,6 +27,7 @@ type shelf struct {
 	merged   int // entries that were new
 	fetched  int
 	bad      []byte        // an entry that it does not take
+	picky    atomic.Bool   // takes no entry of 500 bytes
 	slow     time.Duration // that it takes to merge one
 	panics   bool
 	twice    bool
@@ -70,7 +71,7 @@ func (s *shelf) Merge(b []byte) error {
 	defer s.mu.Unlock()
 	for len(b) > 0 {
 		n := 4 + int(binary.BigEndian.Uint32(b))
-		if bytes.Equal(b[:n], s.bad) {
+		if bytes.Equal(b[:n], s.bad) || s.picky.Load() && n == 504 {
 			return errors.New("no such entry")
 		}
 		s.put(bytes.Clone(b[:n]))
@@ -390,6 +391,38 @@ func TestEntriesBesideAnOlderNode(t *testing.T) {
 		}
 		if sent := c.sent.Load() - before; sent > 12*1024 {
 			t.Errorf("%d bytes of equals were sent", sent)
+		}
+	})
+}
+
+// What a member refuses is not moved again with each comparison, whoever asks. What it
+// takes gets through meanwhile, and all of it does once it takes that too.
+func TestRefusedEntriesAreNotMovedForEver(t *testing.T) {
+	const n, size = 8_000, 504
+	inLetters(t, func(t *testing.T, add func(string, ...backend.State) backend.ClusterChannel, c *stamps) {
+		a, b := newShelf(0, n, size-4), newShelf(n, n+10, 100)
+		b.picky.Store(true)
+		add("a", a)
+		after(5 * time.Second)
+		add("b", b)
+		after(60 * time.Second)
+		if got, _ := b.has(); got != 10 {
+			t.Errorf("it has %d, and refuses all but 10", got)
+		}
+		if got, _ := a.has(); got != n+10 {
+			t.Errorf("the other one has %d of %d", got, n+10)
+		}
+		before := c.sent.Load()
+		after(20 * time.Minute) // in which each asks 120 times
+		if sent := c.sent.Load() - before; sent > 8*n*size {
+			t.Errorf("%d bytes were sent for %d that are refused", sent, n*size)
+		} else {
+			t.Logf("%d bytes for %d that are refused", sent, n*size)
+		}
+		b.picky.Store(false)
+		after(time.Hour)
+		if got, _ := b.has(); got != n+10 {
+			t.Errorf("it has %d of %d that it takes now", got, n+10)
 		}
 	})
 }

@@ -52,7 +52,7 @@ var messages = []core.Message{
 	&core.Walk{To: "y", ID: 1, Key: "s", Step: 2, Room: 3, More: true, Entries: [][]byte{[]byte("entry"), {}}, Ask: reconcile.Request{
 		Splits: []reconcile.Range{{First: 1, Last: 2}, {First: 3, Last: 1 << 40}}, Lists: lists,
 	}},
-	&core.Walked{For: core.Asker{Instance: "y", ID: 1}, Key: "s", Step: 2, Outcome: core.Apart, Gone: true, Entries: [][]byte{[]byte("entry")}, Reply: reconcile.Reply{
+	&core.Walked{For: core.Asker{Instance: "y", ID: 1}, Key: "s", Step: 2, Outcome: core.Apart, Gone: true, Refused: 3, Entries: [][]byte{[]byte("entry")}, Reply: reconcile.Reply{
 		Prints: []uint64{0, 5}, Wants: []uint64{9}, Next: 1 << 63,
 	}},
 }

@@ -63,7 +63,8 @@ func appendWalked(b []byte, m *core.Walked) []byte {
 		b = field.AppendFixed64(b, 7, m.Reply.Next)
 	}
 	b = appendEntries(b, 8, m.Entries)
-	return field.AppendBool(b, 9, m.Gone)
+	b = field.AppendBool(b, 9, m.Gone)
+	return field.AppendUint(b, 10, m.Refused)
 }
 
 func (d *decoder) walked(b []byte) (*core.Walked, error) {
@@ -88,6 +89,8 @@ func (d *decoder) walked(b []byte) (*core.Walked, error) {
 			return d.entry(v, &m.Entries)
 		case 9:
 			return v.Bool(&m.Gone)
+		case 10:
+			return number(v, &m.Refused)
 		}
 		return nil
 	})

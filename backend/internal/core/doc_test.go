@@ -48,6 +48,8 @@ func TestBudgetsOfTheDocument(t *testing.T) {
 		"pushes merged":                          fmt.Sprintf("%d a second, %d at once", answersPerSecond, answersBurst),
 		"bytes of entries in a step":             fmt.Sprintf("%d KiB to %d MiB, %d MiB of all walks", roomLeast/kib, roomMost/mib, roomOfAll/mib),
 		"steps of a walk":                        fmt.Sprintf("%d, and one for each %d KiB", maxSteps, roomLeast/kib),
+		"refused entries in a walk":              fmt.Sprintf("%d MiB, and twice what is merged", spurnedMost/mib),
+		"pause of what was refused":              fmt.Sprintf("%v at most", spurnedFor),
 		"a step without an answer":               fmt.Sprintf("%v, %d times", stepPatience, stepTries),
 		"walks of others":                        fmt.Sprintf("%d, %v", maxGuests, guestFor),
 		"members asked in a round":               fmt.Sprint(maxAsked),

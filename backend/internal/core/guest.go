@@ -20,6 +20,7 @@ type guest struct {
 	until   time.Duration // when it is forgotten
 	asked   *Walk         // the step that is being answered
 	at      time.Duration // when it may be, by the budget; Never: it is looked up
+	refused int           // of the entries of that step
 }
 
 // admit lets the asker walk through a view of a state. It reports whether there is room.
@@ -106,6 +107,9 @@ func (a *answered) lead(c *Core, g *guest) {
 			a.say(c, g, m, &Walked{Outcome: Later})
 			return
 		}
+		if g.asked == m {
+			g.refused = r.Refused
+		}
 		if r.Refused > 0 {
 			c.note(NoteRefused, g.node, m.Key, uint64(r.Refused), r.Err.Error())
 		}
@@ -171,6 +175,7 @@ func (a *answered) say(c *Core, g *guest, m *Walk, answer *Walked) {
 		a.bytes.spend(c.now, n)
 		c.note(NoteAnswered, g.node, m.Key, uint64(n), "")
 	}
+	answer.Refused, g.refused = uint64(g.refused), 0
 	answer.For, answer.Key, answer.Step = Asker{g.node.Instance, g.id}, m.Key, m.Step
 	c.send(g.node.Instance, answer)
 }

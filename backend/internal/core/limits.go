@@ -62,6 +62,9 @@ const (
 	maxSteps     = 256              // of a walk, that bring less than roomLeast
 	stepPatience = time.Second      // for the answer to a step, before it is said again
 	stepTries    = 3                // before the walk is given up
+	spurnedMost  = 1 << 20          // bytes of entries that are refused, and twice what is merged, before the rest is left
+	spurnedTimes = 16               // doublings of the time for which what was refused is not moved again
+	spurnedFor   = time.Hour        // at most
 	maxGuests    = 256              // walks of others that this node answers
 	guestFor     = 10 * time.Second // for which one is known that does not go on
 

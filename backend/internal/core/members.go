@@ -124,7 +124,7 @@ func (c *Core) learnMember(p *node, m Member) {
 func (c *Core) learnWorth(p *node, w Worth, keySet uint64) {
 	p.worth, p.known = w, true
 	if p.keySet != keySet {
-		p.keySet, p.lacks, p.wholes = keySet, nil, nil
+		p.keySet, p.lacks, p.wholes, p.spurned = keySet, nil, nil, nil
 	}
 }
 

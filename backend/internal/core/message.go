@@ -116,6 +116,7 @@ type (
 		Reply   reconcile.Reply
 		Entries [][]byte // that the asker lacks
 		Gone    bool     // some of these are not there any more
+		Refused uint64   // so many of the step's entries were not merged
 	}
 )
 

@@ -40,12 +40,13 @@ type node struct {
 	heardAt     time.Duration // when it last said something new
 	since       time.Duration // when its life took this turn
 
-	worth  Worth
-	known  bool   // what it is worth
-	keySet uint64 // a hash of the keys that it has
-	view   ViewDigest
-	lacks  map[string]bool // keys that it said it lacks
-	wholes map[string]bool // keys whose states it gave whole though they can be taken apart here
+	worth   Worth
+	known   bool   // what it is worth
+	keySet  uint64 // a hash of the keys that it has
+	view    ViewDigest
+	lacks   map[string]bool    // keys that it said it lacks
+	spurned map[string]spurned // by key
+	wholes  map[string]bool    // keys whose states it gave whole though they can be taken apart here
 
 	numbered  bool   // by a heartbeat: the incarnation is its own word
 	ignored   int    // increasing heartbeats that were not believed

@@ -596,6 +596,9 @@ func describe(m Message) string {
 		if m.Gone {
 			s += ", gone"
 		}
+		if m.Refused > 0 {
+			s += fmt.Sprintf(", %d refused", m.Refused)
+		}
 	case *Push:
 		s += fmt.Sprintf(" %s (%s)", m.Key, shorten(m.Data))
 	}

@@ -51,6 +51,7 @@ type state struct {
 	met       []*node // that appeared ready, and one of which it is to be compared with
 	metTries  int
 	news      bool // it holds something that the others may not, to be compared soon
+	refusing  bool // the last walk brought entries that one of the two refused
 	doubted   bool // it differed from another's while it missed something: to be compared again when it does not
 
 	digest   uint64 // the last known

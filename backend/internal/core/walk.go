@@ -23,6 +23,8 @@ type walk struct {
 	limit    time.Duration // for it, whatever pieces arrive
 	merged   int           // entries
 	refused  int
+	spurned  int // bytes that one of the two refused
+	useful   int // bytes that one of the two merged
 	err      string
 	bytes    int
 	gone     bool   // the other one did not find something any more that it had when the walk began
@@ -33,6 +35,10 @@ type walk struct {
 // walk begins to exchange the entries of one state with who answered that they differ.
 func (a *asked) walk(c *Core, pl *pull, k *pullKey, it *AnswerItem) {
 	k.stage = walking
+	if o, spurned := c.isSpurned(pl, k); spurned {
+		a.over(c, pl, k, o)
+		return
+	}
 	w := &walk{pull: pl, key: k, item: it, version: k.state.version}
 	a.walks = append(a.walks, w)
 	job := c.job(nil, func(e Event) { a.viewed(c, w, e) })
@@ -54,12 +60,19 @@ func (a *asked) viewed(c *Core, w *walk, e Event) {
 		a.lied(c, w)
 		return
 	}
+	if w.key.state.refusing {
+		steps.Begin(c.rand.Uint64()) // what was left the last time may come first
+	}
 	w.steps = steps
 	a.nextStep(c, w)
 }
 
 // nextStep has fetched what the other one lacks, and asks on.
 func (a *asked) nextStep(c *Core, w *walk) {
+	if w.isUseless() {
+		a.leave(c, w)
+		return
+	}
 	gives := w.steps.Gives(reconcile.MaxFound)
 	if len(gives) == 0 {
 		a.sendStep(c, w, nil)
@@ -139,6 +152,7 @@ func (a *asked) onWalked(c *Core, p *node, m *Walked) {
 		a.lied(c, w)
 		return
 	}
+	w.mergedOf(w.sent.Entries, int(min(m.Refused, uint64(len(w.sent.Entries)))))
 	w.sent = nil
 	w.gone = w.gone || m.Gone
 	if len(m.Entries) == 0 {
@@ -146,12 +160,12 @@ func (a *asked) onWalked(c *Core, p *node, m *Walked) {
 		return
 	}
 	w.bytes += SizeOf(m.Entries)
-	job := c.job(nil, func(e Event) { a.mergedEntries(c, w, len(m.Entries), e) })
+	job := c.job(nil, func(e Event) { a.mergedEntries(c, w, m.Entries, e) })
 	c.emit(Merge{Job: job, Key: w.key.state.key, Entries: m.Entries})
 }
 
 // mergedEntries notes that the entries of a step were merged, or could not be.
-func (a *asked) mergedEntries(c *Core, w *walk, n int, e Event) {
+func (a *asked) mergedEntries(c *Core, w *walk, entries [][]byte, e Event) {
 	m, ok := e.(Merged)
 	st := w.key.state
 	if ok && !m.Full && !st.gone {
@@ -170,7 +184,8 @@ func (a *asked) mergedEntries(c *Core, w *walk, n int, e Event) {
 		w.refused += m.Refused
 		w.err = m.Err.Error()
 	}
-	w.merged += n - m.Refused
+	w.mergedOf(entries, m.Refused)
+	w.merged += len(entries) - m.Refused
 	a.nextStep(c, w)
 }
 
@@ -219,6 +234,16 @@ func (a *asked) conclude(c *Core, w *walk, changed bool) {
 	a.endWalk(c, w, answeredHere)
 }
 
+// leave ends a walk that brings little but what is refused.
+func (a *asked) leave(c *Core, w *walk) {
+	if w.refused == 0 { // the other one does
+		a.endWalk(c, w, unclear)
+		return
+	}
+	c.note(NoteRefused, w.pull.node, w.key.state.key, uint64(w.refused), w.err)
+	a.endWalk(c, w, refused)
+}
+
 // lied ends a walk whose other side says what cannot be.
 func (a *asked) lied(c *Core, w *walk) {
 	c.reject(w.pull.node.Instance, "walk")
@@ -226,6 +251,7 @@ func (a *asked) lied(c *Core, w *walk) {
 }
 
 func (a *asked) endWalk(c *Core, w *walk, o outcome) {
+	w.remember(c)
 	a.dropWalk(w)
 	a.over(c, w.pull, w.key, o)
 	a.sweep(c, w.pull)

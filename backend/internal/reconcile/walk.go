@@ -60,6 +60,7 @@ type Reply struct {
 type Walk struct {
 	view  *View
 	open  []Range // that differ, in order
+	later []Range // that differ too, and have their turn when none is open any more
 	asked Request
 	gives []ID // that the other one lacks
 }
@@ -89,8 +90,20 @@ func (w *Walk) compare(ranges []Range, prints []uint64) {
 	}
 }
 
+// Begin has the walk begin at a place, and go on with what is before it. It is called
+// before the first Next.
+func (w *Walk) Begin(place uint64) {
+	i := slices.IndexFunc(w.open, func(r Range) bool { return r.Last >= place })
+	if i > 0 {
+		w.open, w.later = w.open[i:], w.open[:i:i]
+	}
+}
+
 // Next returns what to ask. It is nil when there is nothing left.
 func (w *Walk) Next() *Request {
+	if len(w.open) == 0 {
+		w.open, w.later = w.later, nil
+	}
 	if len(w.open) == 0 {
 		return nil
 	}

@@ -127,7 +127,7 @@ func (w *World) nonsense() core.Message {
 		return m
 	case 10:
 		return &core.Walked{
-			For: core.Asker{Instance: instance(), ID: big()}, Key: key(), Step: big(), Outcome: core.Outcome(w.rand.IntN(7)), Gone: coin(),
+			For: core.Asker{Instance: instance(), ID: big()}, Key: key(), Step: big(), Outcome: core.Outcome(w.rand.IntN(7)), Gone: coin(), Refused: big(),
 			Reply: reconcile.Reply{Prints: words(), Wants: words(), Next: big()}, Entries: [][]byte{{0, 0, 0, 0}},
 		}
 	default:

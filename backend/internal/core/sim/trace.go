@@ -119,8 +119,8 @@ func describe(v any) string {
 	case *core.Walk:
 		return fmt.Sprintf("Walk to=%s id=%d %s step=%d splits=%d lists=%d entries=%d more=%v", v.To, v.ID, v.Key, v.Step, len(v.Ask.Splits), len(v.Ask.Lists), len(v.Entries), v.More)
 	case *core.Walked:
-		return fmt.Sprintf("Walked for=%v %s step=%d %s prints=%d wants=%d next=%x entries=%d gone=%v",
-			v.For, v.Key, v.Step, outcomes[v.Outcome], len(v.Reply.Prints), len(v.Reply.Wants), v.Reply.Next, len(v.Entries), v.Gone)
+		return fmt.Sprintf("Walked for=%v %s step=%d %s prints=%d wants=%d next=%x entries=%d gone=%v refused=%d",
+			v.For, v.Key, v.Step, outcomes[v.Outcome], len(v.Reply.Prints), len(v.Reply.Wants), v.Reply.Next, len(v.Entries), v.Gone, v.Refused)
 	case *core.Push:
 		return fmt.Sprintf("Push to=%s %s digest=%x data=%d", v.To, v.Key, v.Digest, len(v.Data))
 	}
