@@ -126,6 +126,29 @@ func (s *Store) Keep(ctx context.Context, key string, st backend.State) (backend
 	return k.shared(), nil
 }
 
+// Keeping returns node with an AddState that keeps each state under its key, by Keep,
+// before it is added: for what adds its state by itself, such as the types of package
+// replicated. ctx bounds each load.
+func (s *Store) Keeping(ctx context.Context, node backend.ClusterChannel) backend.ClusterChannel {
+	return keeping{node, ctx, s}
+}
+
+// keeping is a node whose states a Store keeps.
+type keeping struct {
+	backend.ClusterChannel
+	ctx   context.Context
+	store *Store
+}
+
+// AddState implements backend.ClusterChannel.
+func (k keeping) AddState(key string, st backend.State, o *backend.StateOptions) (backend.Channel, error) {
+	kept, err := k.store.Keep(k.ctx, key, st)
+	if err != nil {
+		return nil, err
+	}
+	return k.ClusterChannel.AddState(key, kept, o)
+}
+
 // Close saves what has changed, within ctx, and frees everything. Its error
 // names the states that are not saved. Further calls return the same.
 func (s *Store) Close(ctx context.Context) error {

@@ -10,6 +10,10 @@ const (
 	countBits = 16
 	maxMillis = 1<<(64-countBits) - 1 // in the year 10889
 
+	// neverSet is the time before which a clock stands that was never set: the begin of
+	// the year 2000. Machines whose clock has no battery begin in 1970.
+	neverSet = 946684800000
+
 	// refused is how far ahead of this node's clock an entry is refused.
 	refused = 24 * time.Hour
 )
@@ -27,8 +31,15 @@ type clock struct {
 	ahead    uint64 // how many were not believed
 }
 
-// wall returns the time of this node.
-func (c *clock) wall() uint64 { return millisOf(c.now()) }
+// wall returns the time of this node. Where its clock was never set that is the time of
+// what others wrote, as far as it knows.
+func (c *clock) wall() uint64 {
+	wall := millisOf(c.now())
+	if wall < neverSet {
+		return max(wall, c.last.millis())
+	}
+	return wall
+}
 
 // next returns a stamp for what is written on top of what has the stamp of before,
 // or on nothing, which is 0: it is above that, whatever the clocks say. But a last one
@@ -36,10 +47,7 @@ func (c *clock) wall() uint64 { return millisOf(c.now()) }
 func (c *clock) next(before stamp) stamp {
 	wall := c.wall()
 	c.last = max(stamp(wall<<countBits), min(c.last+1, c.furthest(wall)))
-	if c.last <= before {
-		return before + 1
-	}
-	return c.last
+	return max(c.last, before+1)
 }
 
 // saw notes the stamp of what another member wrote. A time far ahead does not move this
@@ -55,5 +63,8 @@ func (c *clock) saw(s stamp) {
 
 // furthest returns the latest stamp that is believed.
 func (c *clock) furthest(wall uint64) stamp {
+	if wall < neverSet {
+		return maxMillis << countBits
+	}
 	return stamp(min(wall+uint64(c.maxAhead.Milliseconds()), maxMillis) << countBits)
 }

@@ -21,8 +21,9 @@
 // order, which is the same for all, but is not believed: it does not move the clock of
 // that node, and Stats.Ahead counts it. An entry that is more than a day ahead is
 // refused by ErrAhead. A node whose own clock is more than a day behind refuses what all
-// others write, says so, and has it soon after its clock is right. A clock that is set
-// back is followed, but for keys that have a later time.
+// others write, says so, and has it soon after its clock is right; one whose clock stands
+// before the year 2000, and so was never set, goes by the time of what the others write.
+// A clock that is set back is followed, but for keys that have a later time.
 //
 // Of two entries of one time a value wins over a deletion, and else the greater bytes.
 //
@@ -45,6 +46,6 @@
 //
 // # Persistence
 //
-// All types are a backend.State, so that package persist can keep them: Attach to a node
-// whose AddState passes on what persist.Store.Keep returns. See the example.
+// All types are a backend.State, which package persist can keep: attach them to what
+// persist.Store.Keeping returns for a node.
 package replicated

@@ -101,6 +101,9 @@ func number(s string) (n uint64) {
 // right, within a day.
 func (e entry) sane(wall uint64) error {
 	latest := wall + uint64(refused.Milliseconds())
+	if wall < neverSet {
+		latest = maxMillis
+	}
 	if at := e.stamp.millis(); at > latest {
 		return fmt.Errorf("%w: %.64q was written at %v, this node's clock says %v; set the one that is wrong", ErrAhead, e.key, when(at), when(wall))
 	}

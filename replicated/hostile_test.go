@@ -110,19 +110,44 @@ func TestEntriesOf1970(t *testing.T) {
 	})
 }
 
-// A clock that stands at 1970 refuses what the others say until it is right.
-func TestAClockOf1970(t *testing.T) {
+// A clock that is two days behind refuses what the others say until it is right.
+func TestAClockThatIsBehind(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *memory.Bus, open func(string) backend.ClusterChannel) {
-		old := &wrong{by: -time.Duration(time.Now().Unix()) * time.Second}
-		a, b := attached(t, open("a"), nil), attached(t, open("b"), &replicated.Options{Now: old.now})
+		after(72 * time.Hour)
+		behind := &wrong{by: -48 * time.Hour}
+		a, b := attached(t, open("a"), nil), attached(t, open("b"), &replicated.Options{Now: behind.now})
 		must(t, a.Set("x", "1"))
 		must(t, b.Set("y", "2"))
 		after(time.Minute)
 		holds(t, a, "x=1", "y=2")
 		holds(t, b, "y=2")
-		old.set(0)
+		behind.set(0)
 		after(time.Minute)
 		holds(t, b, "x=1", "y=2")
+	})
+}
+
+// A clock that was never set goes by what the others say.
+func TestAClockOf1970(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *memory.Bus, open func(string) backend.ClusterChannel) {
+		unset := &wrong{by: -time.Duration(time.Now().Unix()) * time.Second}
+		a, b := attached(t, open("a"), nil), attached(t, open("b"), &replicated.Options{Now: unset.now})
+		must(t, b.Set("z", "early"))
+		must(t, a.Set("x", "1"))
+		after(time.Second)
+		holds(t, b, "x=1", "z=early")
+		must(t, b.SetTTL("y", "2", time.Hour))
+		must(t, b.Delete("z"))
+		after(time.Minute)
+		holds(t, a, "x=1", "y=2")
+		if s := a.Stats(); s.Tombstones != 1 || s.Ahead+s.Refused > 0 {
+			t.Errorf("%+v", s)
+		}
+		unset.set(0)
+		must(t, b.Set("x", "3"))
+		after(2 * time.Hour)
+		holds(t, a, "x=3")
+		holds(t, b, "x=3")
 	})
 }
 
