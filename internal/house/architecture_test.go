@@ -27,7 +27,7 @@ var floors = []struct {
 	dirs  []string
 }{
 	{"The application", []string{"cmd", "alertmanager", "scheduler", "persist"}},
-	{"The conformance suite", []string{"conformance"}},
+	{"The suites of tests", []string{"conformance", "statetest"}},
 	{"Backends", []string{"backends"}},
 	{"The library", []string{"backend", "once", "replicated", "status", "statefile"}},
 	{"Inside", []string{"internal"}},

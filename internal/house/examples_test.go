@@ -18,6 +18,7 @@ var withoutExample = map[string]string{
 	"conformance/servers/process":   "it needs a *testing.T",
 	"conformance/testca":            "it needs a *testing.T",
 	"conformance/testkit":           "it needs a *testing.T",
+	"statetest":                     "it needs a *testing.T",
 }
 
 // TestPublicPackagesHaveARunnableExample wants each package that others import to

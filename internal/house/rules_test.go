@@ -24,7 +24,7 @@ func (s source) imports(t *testing.T) []string {
 
 // layer is the place of a directory in the order of imports, lowest first.
 func layer(dir string) int {
-	layers := []string{"internal,statefile", "backend/driver", "backend/internal", "backend/params,backend/doctor", "backend", "replicated", "backends,persist,status,scheduler,once", "conformance,alertmanager,examples", "cmd,tests,tools", "bench"}
+	layers := []string{"internal,statefile", "backend/driver", "backend/internal", "backend/params,backend/doctor", "backend", "replicated", "backends,persist,status,scheduler,once", "conformance,alertmanager,examples,statetest", "cmd,tests,tools", "bench"}
 	if strings.HasPrefix(dir, "examples/") && strings.HasSuffix(dir, "/cmd") {
 		return len(layers) // a program on the command
 	}
@@ -76,11 +76,11 @@ func TestImportsRunDownwards(t *testing.T) {
 
 func TestNoTestingOutsideTests(t *testing.T) {
 	for _, s := range sources(t) {
-		if s.test || s.dir == "conformance" || strings.HasPrefix(s.dir, "conformance/") {
+		if s.test || s.dir == "conformance" || strings.HasPrefix(s.dir, "conformance/") || s.dir == "statetest" {
 			continue
 		}
 		for _, path := range s.imports(t) {
-			suite := path == module+"/conformance" || strings.HasPrefix(path, module+"/conformance/")
+			suite := path == module+"/statetest" || path == module+"/conformance" || strings.HasPrefix(path, module+"/conformance/")
 			if s.dir == "cmd/command" { // which runs the suite as a command
 				suite = false
 			}
