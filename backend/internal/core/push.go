@@ -32,7 +32,7 @@ func (c *Core) onPush(p *node, m *Push) {
 		c.note(NoteLimited, p, m.Key, 1, "pushes")
 		return
 	}
-	p.heardAt = c.now
+	p.heard(c.now)
 	version, known := st.version, st.digested && st.digestOf == st.version && !st.apart
 	before := st.digest
 	job := c.job(nil, func(e Event) {
