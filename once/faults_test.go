@@ -264,7 +264,7 @@ func TestFull(t *testing.T) {
 // they did meanwhile.
 func TestAskedWhenHealed(t *testing.T) {
 	cluster(t, once.Options{}, "abc", func(t *testing.T, c *fleet) {
-		for i := range 10 {
+		for i := range 40 {
 			key := c.key("abc") + fmt.Sprint(i)
 			part := func(cut bool) {
 				for _, other := range []string{"b", "c"} {

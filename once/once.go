@@ -19,6 +19,10 @@ type Group struct {
 	ledger  *ledger
 	met     *metrics
 	calls   *calls
+	known   *acquaintance
+
+	watching sync.WaitGroup // for changes of the members, until stop
+	stop     context.CancelFunc
 
 	closing sync.Once
 	closed  error
@@ -53,7 +57,11 @@ func New(cluster backend.ClusterChannel, opts *Options) (*Group, error) {
 		met.unregister()
 		return nil, err
 	}
-	return &Group{cluster: cluster, opts: o, ledger: ledger, met: met, calls: newCalls()}, nil
+	g := &Group{cluster: cluster, opts: o, ledger: ledger, met: met, calls: newCalls(), known: newAcquaintance(cluster.View())}
+	ctx, stop := context.WithCancel(context.Background())
+	g.stop = stop
+	g.watching.Go(func() { g.known.watch(ctx, cluster) })
+	return g, nil
 }
 
 // clusterOf returns the name of a cluster, where it can be known.
@@ -79,8 +87,8 @@ func clusterOf(c backend.ClusterChannel) string {
 // [ErrUntold], together with its Result. If ctx ends while Do waits, its error is
 // returned, and the others take their turns.
 //
-// Two calls for one key on one node run one after the other. The key is valid UTF-8 of
-// 1 to 255 bytes.
+// Two calls for one key on one node run one after the other, so f must not call Do for
+// its own key. The key is valid UTF-8 of 1 to 255 bytes.
 func (g *Group) Do(ctx context.Context, key string, f func(context.Context) ([]byte, error)) (Result, error) {
 	if err := usable(key); err != nil {
 		return Result{}, err
@@ -170,6 +178,8 @@ func (g *Group) tell(key string, value []byte) (Result, error) {
 func (g *Group) Close(ctx context.Context) error {
 	err := g.calls.close(ctx)
 	g.closing.Do(func() {
+		g.stop()
+		g.watching.Wait()
 		g.ledger.close()
 		g.met.unregister()
 		g.closed = err

@@ -282,6 +282,9 @@ func TestClose(t *testing.T) {
 		if _, err := a.group.Do(t.Context(), key, a.noted(key, 0)); !errors.Is(err, backend.ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
+		if families, err := a.registry.Gather(); err != nil || len(families) > 0 {
+			t.Errorf("after Close %d metrics are registered, %v", len(families), err)
+		}
 		waits = c.nodes["c"].do(t.Context(), c.key("bac"), c.nodes["c"].noted("never", 0))
 		c.pass(time.Second)
 		if err := c.nodes["c"].cluster.Close(t.Context()); err != nil {

@@ -14,8 +14,9 @@ import (
 // wait is one call's wait for its turn.
 type wait struct {
 	*Group
-	key  string
-	acts map[sighting]time.Time // since when this call knows that a node acts
+	key   string
+	began time.Time
+	acts  map[sighting]time.Time // since when this call knows that a node acts
 }
 
 // sighting is one attempt of a node.
@@ -32,7 +33,7 @@ func (g *Group) await(ctx context.Context, key string) (r Result, found bool, er
 	if err := g.cluster.WaitReady(ctx); err != nil {
 		return Result{}, false, cmp.Or(reason(ctx), err)
 	}
-	w := &wait{Group: g, key: key, acts: map[sighting]time.Time{}}
+	w := &wait{Group: g, key: key, began: time.Now(), acts: map[sighting]time.Time{}}
 	turn := backend.NewTurn(g.cluster, g.opts.Turn)
 	for {
 		comes, err := w.look(ctx, turn)
@@ -40,7 +41,7 @@ func (g *Group) await(ctx context.Context, key string) (r Result, found bool, er
 			return r, true, nil
 		}
 		switch {
-		case comes:
+		case comes && !w.meets(ctx):
 			return Result{}, false, nil
 		case ctx.Err() != nil || errors.Is(err, backend.ErrClosed):
 			return Result{}, false, cmp.Or(reason(ctx), err)
@@ -59,6 +60,20 @@ func (w *wait) look(ctx context.Context, turn *backend.Turn) (comes bool, err er
 	}
 	err = turn.Wait(ctx, w.place)
 	return err == nil, err
+}
+
+// meets reports whether this node met a member just now, after a pause in which the
+// results of that may come.
+func (w *wait) meets(ctx context.Context) bool {
+	left := min(meeting, w.opts.Turn) - time.Since(w.known.see(w.cluster.View()))
+	if left <= 0 || time.Since(w.began) > meetings {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	defer w.ledger.onChange(w.key, cancel)()
+	<-ctx.Done()
+	return true
 }
 
 // limit is for how long this node waits for another one that acts.
@@ -113,6 +128,8 @@ func placeOf(v backend.View, order iter.Seq[backend.Member], failed map[string]i
 	self, before, place := v.Self().Instance, true, 0
 	for m := range order {
 		switch mine := failed[self]; {
+		case m.Instance == self && mine == 0:
+			return place
 		case m.Instance == self:
 			before = false
 		case failed[m.Instance] < mine || before && failed[m.Instance] == mine:
