@@ -82,6 +82,9 @@ func channel(cluster string) string {
 	return "clusterchannel_" + hex.EncodeToString(sum[:16])
 }
 
+// inbox is the channel of what is for one node alone.
+func inbox(cluster, instance string) string { return channel(channel(cluster) + " " + instance) }
+
 // refused separates errors that the user can fix from those that may pass by
 // themselves.
 func refused(err error) error {

@@ -19,7 +19,8 @@
 // A frame is one transaction of as many NOTIFY as it takes: a payload has less
 // than 8000 bytes, in base64. The portable layer splits what is above [MaxFrame].
 // Nothing is stored. The server hands frames to all nodes in the order of its
-// commits. A frame is accepted once it is committed.
+// commits, and what is for one member to that one, by a channel of its own. A frame
+// is accepted once it is committed.
 //
 // # Membership
 //
@@ -35,7 +36,7 @@
 // # Server footprint
 //
 // Two connections a node, with the name of the channel as application_name: one
-// listens, one notifies. No table, nothing left after Close. NOTIFY locks the
+// listens, to the cluster's channel and to its own, one notifies. No table, nothing left after Close. NOTIFY locks the
 // whole server while it commits, and every listener of the database reads it,
 // whatever its channel: use a database without busy listeners. Both connections
 // must keep their session: a pooler in between must not pool by transaction.
@@ -60,7 +61,9 @@ func init() { backend.Register("postgres", description) }
 
 // conn is the driver.
 type conn struct {
-	channel string
+	cluster string
+	channel string // all hear it
+	inbox   string // this node alone does
 	listen  *pgx.Conn
 	notify  *pgx.Conn
 	turn    chan struct{}   // holds one: the right to use notify, which Close keeps
@@ -77,7 +80,7 @@ func Open(ctx context.Context, o driver.Options) (driver.Driver, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	c := &conn{channel: channel(o.Cluster), turn: make(chan struct{}, 1)}
+	c := &conn{cluster: o.Cluster, channel: channel(o.Cluster), inbox: inbox(o.Cluster, o.Self.Instance), turn: make(chan struct{}, 1)}
 	c.life, c.end = context.WithCancelCause(context.Background())
 	config.DialFunc = c.dial
 	if err := c.connect(ctx, config); err != nil {
@@ -93,8 +96,10 @@ func (c *conn) connect(ctx context.Context, config *pgx.ConnConfig) (err error) 
 	if c.listen, err = pgx.ConnectConfig(ctx, config); err != nil {
 		return err
 	}
-	if _, err = c.listen.Exec(ctx, "listen "+pgx.Identifier{c.channel}.Sanitize()); err != nil {
-		return err
+	for _, channel := range []string{c.channel, c.inbox} {
+		if _, err = c.listen.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
+			return err
+		}
 	}
 	if c.notify, err = pgx.ConnectConfig(ctx, config); err != nil {
 		return err
@@ -119,7 +124,9 @@ func (c *conn) dial(ctx context.Context, network, address string) (net.Conn, err
 
 // Caps implements driver.Driver. The server's queue for a node that is behind is
 // large; one that is a minute behind does not hear itself, and is opened again.
-func (c *conn) Caps() driver.Caps { return driver.Caps{MaxFrame: MaxFrame, Linger: time.Minute} }
+func (c *conn) Caps() driver.Caps {
+	return driver.Caps{MaxFrame: MaxFrame, Linger: time.Minute, Send: c.Send}
+}
 
 // Serve hands inbound frames to the portable layer until the link is lost.
 func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
@@ -142,9 +149,19 @@ func (c *conn) Serve(ctx context.Context, h driver.Handler) error {
 	}
 }
 
-// Broadcast implements driver.Driver. A statement that has begun is not
-// cancelled when ctx ends: pgx would close the connection.
+// Broadcast implements driver.Driver.
 func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
+	return c.publish(ctx, c.channel, frame)
+}
+
+// Send is driver.Caps.Send: each node listens to a channel of its own too.
+func (c *conn) Send(ctx context.Context, to driver.Member, frame []byte) error {
+	return c.publish(ctx, inbox(c.cluster, to.Instance), frame)
+}
+
+// publish notifies a channel. A statement that has begun is not cancelled when ctx
+// ends: pgx would close the connection.
+func (c *conn) publish(ctx context.Context, channel string, frame []byte) error {
 	if len(frame) > MaxFrame {
 		return fmt.Errorf("postgres: %w: a frame of %d bytes; the most is %d", driver.ErrTooLarge, len(frame), MaxFrame)
 	}
@@ -158,7 +175,7 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 	payloads, sent := split(frame), make(chan error, 1)
 	go func() { // Close waits for it: it has the turn
 		defer func() { <-c.turn }()
-		sent <- c.send(payloads)
+		sent <- c.send(channel, payloads)
 	}()
 	select {
 	case err := <-sent:
@@ -169,9 +186,9 @@ func (c *conn) Broadcast(ctx context.Context, frame []byte) error {
 }
 
 // send commits one transaction of notifications.
-func (c *conn) send(payloads []string) error {
+func (c *conn) send(channel string, payloads []string) error {
 	const statement = "select pg_notify($1, payload) from unnest($2::text[]) as payload"
-	_, err := c.notify.Exec(context.Background(), statement, c.channel, payloads)
+	_, err := c.notify.Exec(context.Background(), statement, channel, payloads)
 	if err == nil {
 		return nil
 	}
