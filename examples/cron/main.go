@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
@@ -28,7 +29,7 @@ func main() {
 	if err != nil || every < time.Second {
 		log.Fatalf("PERIOD is %q, want a duration of at least 1s, such as 24h", os.Args[2])
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1], every, os.Args[3:], os.Stdout); err != nil {
 		log.Fatal(err)

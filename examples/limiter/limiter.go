@@ -56,7 +56,10 @@ func (l *limiter) use(client string) (used, limit int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	view, period := l.node.View(), time.Now().UnixNano()/int64(l.period)
-	for _, m := range view.Members {
+	for i, m := range view.Members {
+		if i > 0 && m.Name == view.Members[i-1].Name { // it restarts, and its former run is not dropped yet
+			continue
+		}
 		n, _ := l.used.Get(share{client, m.Name, period})
 		used += n
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
@@ -27,7 +28,7 @@ func main() {
 	if flag.NArg() != 2 || *period < time.Second {
 		log.Fatal("usage: limiter [-period 1m] URL ADDRESS")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	listener, err := net.Listen("tcp", flag.Arg(1))
 	if err == nil {
