@@ -39,6 +39,8 @@ type fleet struct {
 	all   []*node // those too that have stopped
 	kept  *[]byte // nil: states are not kept
 
+	payload int // the largest; 0: the default
+
 	mu   sync.Mutex
 	done map[string][]*node // by key: those that did it, in order
 }
@@ -79,7 +81,7 @@ func (c *fleet) start(name string) *node {
 	n := &node{fleet: c, name: name, registry: prometheus.NewRegistry()}
 	var err error
 	n.cluster, err = backend.Open(c.t.Context(), backend.Config{
-		Backend: "memory", Cluster: "once", Name: name, Params: map[string]string{"bus": c.bus.Name()}, Logger: quiet,
+		Backend: "memory", Cluster: "once", Name: name, Params: map[string]string{"bus": c.bus.Name()}, Logger: quiet, MaxPayload: c.payload,
 	})
 	if err != nil {
 		c.t.Fatal(err)

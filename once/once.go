@@ -154,22 +154,29 @@ func (g *Group) contained(ctx context.Context, key string, f func(context.Contex
 	return f(ctx)
 }
 
-// tell tells the others that the work was done here.
+// tell tells the others that the work was done here; if not with its value, without.
 func (g *Group) tell(key string, value []byte) (Result, error) {
 	self := g.cluster.View().Self()
 	r := Result{Value: value, By: self.Name, Instance: self.Instance, At: time.Now(), Here: true}
-	said := r
-	var large error
-	if len(value) > maxValue {
-		said.Value = nil
-		large = fmt.Errorf("%w: the value has %d bytes, %d are allowed", backend.ErrTooLarge, len(value), maxValue)
+	err := g.tellWhole(key, r)
+	if errors.Is(err, backend.ErrTooLarge) && value != nil {
+		bare := r
+		bare.Value = nil
+		err = errors.Join(err, g.ledger.done(key, bare))
 	}
-	if err := errors.Join(g.ledger.done(key, said), large); err != nil {
+	if err != nil {
 		g.met.untold.Inc()
 		g.opts.Logger.Warn("work was done, and the other nodes were not told all", "key", key, "err", err)
 		return r, fmt.Errorf("once: key %q: %w: %w", key, ErrUntold, err)
 	}
 	return r, nil
+}
+
+func (g *Group) tellWhole(key string, r Result) error {
+	if len(r.Value) > maxValue {
+		return fmt.Errorf("%w: the value has %d bytes, %d are allowed", backend.ErrTooLarge, len(r.Value), maxValue)
+	}
+	return g.ledger.done(key, r)
 }
 
 // Close ends the calls of Do that wait, by [backend.ErrClosed], and waits for the work

@@ -333,12 +333,28 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("the key %q: %v", key, err)
 			}
 		}
-		r, err := a.group.Do(t.Context(), "large", func(context.Context) ([]byte, error) { return make([]byte, 64<<10+1), nil })
-		if !errors.Is(err, once.ErrUntold) || !errors.Is(err, backend.ErrTooLarge) || !r.Here {
-			t.Errorf("a large value: %+v, %v", r.Here, err)
-		}
-		if r, err := a.group.Do(t.Context(), "large", a.noted("large", 0)); err != nil || r.Here || r.Value != nil {
-			t.Errorf("after a large value: %+v, %v", r, err)
-		}
 	})
+}
+
+// A value that is too large is not told, and that the work was done is.
+func TestLargeValues(t *testing.T) {
+	for name, c := range map[string]struct{ payload, size int }{
+		"above what is allowed": {0, 64<<10 + 1},
+		"above max_payload":     {1024, 1200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster(t, once.Options{}, "", func(t *testing.T, f *fleet) {
+				f.payload = c.payload
+				a, b := f.start("a"), f.start("b")
+				r, err := a.group.Do(t.Context(), "large", func(context.Context) ([]byte, error) { return make([]byte, c.size), nil })
+				if !errors.Is(err, once.ErrUntold) || !errors.Is(err, backend.ErrTooLarge) || !r.Here || len(r.Value) != c.size {
+					t.Errorf("%d bytes, here: %v, %v", len(r.Value), r.Here, err)
+				}
+				f.pass(moment)
+				if r, err := b.group.Do(t.Context(), "large", b.noted("large", 0)); err != nil || r.Here || r.By != "a" || r.Value != nil {
+					t.Errorf("the other node has %+v, %v", r, err)
+				}
+			})
+		})
+	}
 }
