@@ -98,6 +98,13 @@ func (e *entries) now() (*reconcile.Set, error) {
 	return e.set, nil
 }
 
+// told reports whether the ids were ever told.
+func (e *entries) told() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.set != nil
+}
+
 // room returns the buffer to collect ids into, which nobody else has meanwhile.
 func (e *entries) room() []EntryID {
 	e.mu.Lock()

@@ -426,3 +426,31 @@ func TestRefusedEntriesAreNotMovedForEver(t *testing.T) {
 		}
 	})
 }
+
+// A joiner that takes longer than a period gets a state once: the others, which compare
+// with it meanwhile, give it nothing that it asks for itself.
+func TestASlowJoinerGetsAStateOnce(t *testing.T) {
+	const n, size = 8_000, 996
+	inLetters(t, func(t *testing.T, add func(string, ...backend.State) backend.ClusterChannel, c *stamps) {
+		a := newShelf(0, n, size)
+		add("a", a)
+		add("b", &shelf{entries: maps.Clone(a.entries)})
+		after(15 * time.Second)
+		before := c.sent.Load()
+		joiner := newShelf(n, n+10, size)
+		joiner.slow = 5 * time.Millisecond
+		add("c", joiner)
+		after(3 * time.Minute)
+		if got, _ := joiner.has(); got != n+10 {
+			t.Errorf("it has %d of %d", got, n+10)
+		}
+		if got, _ := a.has(); got != n+10 {
+			t.Errorf("who was there has %d of %d", got, n+10)
+		}
+		if sent := c.sent.Load() - before; sent > n*(size+4)*115/100 {
+			t.Errorf("%d bytes were sent, of a state of %d", sent, n*(size+4))
+		} else {
+			t.Logf("%d bytes of %d", sent, n*(size+4))
+		}
+	})
+}

@@ -74,6 +74,10 @@ func (a *asked) nextStep(c *Core, w *walk) {
 		return
 	}
 	gives := w.steps.Gives(reconcile.MaxFound)
+	for w.item.Worth == Joining && len(gives) > 0 { // it asks for itself, and would get them twice
+		w.steps.Gave(len(gives))
+		gives = w.steps.Gives(reconcile.MaxFound)
+	}
 	if len(gives) == 0 {
 		a.sendStep(c, w, nil)
 		return
