@@ -139,29 +139,37 @@ func appendEntry(b []byte, encoded string) []byte {
 	return append(b, encoded...)
 }
 
-// body returns the entries of an update of a type.
-func body(b []byte, tag string) ([]byte, error) {
+// body returns the entries of an update of a type, as a copy.
+func body(b []byte, tag string) (string, error) {
 	switch {
 	case len(b) < 2:
-		return nil, fmt.Errorf("%w: an update of %d bytes", ErrMalformed, len(b))
+		return "", fmt.Errorf("%w: an update of %d bytes", ErrMalformed, len(b))
 	case b[0] != version:
-		return nil, fmt.Errorf("%w: an update of version %d, known is %d", ErrMalformed, b[0], version)
+		return "", fmt.Errorf("%w: an update of version %d, known is %d", ErrMalformed, b[0], version)
 	case len(b) < 2+int(b[1]):
-		return nil, fmt.Errorf("%w: the name of a type is cut off", ErrMalformed)
+		return "", fmt.Errorf("%w: the name of a type is cut off", ErrMalformed)
 	}
 	end := 2 + int(b[1])
 	if other := b[2:end]; string(other) != tag {
-		return nil, fmt.Errorf("%w: an update of a %q, this is a %q: give one of them another key", ErrType, other, tag)
+		return "", fmt.Errorf("%w: an update of a %q, this is a %q: give one of them another key", ErrType, other, tag)
 	}
-	return b[end:], nil
+	return string(b[end:]), nil
 }
 
 // cut takes the next entry off the body of an update.
-func cut(b []byte) (encoded, rest []byte, err error) {
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) {
-		return nil, nil, fmt.Errorf("%w: an update is cut off", ErrMalformed)
+func cut(body string) (encoded, rest string, err error) {
+	size, n := uint64(0), 0
+	for n < len(body) && n < binary.MaxVarintLen32 && body[n] >= 0x80 {
+		size |= uint64(body[n]&0x7f) << (7 * n)
+		n++
+	}
+	if n == len(body) || n == binary.MaxVarintLen32 {
+		return "", "", fmt.Errorf("%w: an update is cut off", ErrMalformed)
+	}
+	size |= uint64(body[n]) << (7 * n)
+	if n++; size > uint64(len(body)-n) {
+		return "", "", fmt.Errorf("%w: an update is cut off", ErrMalformed)
 	}
 	end := n + int(size)
-	return b[n:end], b[end:], nil
+	return body[n:end], body[end:], nil
 }

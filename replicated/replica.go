@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 	"time"
 
@@ -291,9 +292,9 @@ func (r *replica) Merge(b []byte) error {
 	bad, all := 0, 0
 	var first error
 	for len(rest) > 0 {
-		var encoded []byte
+		var encoded string
 		if encoded, rest, err = cut(rest); err == nil {
-			err = r.mergeEntry(string(encoded))
+			err = r.mergeEntry(encoded)
 		}
 		if all++; err != nil {
 			if bad++; first == nil {
@@ -320,7 +321,7 @@ func (r *replica) refuse(entries int) {
 	r.refused += uint64(entries)
 }
 
-// mergeEntry merges one entry of another member.
+// mergeEntry merges one entry of another member, of which it keeps a copy.
 func (r *replica) mergeEntry(encoded string) error {
 	e, err := parse(encoded)
 	if err != nil {
@@ -339,6 +340,8 @@ func (r *replica) mergeEntry(encoded string) error {
 			return err
 		}
 		r.clock.saw(e.stamp)
+		encoded = strings.Clone(encoded)
+		e, _ = parse(encoded)
 		r.apply(e, encoded)
 	}
 	return nil
