@@ -1,0 +1,108 @@
+// Command states measures a replicated.Map of a million entries, beside a plain Go map of
+// the same and beside dskit's ring, the nearest that is used for replicated data today: a
+// map that is merged by the time of each entry, and kept and sent as a whole.
+//
+//	go run ./bench/states
+//	go run ./bench/states -entries 100000
+//
+// An entry is a key of 15 bytes and a value of 100. One system is measured after the other,
+// without a network; dskit's in a module that is made for it, so go must be there.
+package main
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/clusterchannel/clusterchannel/bench/internal/docs"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "states:", err)
+		os.Exit(1)
+	}
+}
+
+//go:embed measure.go testdata/dskit
+var sources embed.FS
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("states", flag.ExitOnError)
+	n := flags.Int("entries", 1_000_000, "how many there are")
+	write := flags.String("write", "", "the `directory` docs: put the table into its numbers.md")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "states")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := newBench(*n, dir)
+	columns := [][]string{{fmt.Sprintf("%d entries", *n)}, {"---"}}
+	rows := make([][]string, len(titles))
+	for i, title := range titles {
+		rows[i] = []string{title}
+	}
+	for _, measure := range []func() ([]string, error){
+		func() ([]string, error) { return b.measure(ctx, plainMap) },
+		func() ([]string, error) { return dskit(ctx, dir, *n) },
+		func() ([]string, error) { return b.measure(ctx, replicatedMap) },
+	} {
+		cells, err := measure()
+		if err != nil {
+			return err
+		}
+		columns[0], columns[1] = append(columns[0], cells[0]), append(columns[1], "---")
+		for i := range rows {
+			rows[i] = append(rows[i], cells[i+1])
+		}
+	}
+	var text strings.Builder
+	for _, row := range append(columns, rows...) {
+		fmt.Fprintf(&text, "| %s |\n", strings.Join(row, " | "))
+	}
+	fmt.Print(text.String())
+	if *write == "" {
+		return nil
+	}
+	where := fmt.Sprintf("`go run ./bench/states -entries %d`, on %d cores, %s/%s, %s:\n\n", *n, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	return docs.Insert(*write, "states", where+text.String())
+}
+
+// dskit measures dskit's ring in a program and a module of its own, since it needs other
+// versions of some libraries than this module, and a fork of memberlist.
+func dskit(ctx context.Context, dir string, entries int) (cells []string, err error) {
+	for from, to := range map[string]string{"measure.go": "measure.go", "testdata/dskit/dskit.go": "dskit.go", "testdata/dskit/go.mod.txt": "go.mod"} {
+		text, err := sources.ReadFile(from)
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(dir, to), text, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	run := func(args ...string) ([]byte, error) {
+		c := exec.CommandContext(ctx, args[0], args[1:]...)
+		c.Dir, c.Env, c.Stderr = dir, append(os.Environ(), "GOWORK=off"), os.Stderr
+		return c.Output()
+	}
+	for _, args := range [][]string{{"go", "mod", "tidy"}, {"go", "build", "-o", "dskit", "."}} {
+		if _, err := run(args...); err != nil {
+			return nil, fmt.Errorf("%v: %w", args, err)
+		}
+	}
+	out, err := run(filepath.Join(dir, "dskit"), fmt.Sprint(entries))
+	if err != nil {
+		return nil, fmt.Errorf("dskit: %w", err)
+	}
+	return cells, json.Unmarshal(out, &cells)
+}
