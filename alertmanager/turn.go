@@ -26,7 +26,8 @@ const yield = 2 * time.Second
 // what was sent already is looked up. Alertmanager's own stage reads the position
 // once: if a restarted instance came back in front meanwhile, two would be at the
 // same turn, and both would send. The turn of an alert is behind those who may know
-// of it.
+// of it. It is the same Turn as that of package once, which tells what was done by a
+// state of its own; here the notification log does, which Alertmanagers share.
 type turns struct {
 	cluster backend.ClusterChannel
 	turn    time.Duration

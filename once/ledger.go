@@ -38,6 +38,7 @@ func newLedger(cluster backend.ClusterChannel, o Options, met *metrics) (*ledger
 	notes, err := replicated.NewMap[string, note](&replicated.Options{
 		Type:       "once",
 		MaxEntries: perKey * o.MaxKeys,
+		MaxBytes:   max(256<<20, 1<<10*int64(o.MaxKeys)),
 		Tombstones: time.Second, // each entry ends by itself, and none lives longer than the one before
 	})
 	if err != nil {

@@ -38,8 +38,8 @@ type Result struct {
 }
 
 // New makes a Group of the cluster's nodes. Each node that is to take part needs one
-// with the same Options. An option that cannot be used is an error that wraps
-// [backend.ErrConfig].
+// with the same Options; nil means the defaults. Close it before the cluster. An option
+// that cannot be used is an error that wraps [backend.ErrConfig].
 func New(cluster backend.ClusterChannel, opts *Options) (*Group, error) {
 	var o Options
 	if opts != nil {

@@ -320,7 +320,7 @@ func TestCloseGivesUp(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	cluster(t, once.Options{}, "a", func(t *testing.T, c *fleet) {
 		a := c.nodes["a"]
-		for _, o := range []once.Options{{Turn: -1}, {Turn: time.Microsecond}, {Limit: 48 * time.Hour}, {Life: -time.Second}, {MaxKeys: -1}, {Key: strings.Repeat("k", 256)}} {
+		for _, o := range []once.Options{{Turn: -1}, {Turn: time.Microsecond}, {Limit: 48 * time.Hour}, {Life: -time.Second}, {MaxKeys: -1}, {MaxKeys: 1 << 30}, {Key: strings.Repeat("k", 256)}} {
 			if _, err := once.New(a.cluster, &o); !errors.Is(err, backend.ErrConfig) {
 				t.Errorf("%+v: %v", o, err)
 			}

@@ -35,8 +35,10 @@ type Options struct {
 	// "report/2026-12-01". Default 24h; from 10ms to 10 years.
 	Life time.Duration
 
-	// MaxKeys is how many keys are remembered at most. Where more would be, Do does its
-	// work, and cannot tell: [ErrUntold]. Default 100,000.
+	// MaxKeys is how many keys are remembered at most, at some 600 bytes each beside
+	// what the work returns, for which there are 256 MiB, or 1 KiB a key if that is
+	// more. Where more would be, Do does its work, and cannot tell: [ErrUntold]. Default
+	// 100,000; at most 4 Mi.
 	MaxKeys int
 
 	// ByPosition has the nodes take their turns in the order of the members, so that
@@ -69,6 +71,7 @@ var (
 var errLimit = errors.New("it takes longer than Options.Limit")
 
 const (
+	mostKeys = 4 << 20
 	maxKey   = 255      // bytes of a key
 	maxValue = 64 << 10 // bytes of what the work returns
 )
@@ -84,8 +87,8 @@ func (o *Options) complete() error {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.MaxKeys < 0 {
-		return fmt.Errorf("once: %w: MaxKeys is %d, want 0 for the default, or more", backend.ErrConfig, o.MaxKeys)
+	if o.MaxKeys < 0 || o.MaxKeys > mostKeys {
+		return fmt.Errorf("once: %w: MaxKeys is %d, want 1 to %d, or 0 for 100,000", backend.ErrConfig, o.MaxKeys, mostKeys)
 	}
 	for _, d := range []struct {
 		name               string
