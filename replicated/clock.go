@@ -34,37 +34,48 @@ type clock struct {
 // wall returns the time of this node. Where its clock was never set that is the time of
 // what others wrote, as far as it knows.
 func (c *clock) wall() uint64 {
-	wall := millisOf(c.now())
-	if wall < neverSet {
-		return max(wall, c.last.millis())
+	if wall := millisOf(c.now()); wall >= neverSet {
+		return wall
 	}
-	return wall
+	return max(c.last.millis(), millisOf(c.now()))
 }
 
+// latest returns the time that is so far ahead of this node's. A clock that was never set
+// judges nobody.
+func (c *clock) latest(ahead time.Duration) uint64 {
+	wall := millisOf(c.now())
+	if wall < neverSet {
+		return maxMillis
+	}
+	return min(wall+uint64(ahead.Milliseconds()), maxMillis)
+}
+
+// furthest returns the latest stamp that is believed.
+func (c *clock) furthest() stamp { return stamp(c.latest(c.maxAhead) << countBits) }
+
+// absurd reports whether a stamp is refused. That of an entry that this node holds may be,
+// once its clock was set back.
+func (c *clock) absurd(s stamp) bool { return s.millis() > c.latest(refused) }
+
 // next returns a stamp for what is written on top of what has the stamp of before,
-// or on nothing, which is 0: it is above that, whatever the clocks say. But a last one
-// that is far ahead, since this node's clock was set back, is not kept to.
+// or on nothing, which is 0: it is above that, whatever the clocks say. But one that is
+// far ahead, since this node's clock was set back, is not kept to, and of the key itself
+// only within what others merge.
 func (c *clock) next(before stamp) stamp {
-	wall := c.wall()
-	c.last = max(stamp(wall<<countBits), min(c.last+1, c.furthest(wall)))
+	c.last = max(stamp(c.wall()<<countBits), min(c.last+1, c.furthest()))
+	if c.absurd(before) {
+		return c.last
+	}
 	return max(c.last, before+1)
 }
 
 // saw notes the stamp of what another member wrote. A time far ahead does not move this
 // clock further than a believable one.
 func (c *clock) saw(s stamp) {
-	furthest := c.furthest(c.wall())
+	furthest := c.furthest()
 	if s > furthest {
 		c.ahead++
 		s = furthest
 	}
 	c.last = max(c.last, s)
-}
-
-// furthest returns the latest stamp that is believed.
-func (c *clock) furthest(wall uint64) stamp {
-	if wall < neverSet {
-		return maxMillis << countBits
-	}
-	return stamp(min(wall+uint64(c.maxAhead.Milliseconds()), maxMillis) << countBits)
 }

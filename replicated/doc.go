@@ -18,12 +18,14 @@
 // other's change.
 //
 // A time that is more than Options.MaxAhead ahead of a node's clock is merged in its
-// order, which is the same for all, but is not believed: it does not move the clock of
-// that node, and Stats.Ahead counts it. An entry that is more than a day ahead is
+// order, which is the same for all, but is not believed: it moves the clock of that node no
+// further than that, and Stats.Ahead counts it. An entry that is more than a day ahead is
 // refused by ErrAhead. A node whose own clock is more than a day behind refuses what all
 // others write, says so, and has it soon after its clock is right; one whose clock stands
 // before the year 2000, and so was never set, goes by the time of what the others write.
-// A clock that is set back is followed, but for keys that have a later time.
+// A clock that is set back is followed, but for keys that have a later time, within a day.
+// What it wrote more than a day ahead stays on that node alone, until the key is written
+// again by anybody.
 //
 // Of two entries of one time a value wins over a deletion, and else the greater bytes.
 //
@@ -36,7 +38,9 @@
 // longer than any absence.
 //
 // An entry that is set for a time leaves no deletion behind, unless it took the place of
-// one that would last longer: what all members forget by themselves cannot come back.
+// one that would last longer: what all members forget by themselves cannot come back. So
+// set for a time what comes and goes: else the deletions of a day take up the room that
+// Options.MaxEntries has.
 //
 // # Bad input
 //

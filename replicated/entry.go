@@ -99,17 +99,13 @@ func number(s string) (n uint64) {
 
 // sane returns what makes an entry one that no member could have written whose clock is
 // right, within a day.
-func (e entry) sane(wall uint64) error {
-	latest := wall + uint64(refused.Milliseconds())
-	if wall < neverSet {
-		latest = maxMillis
-	}
-	if at := e.stamp.millis(); at > latest {
-		return fmt.Errorf("%w: %.64q was written at %v, this node's clock says %v; set the one that is wrong", ErrAhead, e.key, when(at), when(wall))
+func (e entry) sane(c *clock) error {
+	if c.absurd(e.stamp) {
+		return fmt.Errorf("%w: %.64q was written at %v, this node's clock says %v; set the one that is wrong", ErrAhead, e.key, when(e.stamp.millis()), when(c.wall()))
 	}
 	longest := uint64(year.Milliseconds())
 	switch {
-	case e.form == dead && e.gone > latest+longest:
+	case e.form == dead && e.gone > c.latest(refused)+longest:
 		return fmt.Errorf("%w: the deletion of %.64q is to be remembered until %v, a year at most is allowed", ErrMalformed, e.key, when(e.gone))
 	case e.form == expiring && (e.expires > maxMillis || e.gone < e.expires || e.gone-e.expires > longest):
 		return fmt.Errorf("%w: %.64q expires at %d and is forgotten at %d milliseconds since 1970", ErrMalformed, e.key, e.expires, e.gone)

@@ -143,6 +143,14 @@ func TestAClockOf1970(t *testing.T) {
 		if s := a.Stats(); s.Tombstones != 1 || s.Ahead+s.Refused > 0 {
 			t.Errorf("%+v", s)
 		}
+		after(50 * time.Hour) // in which nobody writes
+		must(t, a.Set("w", "3"))
+		after(time.Second)
+		holds(t, b, "w=3", "x=1")
+		if s := b.Stats(); s.Ahead+s.Refused > 0 {
+			t.Errorf("%+v", s)
+		}
+		must(t, a.Delete("w"))
 		unset.set(0)
 		must(t, b.Set("x", "3"))
 		after(2 * time.Hour)

@@ -290,6 +290,24 @@ func TestAClockOfAnotherCentury(t *testing.T) {
 	})
 }
 
+// A clock that was years ahead, and is put right, holds nothing in the way.
+func TestAClockThatWasYearsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		future := &wrong{by: 10 * 365 * 24 * time.Hour}
+		a, b := newMap[string, string](t, &replicated.Options{Now: future.now}), newMap[string, string](t, nil)
+		for _, k := range []string{"x", "y", "z"} {
+			must(t, a.Set(k, "ahead"))
+		}
+		future.set(0)
+		must(t, a.Set("x", "again"))
+		must(t, a.Delete("y"))
+		must(t, b.Set("z", "b"))
+		both(t, b, a)
+		holds(t, a, "x=again", "z=b")
+		holds(t, b, "x=again", "z=b")
+	})
+}
+
 // In whatever order entries come, one of them wins on all.
 func TestTheSameOneWins(t *testing.T) {
 	now := func() time.Time { return time.UnixMilli(1e12) } // all at one time
@@ -331,6 +349,8 @@ func TestAFullMap(t *testing.T) {
 	if err := m.Set("a", strings.Repeat("1", 2000)); !errors.Is(err, replicated.ErrFull) {
 		t.Error(err)
 	}
+	must(t, m.Set("a", strings.Repeat("1", 600)))
+	must(t, m.Set("a", strings.Repeat("1", 700))) // it takes the place of the former one
 	must(t, m.Set("a", "4"))
 	must(t, m.Delete("b"))
 	if err := m.Set("c", "3"); !errors.Is(err, replicated.ErrFull) || !strings.Contains(err.Error(), "deletions") {
@@ -368,7 +388,7 @@ func TestAClosedMap(t *testing.T) {
 		<-watching
 		for what, err := range map[string]error{
 			"Set": m.Set("x", "2"), "SetTTL": m.SetTTL("x", "2", time.Hour), "Delete": m.Delete("x"),
-			"Attach": m.Attach(node, "again"), "Merge": m.Merge(nil),
+			"Attach": m.Attach(node, "again"),
 		} {
 			if !errors.Is(err, backend.ErrClosed) {
 				t.Errorf("%s: %v", what, err)
@@ -378,6 +398,24 @@ func TestAClosedMap(t *testing.T) {
 			t.Errorf("%q, %v", v, ok)
 		}
 		attached(t, node, nil) // the key is free again
+	})
+}
+
+// Things may be closed in any order, and a closed map can still be stored.
+func TestANodeIsClosedFirst(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *memory.Bus, open func(string) backend.ClusterChannel) {
+		node, other := open("a"), newMap[string, string](t, nil)
+		m := attached(t, node, nil)
+		must(t, m.SetTTL("x", "1", time.Minute))
+		must(t, node.Close(t.Context()))
+		must(t, m.Set("y", "2"))
+		holds(t, m, "x=1", "y=2")
+		m.Close()
+		must(t, other.Set("z", "3"))
+		merge(t, other, m)
+		holds(t, m, "x=1", "y=2", "z=3")
+		after(time.Hour)
+		holds(t, m, "y=2", "z=3")
 	})
 }
 

@@ -48,7 +48,7 @@ func newReplica(kind string, o Options, check func(e entry) error) *replica {
 // Attach makes this a state of a node, under a key that is the same on all nodes. What
 // was set before reaches the others by the exchange of states, as what they hold
 // reaches this one. It may be attached once; a second time is backend.ErrConfig, and
-// after Close it is backend.ErrClosed.
+// after Close it is backend.ErrClosed. Writing waits while it runs.
 func (r *replica) Attach(node backend.ClusterChannel, key string) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
@@ -66,12 +66,16 @@ func (r *replica) Attach(node backend.ClusterChannel, key string) error {
 	return nil
 }
 
-// Close detaches: it ends the exchange and each Watch. What is held can still be read,
-// and goes on expiring when it is read. Writing, and merging, is backend.ErrClosed from
-// now on. It must not be called from within a codec. Further calls do nothing.
+// Close detaches: it ends the exchange and each Watch. Writing is backend.ErrClosed from
+// now on. What is held can still be read, and merged by a store that keeps it, in whatever
+// order things are closed. It must not be called from within a codec. Further calls do
+// nothing.
 func (r *replica) Close() {
 	r.writing.Lock()
 	defer r.writing.Unlock()
+	if r.channel != nil {
+		r.channel.Remove()
+	}
 	r.mu.Lock()
 	if !r.closed {
 		r.closed = true
@@ -84,9 +88,6 @@ func (r *replica) Close() {
 	}
 	r.mu.Unlock()
 	r.sweeps.Wait()
-	if r.channel != nil {
-		r.channel.Remove()
-	}
 }
 
 func (r *replica) isClosed() bool {
@@ -188,15 +189,26 @@ func (r *replica) fits(e entry, times int) error {
 		return fmt.Errorf("%w: no room for %.64q beside %d entries, of which %d are deletions: MaxEntries is %d", ErrFull, e.key, len(t.order), len(t.order)-t.live, r.limits.MaxEntries)
 	case old != nil && size <= len(old.encoded):
 		return nil
-	case t.bytes+int64(size) > int64(times)*r.limits.MaxBytes+int64(len(t.order))*(headSize+16):
-		return fmt.Errorf("%w: no room for the %d bytes of %.64q beside %d: MaxBytes is %d", ErrFull, size, e.key, t.bytes, r.limits.MaxBytes)
+	case old != nil:
+		size -= len(old.encoded)
+	}
+	if t.bytes+int64(size) > int64(times)*r.limits.MaxBytes+int64(len(t.order))*(headSize+16) {
+		return fmt.Errorf("%w: no room for the %d bytes of %.64q beside %d: MaxBytes is %d", ErrFull, len(e.key)+len(e.value), e.key, t.bytes, r.limits.MaxBytes)
 	}
 	return nil
 }
 
-// apply puts an entry where it beats what is held, and has watchers see it. r.mu is held.
+// wins reports whether an entry takes the place of what is held of its key. What all
+// others refuse is held in nobody's way. r.mu is held.
+func (r *replica) wins(e entry, encoded string) bool {
+	old := r.table.byKey[e.key]
+	return old == nil || beats(encoded, old.encoded) ||
+		r.clock.absurd(stamp(number(old.encoded))) && !r.clock.absurd(e.stamp)
+}
+
+// apply puts an entry where it wins, and has watchers see it. r.mu is held.
 func (r *replica) apply(e entry, encoded string) {
-	if old := r.table.byKey[e.key]; old != nil && !beats(encoded, old.encoded) {
+	if !r.wins(e, encoded) {
 		return
 	}
 	r.table.put(e, encoded)
@@ -281,9 +293,6 @@ func (r *replica) Digest() (uint64, error) {
 // Merge implements backend.State. Each entry of b is merged by itself: the error is about
 // those that are not, and says what is wrong with the first.
 func (r *replica) Merge(b []byte) error {
-	if r.isClosed() {
-		return fmt.Errorf("%w: a %s", backend.ErrClosed, r.tag)
-	}
 	rest, err := body(b, r.tag)
 	if err != nil {
 		r.refuse(1)
@@ -335,7 +344,7 @@ func (r *replica) mergeEntry(encoded string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if old := r.table.byKey[e.key]; old == nil || beats(encoded, old.encoded) {
+	if r.wins(e, encoded) {
 		if err := r.fits(e, 2); err != nil {
 			return err
 		}
@@ -351,15 +360,10 @@ func (r *replica) mergeEntry(encoded string) error {
 func (r *replica) judge(e entry, encoded string) (known bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	wall := r.clock.wall()
-	old := r.table.byKey[e.key]
-	switch {
-	case old != nil && !beats(encoded, old.encoded):
-		return true, nil
-	case e.form != lasting && e.gone <= wall:
+	if !r.wins(e, encoded) || e.form != lasting && e.gone <= r.clock.wall() {
 		return true, nil
 	}
-	return false, e.sane(wall)
+	return false, e.sane(&r.clock)
 }
 
 var (

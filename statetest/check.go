@@ -72,6 +72,7 @@ var laws = []law{
 	{"digest", "states are equal just if their digests are", digests},
 	{"entries", "the entries make the state, one by one, in any order, under the same ids on all members", entries},
 	{"arguments", "Merge keeps nothing of its argument, and what MarshalBinary returned does not change", arguments},
+	{"together", "calls at the same time neither hang nor panic, and lose nothing", together},
 	{"garbage", "no input makes a call panic or hang, and what is merged of it others merge", garbage},
 }
 

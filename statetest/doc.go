@@ -21,6 +21,7 @@
 //     order; equal states have the same ids, and others have other ones
 //   - arguments: Merge keeps nothing of its argument, and what MarshalBinary returned does
 //     not change
+//   - together: calls at the same time neither hang nor panic, and lose nothing
 //   - garbage: no input makes a call panic or hang, and what is merged of it others merge
 //   - growth: what comes again takes no more room
 //

@@ -223,6 +223,64 @@ func arguments(r *round) error {
 	return nil
 }
 
+// together has a state changed, merged, marshalled and taken apart at once.
+func together(r *round) error {
+	m, err := r.member()
+	if err != nil {
+		return err
+	}
+	said := slices.Concat(r.marshalled, r.updates)
+	seed := r.rand.Uint64()
+	tasks := []func(i int, r *rand.Rand) error{
+		func(i int, _ *rand.Rand) error { return m.merge(said[i%len(said)]) }, // never two at once
+		func(_ int, r *rand.Rand) error { return m.change(r) },
+		func(int, *rand.Rand) error { _, err := m.marshal(); return err },
+		func(int, *rand.Rand) error { _, err := m.look(); return err },
+		func(int, *rand.Rand) error {
+			if m.entries == nil {
+				return nil
+			}
+			ids, err := m.ids()
+			for _, id := range ids {
+				if err == nil {
+					_, err = m.entry(id)
+				}
+			}
+			return err
+		},
+	}
+	errs := make(chan error)
+	for k, task := range tasks {
+		go func() {
+			own, err := rand.New(rand.NewPCG(seed, uint64(k))), error(nil)
+			for i := 0; i < max(20, len(said)) && err == nil; i++ {
+				err = task(i, own)
+			}
+			errs <- err
+		}()
+	}
+	for range tasks {
+		err = errors.Join(err, <-errs)
+	}
+	if err != nil {
+		return err
+	}
+	before, err := m.look()
+	if err != nil {
+		return err
+	}
+	for _, b := range said {
+		if err := m.merge(b); err != nil {
+			return err
+		}
+	}
+	after, err := m.look()
+	if text := before.differs(after); err == nil && text != "" {
+		return fmt.Errorf("what was merged meanwhile was lost: %s", text)
+	}
+	return err
+}
+
 func garbage(r *round) error {
 	m, err := r.made(r.marshalled[0])
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,7 @@ type votes struct {
 	log     [][]byte // of a mutant
 	kept    []byte
 	out     []byte
+	other   sync.Mutex // of a mutant, that takes its two locks in either order
 	channel backend.Channel
 }
 
@@ -91,6 +93,11 @@ func (s *votes) content() string {
 }
 
 func (s *votes) MarshalBinary() ([]byte, error) {
+	if s.has("locks in either order") {
+		s.other.Lock()
+		defer s.other.Unlock()
+		runtime.Gosched()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := s.sorted()
@@ -121,6 +128,11 @@ func (s *votes) Merge(b []byte) error {
 		return errVote
 	}
 	defer s.mu.Unlock()
+	if s.has("locks in either order") {
+		runtime.Gosched()
+		s.other.Lock()
+		defer s.other.Unlock()
+	}
 	if s.has("keeps its argument") {
 		s.kept = b
 	}
@@ -276,6 +288,7 @@ func TestMutantsFail(t *testing.T) {
 		{"keeps its argument", "arguments", asPlain},
 		{"marshals into one buffer", "arguments", asPlain},
 		{"marshals what it does not take", "history", asPlain},
+		{"locks in either order", "together", asPlain},
 		{"panics on garbage", "garbage", asPlain},
 		{"keeps its lock after an error", "garbage", asPlain},
 		{"keeps a log", "growth", asPlain},
