@@ -5,24 +5,35 @@ import "time"
 // longest is how long the timer runs at most: this node's clock may be set meanwhile.
 const longest = time.Minute
 
-// sweep does what is due. r.mu is held, here and below where nothing else is said.
-func (r *replica) sweep() {
-	if due := r.table.due(); due == 0 {
-		return
+// settle does what is due, some at a time, so that nobody waits for long.
+func (r *replica) settle() {
+	for more := true; more; {
+		r.mu.Lock()
+		more = r.sweep()
+		r.mu.Unlock()
 	}
-	for wall := r.clock.wall(); ; {
+}
+
+// sweep does some of what is due, and reports whether there may be more. r.mu is held.
+func (r *replica) sweep() (more bool) {
+	if r.table.due() == 0 {
+		return false
+	}
+	wall := r.clock.wall()
+	for range stride {
 		key, ended, did := r.table.expire(wall)
 		if !did {
-			return
+			return false
 		}
 		if ended {
 			r.changed(key, false)
 		}
 	}
+	return true
 }
 
 // arm has a timer call when something is due next, so that watchers see it and memory
-// is freed though nobody asks.
+// is freed though nobody asks. r.mu is held.
 func (r *replica) arm() {
 	due := r.table.due()
 	if r.closed || due == 0 || r.timer != nil && r.timerDue <= due {
@@ -40,14 +51,13 @@ func (r *replica) arm() {
 	var timer *time.Timer
 	timer = time.AfterFunc(wait, func() {
 		defer r.sweeps.Done()
+		r.settle()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.timer != timer || r.closed {
-			return
+		if r.timer == timer {
+			r.timer = nil
+			r.arm()
 		}
-		r.timer = nil
-		r.sweep()
-		r.arm()
 	})
 	r.timer = timer
 }

@@ -107,9 +107,9 @@ type Stats struct {
 
 // Stats returns the numbers as they are now.
 func (r *replica) Stats() Stats {
+	r.settle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sweep()
 	t := &r.table
 	return Stats{t.live, len(t.order) - t.live, t.bytes, r.clock.ahead, r.refused}
 }
@@ -127,9 +127,9 @@ func (r *replica) held(key string) (e entry, live bool) {
 
 // size returns how many entries have a value.
 func (r *replica) size() int {
+	r.settle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sweep()
 	return r.table.live
 }
 
@@ -138,6 +138,7 @@ func (r *replica) size() int {
 func (r *replica) write(f func(t *table, c *clock) ([]entry, error)) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
+	r.settle()
 	update, entries, encoded, err := r.prepare(f)
 	if err != nil || len(entries) == 0 {
 		return err
@@ -163,7 +164,6 @@ func (r *replica) prepare(f func(t *table, c *clock) ([]entry, error)) (update [
 	if r.closed {
 		return nil, nil, nil, fmt.Errorf("%w: a %s", backend.ErrClosed, r.tag)
 	}
-	r.sweep()
 	if entries, err = f(&r.table, &r.clock); err != nil {
 		return nil, nil, nil, err
 	}
@@ -249,8 +249,8 @@ const stride = 1024
 // walk yields copies of all items, some at a time. It goes from the end to the beginning:
 // an item takes the place of one that is removed only from behind.
 func (r *replica) walk(yield func([]item) bool) {
+	r.settle()
 	r.mu.Lock()
-	r.sweep()
 	next := len(r.table.order)
 	r.mu.Unlock()
 	some := make([]item, 0, min(next, stride))
@@ -284,10 +284,10 @@ func (r *replica) Entry(id backend.EntryID) ([]byte, error) {
 
 // Digest implements backend.Digester.
 func (r *replica) Digest() (uint64, error) {
+	r.settle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sweep()
-	return r.table.digest(), nil
+	return r.table.sum, nil
 }
 
 // Merge implements backend.State. Each entry of b is merged by itself: the error is about

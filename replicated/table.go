@@ -116,9 +116,7 @@ func (t *table) due() uint64 {
 	return t.dues[0].due
 }
 
-// digest returns a sum of the ids.
-func (t *table) digest() uint64 { return t.sum }
-
+// half is what an id counts in a sum.
 func half(id backend.EntryID) uint64 { return binary.BigEndian.Uint64(id[:]) }
 
 // dues are the items with something due, the soonest first.

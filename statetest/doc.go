@@ -1,12 +1,24 @@
 // Package statetest holds a backend.State to what the interface asks for, before it meets
 // a network: in the tests of a service that has a state of its own.
 //
-//	func TestState(t *testing.T) {
-//		statetest.Check(t, maker, nil)    // the laws of Merge, and what else is written of a State
-//		statetest.Simulate(t, maker, nil) // in clusters that are broken at random
+//	func words(t testing.TB) statetest.Subject {
+//		w := newWords() // a backend.State
+//		return statetest.Subject{
+//			State:   w,
+//			Change:  func(r *rand.Rand) error { return w.Say(fmt.Sprint(r.IntN(10))) },
+//			Attach:  func(node backend.ClusterChannel, key string) error { return w.Attach(node, key) },
+//			Content: func() string { return fmt.Sprint(w.All()) },
+//		}
 //	}
 //
-// Both try a number of seeds, small cases first, and a failure says which law does not
+//	func TestWords(t *testing.T) {
+//		statetest.Check(t, words, nil)    // the laws of Merge, and what else is written of a State
+//		statetest.Simulate(t, words, nil) // in clusters that are broken at random
+//	}
+//
+//	func FuzzWords(f *testing.F) { statetest.Fuzz(f, words, nil) }
+//
+// The first two try a number of seeds, small cases first, and a failure says which law does not
 // hold, what was seen, and the seed to see it again with.
 //
 // # The laws
