@@ -7,6 +7,10 @@
 //	...
 //	err = store.Close(ctx) // saves what has changed
 //
+// What adds its state by itself, as package replicated does, gets a node that keeps:
+//
+//	err = quotas.Attach(store.Keeping(ctx, node), "quotas")
+//
 // # Databases
 //
 //	sqlite:/path/file.db           SQLite, within this process; the directory must exist and be writable
