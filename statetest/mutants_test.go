@@ -318,13 +318,35 @@ func TestMutantsFailAmongNodes(t *testing.T) {
 	} {
 		t.Run(m.fault, func(t *testing.T) {
 			var err error
-			for seed := uint64(1); seed < 9 && err == nil; seed++ {
+			for seed := uint64(1); seed < 65 && err == nil; seed++ {
 				synctest.Test(t, func(t *testing.T) { err = simulate(t, made(m.fault, m.see), SimulateOptions{}, seed) })
 			}
 			if m.says == "" && err != nil || m.says != "" && (err == nil || !strings.HasPrefix(err.Error(), m.says)) {
 				t.Errorf("%.300v, want %q", err, m.says)
 			}
 		})
+	}
+}
+
+// A seed makes the same steps again.
+func TestStepsAreThoseOfTheSeed(t *testing.T) {
+	steps := func(seed uint64) (text string) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t, made("", asParted), SimulateOptions{}, seed)
+			defer c.end()
+			if err := c.run(); err != nil {
+				t.Error(err)
+			}
+			text = c.steps.String()
+		})
+		return text
+	}
+	first := steps(7)
+	if again := steps(7); again != first || len(first) < 1000 {
+		t.Errorf("%s\nand then\n%s", first, again)
+	}
+	if steps(8) == first {
+		t.Error("two seeds make the same steps")
 	}
 }
 

@@ -95,7 +95,7 @@ func (n *network) deliver(from, to *link, frame []byte) {
 	}
 	at := time.Now()
 	if n.late > 0 {
-		at = at.Add(rand.N(n.late))
+		at = at.Add(time.Duration(n.rand.Int64N(int64(n.late))))
 	}
 	if at.Before(to.last) {
 		at = to.last

@@ -88,6 +88,7 @@ type cluster struct {
 	net   *network
 	last  time.Duration
 	began time.Time
+	at    time.Duration // when the step is due, which one before it may delay
 	names []string
 	nodes map[string]*node // that are up, by name
 	ended []*node
@@ -124,8 +125,11 @@ func (c *cluster) run() error {
 			return err
 		}
 	}
-	for time.Since(c.began) < c.last {
-		<-time.After(time.Duration(c.rand.Int64N(int64(time.Second))))
+	for {
+		if c.at += time.Duration(c.rand.Int64N(int64(time.Second))); c.at > c.last {
+			break
+		}
+		<-time.After(time.Until(c.began.Add(c.at)))
 		if err := c.step(); err != nil {
 			return err
 		}
@@ -151,7 +155,7 @@ func (c *cluster) run() error {
 }
 
 func (c *cluster) note(format string, args ...any) {
-	fmt.Fprintf(&c.steps, "%10v %s\n", time.Since(c.began).Round(time.Millisecond), fmt.Sprintf(format, args...))
+	fmt.Fprintf(&c.steps, "%10v %s\n", c.at.Round(time.Millisecond), fmt.Sprintf(format, args...))
 }
 
 // step does one thing: most often it changes a state.
@@ -159,12 +163,13 @@ func (c *cluster) step() error {
 	name, other := c.names[c.rand.IntN(len(c.names))], c.names[c.rand.IntN(len(c.names))]
 	switch d := c.rand.IntN(100); {
 	case d < 70:
+		own := rand.New(rand.NewPCG(c.rand.Uint64(), 4)) // the steps do not depend on what a change draws
 		n := c.nodes[name]
 		if n == nil {
 			return nil
 		}
 		c.note("%s changes", name)
-		return n.change(c.rand)
+		return n.change(own)
 	case d < 78:
 		on := c.rand.IntN(2) == 0
 		c.note("the way from %s to %s is cut: %v", name, other, on)
