@@ -108,9 +108,26 @@ func (r *roster) signal() {
 
 // joined notes that memberlist holds p alive.
 func (r *roster) joined(p *member) {
-	if r.join(p) && p.foreign {
+	greet := r.join(p)
+	switch {
+	case greet && p.foreign:
 		r.seeds.soon(p.Addr) // it is given the state with the list of members
+	case !p.foreign && len(r.ghosts()) > 0:
+		r.sender.tellGhosts(p)
 	}
+}
+
+// ghosts returns the nodes that said goodbye and that memberlist holds alive: it
+// has not heard of it, since that goes by packets, and tells of them whoever joins.
+func (r *roster) ghosts() (names []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name := range r.gone {
+		if r.alive[name] != nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // join does the notes of joined, and reports whether this node is to greet p.

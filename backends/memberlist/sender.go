@@ -326,6 +326,37 @@ func (s *sender) goodbye(ctx context.Context) {
 	}
 }
 
+// retell is for how long a member that has joined is told of the ghosts, after pauses
+// that grow: it may not know them yet when it is told first.
+const retell = time.Second
+
+// tellGhosts says the goodbyes of ghosts again, to a member that has joined.
+func (s *sender) tellGhosts(p *member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	s.wg.Go(func() {
+		for pause := 10 * time.Millisecond; pause < retell; pause *= 2 {
+			for _, name := range s.roster.ghosts() {
+				m := copied(controlMessage(controlGoodbye, name))
+				if _, err := s.deliver(p, m, true); err != nil {
+					s.logger.Debug("a goodbye was not told again", "of", name, "to", p.node.Name, "err", err)
+				}
+				m.release()
+			}
+			timer := time.NewTimer(pause)
+			select {
+			case <-timer.C:
+			case <-s.stop:
+				timer.Stop()
+				return
+			}
+		}
+	})
+}
+
 // end ends the couriers.
 func (s *sender) end() {
 	s.mu.Lock()

@@ -146,3 +146,26 @@ func TestFirstPacketIsLost(t *testing.T) {
 		t.Error("what is repeated is counted as lost")
 	}
 }
+
+// Where packets are blocked memberlist does not hear that a node leaves, and tells of
+// it whoever joins. To that one too it has left, and not failed.
+func TestJoinAfterALeaveWithoutUDP(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t)
+	a, b, c, d := l.host(t), l.host(t), l.host(t), l.host(t)
+	for _, h := range []*host{a, b, c, d} {
+		h.filter(t, packetsIn(nil))
+	}
+	openAll(t, nil, a, b, c)
+	for _, h := range []*host{a, b} {
+		logged(t, h, `what="UDP is blocked"`)
+	}
+	c.call(t, request{Do: "close"})
+	d.call(t, request{Do: "open", Name: d.name(), Params: map[string]string{"listen_address": d.ip + ":9094", "peers": a.ip + ":9094," + b.ip + ":9094"}})
+	agreed(t, a, b, d)
+	for _, h := range []*host{a, b, d} {
+		if s := h.call(t, request{Do: "status"}); s.value(t, "clusterchannel_members_failed_total") != 0 {
+			t.Errorf("%s counts a failure; its views were %q", h.name(), s.History)
+		}
+	}
+}
