@@ -397,6 +397,11 @@ func TestAClosedMap(t *testing.T) {
 		if v, ok := m.Get("x"); v != "1" || !ok {
 			t.Errorf("%q, %v", v, ok)
 		}
+		for c := range m.Watch(t.Context()) { // what is there, and no more
+			if c.Deleted {
+				t.Error(c)
+			}
+		}
 		attached(t, node, nil) // the key is free again
 	})
 }

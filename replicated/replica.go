@@ -211,8 +211,7 @@ func (r *replica) apply(e entry, encoded string) {
 	if !r.wins(e, encoded) {
 		return
 	}
-	r.table.put(e, encoded)
-	r.changed(e.key, e.form != dead)
+	r.changed(r.table.put(encoded), e.form != dead)
 }
 
 // MarshalBinary implements backend.State. It holds all entries that are there from its
@@ -349,9 +348,7 @@ func (r *replica) mergeEntry(encoded string) error {
 			return err
 		}
 		r.clock.saw(e.stamp)
-		encoded = strings.Clone(encoded)
-		e, _ = parse(encoded)
-		r.apply(e, encoded)
+		r.apply(e, strings.Clone(encoded))
 	}
 	return nil
 }

@@ -43,8 +43,10 @@ func (t *table) get(key string) (e entry, live, ok bool) {
 	return e, it.live, true
 }
 
-// put puts an entry in the place of that of its key, which it beats.
-func (t *table) put(e entry, encoded string) {
+// put puts an entry in the place of that of its key, which it returns: a part of the
+// encoding, as all that is kept.
+func (t *table) put(encoded string) (key string) {
+	e, _ := parse(encoded)
 	it := t.byKey[e.key]
 	if it == nil {
 		it = &item{pos: int32(len(t.order)), turn: -1}
@@ -64,6 +66,7 @@ func (t *table) put(e entry, encoded string) {
 		t.live++
 	}
 	t.dues.set(it)
+	return e.key
 }
 
 // remove forgets an entry.

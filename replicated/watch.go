@@ -51,6 +51,9 @@ func (r *replica) watch(ctx context.Context) iter.Seq[change] {
 		w := &watcher{wake: make(chan struct{}, 1), queued: map[string]struct{}{}}
 		r.mu.Lock()
 		r.watchers[w] = struct{}{}
+		if r.closed {
+			w.signal()
+		}
 		r.mu.Unlock()
 		defer func() {
 			r.mu.Lock()
