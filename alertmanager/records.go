@@ -19,8 +19,8 @@ import (
 // An entry's id is what Merge goes by: which record it is, and when it was written. So
 // two records of one moment, of which each member keeps the one that it got first, are
 // no difference; and one that has expired, by this node's clock, is no entry, whether
-// it was deleted or not. Where clocks are apart, a record is offered without success for as
-// long as they are: from when it has expired for one until it has for the other.
+// it was deleted or not. Where clocks are apart, a record is offered without success
+// for as long as they are: from when it has expired for one until it has for the other.
 //
 // Nothing is marshalled for a comparison. The records are known from what was merged
 // and broadcast, and read from the state at first and every 15 minutes, so that the
