@@ -37,6 +37,8 @@ type seats struct {
 	nodes   []*seat
 	frames  *atomic.Int64 // received by all nodes; nil: the server counts
 	stateOf func() *store
+	share   func(*store) backend.State // how its state is shared; nil: as it is, and what is new is passed on
+	compare time.Duration              // how often states are compared; 0: the default
 }
 
 // seat is one node.
@@ -74,6 +76,7 @@ func (m *seats) add() (*seat, error) {
 		Backend: m.place.Backend, Cluster: m.cluster, Name: "node-" + rand.Text()[:5], Logger: silent, Registerer: prometheus.NewRegistry(),
 		Driver: m.driver(),
 	}
+	c.Timing.Sync = m.compare
 	if err := m.aim(&c); err != nil {
 		return nil, err
 	}
@@ -82,10 +85,14 @@ func (m *seats) add() (*seat, error) {
 		return nil, err
 	}
 	s := &seat{ClusterChannel: node, store: m.stateOf()}
-	if s.channel, err = node.AddState("bench", s.store, nil); err != nil {
+	var state backend.State = s.store
+	if m.share != nil {
+		state = m.share(s.store)
+	}
+	if s.channel, err = node.AddState("bench", state, nil); err != nil {
 		return nil, err
 	}
-	if m.place.Server.Addr == "" {
+	if m.place.Server.Addr == "" && m.share == nil {
 		pass := s.channel.Broadcast
 		s.store.pass.Store(&pass)
 	}

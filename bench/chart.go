@@ -21,14 +21,22 @@ type panel struct {
 	value func(price) float64
 }
 
-var panels = []panel{
+// figure is what a chart shows.
+type figure struct {
+	panels []panel
+	label  string // of the horizontal axis
+	note   string // below all
+	guides bool   // growth by the first and the second power
+}
+
+var growthFigure = figure{panels: []panel{
 	{"idle", "messages a second", func(p price) float64 { return p.Idle.messages() }},
 	{"one broadcast", "messages", func(p price) float64 { return p.Broadcast.messages() }},
 	{"one join", "messages", func(p price) float64 { return p.Join.messages() }},
 	{"idle", "bytes a second", func(p price) float64 { return p.Idle.Bytes }},
 	{"one broadcast", "bytes", func(p price) float64 { return p.Broadcast.Bytes }},
 	{"one join", "bytes", func(p price) float64 { return p.Join.Bytes }},
-}
+}, label: "nodes", guides: true, note: "Both axes are logarithmic. Dashed: growth in proportion to the number of nodes, and to its square."}
 
 // Sizes in user units.
 const (
@@ -54,7 +62,7 @@ text { font: 12px system-ui, sans-serif; fill: #24292f }
 .grid { stroke: #d0d7de; fill: none }
 .guide { stroke: #8c959f; stroke-dasharray: 3 3; fill: none }
 .ground { fill: #ffffff }
-.s0 { stroke: #0969da; fill: #0969da } .s1 { stroke: #bc4c00; fill: #bc4c00 }
+.s0 { stroke: #0969da; fill: #0969da } .s1 { stroke: #bc4c00; fill: #bc4c00 } .s2 { stroke: #1a7f37; fill: #1a7f37 }
 polyline { fill: none !important; stroke-width: 2 }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 }
@@ -62,13 +70,13 @@ text { fill: #e6edf3 }
 .grid { stroke: #30363d }
 .guide { stroke: #6e7681 }
 .ground { fill: #0d1117 }
-.s0 { stroke: #4493f8; fill: #4493f8 } .s1 { stroke: #f0883e; fill: #f0883e }
+.s0 { stroke: #4493f8; fill: #4493f8 } .s1 { stroke: #f0883e; fill: #f0883e } .s2 { stroke: #3fb950; fill: #3fb950 }
 }
 `
 
 // chart draws all panels as one SVG document.
-func chart(title string, all []series) string {
-	rows := (len(panels) + columns - 1) / columns
+func (f figure) chart(title string, all []series) string {
+	rows := (len(f.panels) + columns - 1) / columns
 	width, height := columns*panelWide, headerHigh+rows*panelHigh+footerHigh
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img">`+"\n", width, height)
@@ -76,12 +84,12 @@ func chart(title string, all []series) string {
 	fmt.Fprintf(&b, `<rect class="ground" width="%d" height="%d"/>`+"\n", width, height)
 	fmt.Fprintf(&b, `<text class="title" x="16" y="26">%s</text>`+"\n", html.EscapeString(title))
 	legend(&b, all)
-	for i, p := range panels {
+	for i, p := range f.panels {
 		fmt.Fprintf(&b, `<g transform="translate(%d %d)">`+"\n", i%columns*panelWide, headerHigh+i/columns*panelHigh)
-		p.draw(&b, all)
+		p.draw(&b, f, all)
 		b.WriteString("</g>\n")
 	}
-	fmt.Fprintf(&b, `<text class="tick" x="16" y="%d">Both axes are logarithmic. Dashed: growth in proportion to the number of nodes, and to its square.</text>`+"\n</svg>\n", height-10)
+	fmt.Fprintf(&b, `<text class="tick" x="16" y="%d">%s</text>`+"\n</svg>\n", height-10, html.EscapeString(f.note))
 	return b.String()
 }
 
@@ -123,7 +131,7 @@ func (p panel) axes(all []series) (x, y axis) {
 	return axis{low, high, plotLeft, plotLeft + plotWide}, axis{least, most, plotTop + plotHigh, plotTop}
 }
 
-func (p panel) draw(b *strings.Builder, all []series) {
+func (p panel) draw(b *strings.Builder, f figure, all []series) {
 	x, y := p.axes(all)
 	fmt.Fprintf(b, `<text class="panel" x="%d" y="20">%s</text>`+"\n", plotLeft, html.EscapeString(p.title))
 	for v := y.low; v <= y.high*1.001; v *= 10 {
@@ -134,9 +142,11 @@ func (p panel) draw(b *strings.Builder, all []series) {
 		fmt.Fprintf(b, `<text class="tick" text-anchor="middle" x="%.1f" y="%d">%d</text>`+"\n", x.at(float64(price.Nodes)), plotTop+plotHigh+14, price.Nodes)
 	}
 	fmt.Fprintf(b, `<path class="axis" d="M%d %dv%dh%d"/>`+"\n", plotLeft, plotTop, plotHigh, plotWide)
-	fmt.Fprintf(b, `<text class="tick" text-anchor="middle" x="%d" y="%d">nodes</text>`+"\n", plotLeft+plotWide/2, plotTop+plotHigh+28)
+	fmt.Fprintf(b, `<text class="tick" text-anchor="middle" x="%d" y="%d">%s</text>`+"\n", plotLeft+plotWide/2, plotTop+plotHigh+28, html.EscapeString(f.label))
 	fmt.Fprintf(b, `<text class="tick" text-anchor="middle" transform="translate(14 %d) rotate(-90)">%s</text>`+"\n", plotTop+plotHigh/2, p.unit)
-	p.guides(b, all[0], x, y)
+	if f.guides {
+		p.guides(b, all[0], x, y)
+	}
 	for i, s := range all {
 		p.line(b, i, s, x, y)
 	}

@@ -133,7 +133,7 @@ func growth(ctx context.Context, o options, p place, sizes []int, where string) 
 		drawn = append(drawn, s)
 	}
 	if o.write != "" {
-		chart := chart(p.Backend+": what a cluster costs as it grows", drawn)
+		chart := growthFigure.chart(p.Backend+": what a cluster costs as it grows", drawn)
 		if err := os.WriteFile(filepath.Join(o.write, "bench", p.Backend+".svg"), []byte(chart), 0o644); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@
 //	go run ./bench -backend redis -nodes 10
 //	go run ./bench -backend redis -large -nodes 3,10
 //	go run ./bench -backend redis -growth
+//	go run ./bench -backend redis -exchange -entries 10000,250000
 //	go run ./bench -backend redis -former ./bench-of-another-commit
 //
 // It starts the server from a binary of this machine, or uses the one at
@@ -48,6 +49,8 @@ func main() {
 type options struct {
 	backend, address, monitor, nodes string
 	growth, large, quick, markdown   bool
+	exchange                         bool
+	entries                          string
 	write, former                    string
 	command                          string // the other flags, as given
 	rounds                           int
@@ -61,6 +64,8 @@ func parse(args []string) (o options, err error) {
 	flags.StringVar(&o.monitor, "monitor", "", "`host:port` of that server's monitoring, for NATS")
 	flags.StringVar(&o.nodes, "nodes", "", "cluster sizes, separated by commas; empty: what suits the backend")
 	flags.BoolVar(&o.growth, "growth", false, "measure the cost as the cluster grows")
+	flags.BoolVar(&o.exchange, "exchange", false, "measure what it takes to make states equal, and to give one to who joins")
+	flags.StringVar(&o.entries, "entries", "10000,250000", "with -exchange: how many entries of 200 bytes a state has, separated by commas")
 	flags.BoolVar(&o.large, "large", false, "measure messages of 1 MiB alone, beside the client library")
 	flags.BoolVar(&o.quick, "quick", false, "measure less, for a first impression")
 	flags.BoolVar(&o.markdown, "markdown", false, "print a Markdown table")
@@ -97,8 +102,11 @@ func run(ctx context.Context, args []string) error {
 	}
 	if o.nodes == "" {
 		o.nodes = s.nodes
-		if o.growth {
+		switch {
+		case o.growth:
 			o.nodes = s.growth
+		case o.exchange:
+			o.nodes = "3,10,30"
 		}
 	}
 	sizes, err := parseSizes(o.nodes)
@@ -111,6 +119,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer stop()
 	fmt.Println(where)
+	if o.exchange {
+		return exchange(ctx, o, p, sizes, where)
+	}
 	if o.growth {
 		return growth(ctx, o, p, sizes, where)
 	}

@@ -63,7 +63,7 @@ func TestChart(t *testing.T) {
 		}
 		return all
 	}
-	text := chart("a <title>", []series{{"ours", prices(1)}, {"theirs", prices(7)}})
+	text := growthFigure.chart("a <title>", []series{{"ours", prices(1)}, {"theirs", prices(7)}})
 	counts := map[string]int{}
 	for d := xml.NewDecoder(strings.NewReader(text)); ; {
 		token, err := d.Token()
@@ -77,8 +77,8 @@ func TestChart(t *testing.T) {
 			counts[e.Name.Local]++
 		}
 	}
-	if counts["polyline"] != 2*len(panels) || strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
-		t.Errorf("%d lines in %d panels:\n%s", counts["polyline"], len(panels), text)
+	if counts["polyline"] != 2*len(growthFigure.panels) || strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
+		t.Errorf("%d lines in %d panels:\n%s", counts["polyline"], len(growthFigure.panels), text)
 	}
 }
 

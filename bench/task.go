@@ -15,6 +15,7 @@ const (
 	doDelivery   = "delivery"
 	doMembership = "membership"
 	doGrowth     = "growth"
+	doRepair     = "repair"
 	doNode       = "node" // joins, to be killed
 )
 
@@ -24,12 +25,13 @@ const taskArg = "task"
 // task is the work of one process, so that no contender shares a process with
 // another's garbage and goroutines.
 type task struct {
-	Do    string
-	Role  role
-	Place place
-	Nodes int
-	Plan  plan
-	Where string // where a node joins
+	Do     string
+	Role   role
+	Place  place
+	Nodes  int
+	Plan   plan
+	Where  string // where a node joins
+	Repair repair
 
 	program string // that does it; empty: this one
 }
@@ -93,6 +95,9 @@ func runTask(ctx context.Context, arg string) error {
 }
 
 func (t task) do(ctx context.Context, c contender) (any, error) {
+	if t.Do == doRepair {
+		return t.Repair.measure(ctx, t)
+	}
 	if t.Do == doDelivery {
 		l, err := c.open(t.Place, t.Nodes)
 		if err != nil {
