@@ -27,7 +27,8 @@ func TestRandom(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
 		for _, faults := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d,faults=%v", seed, faults), func(t *testing.T) {
-				cluster(t, once.Options{}, "abcd", func(t *testing.T, c *fleet) {
+				o := []once.Options{{}, {ByPosition: true}, {Turn: 100 * time.Millisecond}, {Limit: 10 * time.Second}}[seed%4]
+				cluster(t, o, "abcd", func(t *testing.T, c *fleet) {
 					r := &random{c, rand.New(rand.NewPCG(seed, 1)), faults, map[string][]*call{}}
 					r.run()
 				})
