@@ -162,7 +162,7 @@ func exchange(ctx context.Context, o options, p place, sizes []int, where string
 			if s.prices, err = o.repairs(ctx, p, n, w, &table); err != nil {
 				return err
 			}
-			if n == counts[len(counts)-1] {
+			if n == counts[len(counts)-1] && len(s.prices) > 0 {
 				drawn = append(drawn, s)
 			}
 		}
@@ -194,6 +194,9 @@ func (o options) repairs(ctx context.Context, p place, entries int, w way, table
 		e, err := o.repair(ctx, p, 2, repair{Way: w, Entries: entries, Differ: differ}, table)
 		if err != nil {
 			return nil, err
+		}
+		if e.Late {
+			return nil, nil // there is nothing to draw
 		}
 		prices = append(prices, price{Nodes: differ, Join: e.Used})
 	}
