@@ -117,6 +117,9 @@ func (c *calls) close(ctx context.Context) error {
 	case <-c.idle:
 		return nil
 	case <-ctx.Done():
+		if left == 0 {
+			return nil
+		}
 		return fmt.Errorf("once: %d calls of Do have not returned: %w", left, ctx.Err())
 	}
 }

@@ -20,8 +20,9 @@
 // Exactly once while all is well, whichever nodes call, and however late. At least once
 // under every fault, as long as a node that calls Do lives and its work succeeds:
 //
-//   - A node that crashes, leaves or is closed before it tells that it is done is not
-//     waited for once its members see that; the next in order does the work.
+//   - A node that crashes or leaves before it tells that it is done is not waited for
+//     once the members see that; the next in order does the work. One whose Group alone
+//     was closed, by a context that ended before its work did, is waited for as below.
 //   - Work that fails or panics is done by the next in order, at once. A node that has
 //     failed goes behind those that have not, so that one which calls Do again and again
 //     does not keep the others from their turns.
@@ -46,10 +47,12 @@
 //     2 ms in 99 of 100 calls; of 50 keys for which the first called at just that moment
 //     36 were done twice, 5 ms before or after it none.
 //   - The nodes do not hear each other: until the partition, or the outage beyond grace,
-//     is over. Each side acts once. So do nodes that start and find nobody.
+//     is over. Each side acts once. So do nodes that start and find nobody. What a node
+//     did and could not tell before it was closed is done again: Close says so.
 //   - A node crashes after its work and before that is told, or stands still in the
 //     middle of it for so long that the others drop it: forever, or until it goes on.
 //   - Work takes longer than Limit, and does not end with its context.
+//   - There is no room to tell it: see Options.MaxKeys. Do says so.
 //   - Clocks are apart by more than Limit and Turn: attempts are forgotten at a time. If
 //     by more than Life, results are too.
 //

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/once"
 )
 
@@ -233,33 +234,6 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// More keys than may be remembered: the work is done, and the caller is told.
-func TestFull(t *testing.T) {
-	cluster(t, once.Options{MaxKeys: 10, Life: time.Hour}, "ab", func(t *testing.T, c *fleet) {
-		untold := 0
-		for i := range 100 {
-			key, n := fmt.Sprint(i), c.nodes["a"]
-			switch r, err := n.group.Do(t.Context(), key, n.noted(key, 0)); {
-			case errors.Is(err, once.ErrUntold) && r.Here:
-				untold++
-			case err != nil:
-				t.Error(err)
-			}
-			if doers := c.doers(key); len(doers) != 1 {
-				t.Errorf("%s was done by %v", key, doers)
-			}
-		}
-		if counted := c.nodes["a"].metric("clusterchannel_once_untold_total"); untold < 50 || counted != float64(untold) {
-			t.Errorf("%d of 100 keys are untold, %v are counted", untold, counted)
-		}
-		c.pass(2 * time.Hour)
-		n := c.nodes["a"]
-		if _, err := n.group.Do(t.Context(), "room", n.noted("room", 0)); err != nil {
-			t.Errorf("when the others are forgotten: %v", err)
-		}
-	})
-}
-
 // A partition heals: a node that asks as soon as it sees the others again knows what
 // they did meanwhile.
 func TestAskedWhenHealed(t *testing.T) {
@@ -317,4 +291,85 @@ func TestAllStart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The node is closed while it works, which ends what can be told.
+func TestTheNodeIsClosedMeanwhile(t *testing.T) {
+	cluster(t, once.Options{}, "ab", func(t *testing.T, c *fleet) {
+		key := c.key("ab")
+		a, b := c.nodes["a"], c.nodes["b"]
+		r, err := a.group.Do(t.Context(), key, func(ctx context.Context) ([]byte, error) {
+			if err := a.cluster.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			return a.noted(key, 0)(ctx)
+		})
+		if !errors.Is(err, once.ErrUntold) || !errors.Is(err, backend.ErrClosed) || !r.Here || string(r.Value) != "by a" {
+			t.Errorf("work whose node was closed has %+v, %v", r, err)
+		}
+		if n := a.metric("clusterchannel_once_untold_total"); n != 1 {
+			t.Errorf("%v are counted as untold", n)
+		}
+		b.do(t.Context(), key, b.noted(key, 0)).succeeds("b", 0)
+	})
+}
+
+// A group is closed while its node is away: what was done since, or just before, is
+// known to nobody, which is an error. What was done well before is no matter.
+func TestClosedWhileAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		away, back time.Duration // after the work began, and after it ended
+		untold     bool
+	}{
+		"away when it ends":    {time.Second, 0, true},
+		"away for long":        {time.Second, 2 * grace, true},
+		"away soon afterwards": {3 * time.Second, 0, true},
+		"away much later":      {time.Minute, 0, false},
+		"there again":          {time.Second, -1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster(t, once.Options{}, "ab", func(t *testing.T, f *fleet) {
+				key := f.key("ab")
+				a := f.nodes["a"]
+				call := a.do(t.Context(), key, a.noted(key, 2*time.Second))
+				f.pass(c.away)
+				f.bus.Stop()
+				call.succeeds("a", 2*time.Second)
+				if f.pass(moment); c.back < 0 {
+					f.bus.Start()
+					f.pass(grace)
+				} else {
+					f.pass(c.back)
+				}
+				a.stopped = true
+				err := a.group.Close(t.Context())
+				if errors.Is(err, once.ErrUntold) != c.untold || err != nil && !c.untold {
+					t.Errorf("Close returns %v", err)
+				}
+				if again := a.group.Close(t.Context()); fmt.Sprint(again) != fmt.Sprint(err) {
+					t.Errorf("and then %v", again)
+				}
+				if err := a.cluster.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+				f.bus.Start()
+				b := f.nodes["b"]
+				r, err := b.group.Do(t.Context(), key, b.noted(key, 0))
+				if err != nil || (r.By == "b") != (c.untold && name != "away soon afterwards") {
+					t.Errorf("the other node has %+v, %v", r, err)
+				}
+			})
+		})
+	}
+}
+
+// What has a life that is shorter than its work may take is done again at once after it.
+func TestShortLife(t *testing.T) {
+	cluster(t, once.Options{Life: time.Second}, "ab", func(t *testing.T, c *fleet) {
+		key := c.key("ba")
+		a, b := c.nodes["a"], c.nodes["b"]
+		a.do(t.Context(), key, a.noted(key, 0)).succeeds("a", turn)
+		c.pass(2 * time.Second)
+		b.do(t.Context(), key, b.noted(key, 0)).succeeds("b", 0)
+	})
 }

@@ -2,6 +2,7 @@ package once_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -135,7 +136,7 @@ func (n *node) stop() {
 	n.stopped = true
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := n.group.Close(ctx); err != nil {
+	if err := n.group.Close(ctx); err != nil && !errors.Is(err, once.ErrUntold) { // it may be cut off
 		n.fleet.t.Error(err)
 	}
 	if err := n.cluster.Close(ctx); err != nil {

@@ -1,6 +1,7 @@
 package once
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 // kinds of entries. That a key was done is one of the key, which who did it last
 // writes. An attempt is one of the key and of a node, which nobody else writes.
 type ledger struct {
+	cluster  backend.ClusterChannel
 	notes    *replicated.Map[string, note]
 	opts     Options
 	instance string // this node
@@ -26,21 +28,14 @@ type ledger struct {
 	stop     context.CancelFunc
 
 	mu      sync.Mutex
+	results map[string]bool      // keys that the map has a result of, or is to have one
 	mine    map[string]time.Time // keys that were done here and nowhere else, until they are forgotten
+	latest  time.Time            // when something that was done here was last told
 	waiters map[string]map[*waiter]bool
 }
 
-// perKey is how many entries there may be for each key: its result, and attempts, which
-// are forgotten sooner.
-const perKey = 4
-
 func newLedger(cluster backend.ClusterChannel, o Options, met *metrics) (*ledger, error) {
-	notes, err := replicated.NewMap[string, note](&replicated.Options{
-		Type:       "once",
-		MaxEntries: perKey * o.MaxKeys,
-		MaxBytes:   max(256<<20, 1<<10*int64(o.MaxKeys)),
-		Tombstones: time.Second, // each entry ends by itself, and none lives longer than the one before
-	})
+	notes, err := replicated.NewMap[string, note](o.notes())
 	if err != nil {
 		return nil, fmt.Errorf("once: %w", err)
 	}
@@ -48,8 +43,8 @@ func newLedger(cluster backend.ClusterChannel, o Options, met *metrics) (*ledger
 		return nil, fmt.Errorf("once: %w", err)
 	}
 	l := &ledger{
-		notes: notes, opts: o, instance: cluster.View().Self().Instance, began: time.Now(), met: met,
-		mine: map[string]time.Time{}, waiters: map[string]map[*waiter]bool{},
+		cluster: cluster, notes: notes, opts: o, instance: cluster.View().Self().Instance, began: time.Now(), met: met,
+		results: map[string]bool{}, mine: map[string]time.Time{}, waiters: map[string]map[*waiter]bool{},
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
@@ -61,11 +56,26 @@ func newLedger(cluster backend.ClusterChannel, o Options, met *metrics) (*ledger
 func (l *ledger) watch(ctx context.Context) {
 	for change := range l.notes.Watch(ctx) {
 		if change.Restart {
-			l.wakeAll()
+			l.startOver()
 			continue
 		}
-		l.changed(change.Key, change.Value)
+		l.changed(change.Key, change.Value, !change.Deleted)
 	}
+}
+
+// unnoticed is for how long at most a node is cut off and does not know it.
+const unnoticed = 5 * time.Second
+
+// unsaid returns an error if what was done here may be on its way to the others for as
+// long as this node is away.
+func (l *ledger) unsaid() error {
+	v := l.cluster.View()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if v.Status != backend.Detached || l.latest.Add(unnoticed).Before(v.Since) {
+		return nil
+	}
+	return fmt.Errorf("once: %w: this node is detached since %v, and did work until %v: %w", ErrUntold, v.Since.Format(time.RFC3339), l.latest.Format(time.RFC3339), cmp.Or(v.Err, backend.ErrUnavailable))
 }
 
 // close ends the watch, and all that is told.
@@ -77,22 +87,6 @@ func (l *ledger) close() {
 
 // waiter is what is to be called when something is told of a key.
 type waiter struct{ wake func() }
-
-// note is an entry of the map.
-type note struct {
-	Value    []byte    `json:"value,omitempty"`
-	By       string    `json:"by,omitempty"`
-	Instance string    `json:"instance,omitempty"`
-	At       time.Time `json:"at,omitzero"`
-
-	attempt
-}
-
-// attempt is what a node tells of its own work on a key.
-type attempt struct {
-	Acts   bool `json:"acts,omitempty"`
-	Failed int  `json:"failed,omitempty"` // how often, so far
-}
 
 // The kinds of entries are the first byte of their keys in the map.
 const (
@@ -131,13 +125,23 @@ func (l *ledger) begin(key string) {
 	l.try(key, attempt{Acts: true, Failed: l.attempt(key, l.instance).Failed})
 }
 
+// end tells that this node works on key no more, where its result does not.
+func (l *ledger) end(key string) {
+	l.try(key, attempt{Failed: l.attempt(key, l.instance).Failed})
+}
+
 // fail tells that this node's work on key has failed.
 func (l *ledger) fail(key string) {
 	l.try(key, attempt{Failed: l.attempt(key, l.instance).Failed + 1})
 }
 
 func (l *ledger) try(key string, a attempt) {
-	if err := l.notes.SetTTL(attemptKey(key, l.instance), note{attempt: a}, l.memory()); err != nil {
+	entry := attemptKey(key, l.instance)
+	err := l.admitAttempt(entry)
+	if err == nil {
+		err = l.notes.SetTTL(entry, note{attempt: a}, l.memory())
+	}
+	if err != nil {
 		l.opts.Logger.Warn("an attempt could not be told to the other nodes", "key", key, "err", err)
 	}
 }
@@ -153,7 +157,21 @@ func (l *ledger) done(key string, r Result) error {
 		return nil
 	}
 	l.keep(key)
-	return l.notes.SetTTL(resultKey(key), note{Value: r.Value, By: r.By, Instance: r.Instance, At: r.At}, l.opts.Life)
+	err := l.admit(key, r.Value)
+	if err == nil {
+		err = l.notes.SetTTL(resultKey(key), note{Value: r.Value, By: r.By, Instance: r.Instance, At: r.At}, l.opts.Life)
+		l.recount(key)
+	}
+	if err != nil || l.opts.Life < l.memory() { // else the result says it
+		l.end(key)
+	}
+	if err != nil {
+		return err
+	}
+	if l.cluster.View().Status == backend.Closed { // the map has it, and nobody else
+		return backend.ErrClosed
+	}
+	return nil
 }
 
 // keep notes that key was done here. What is forgotten is removed when there is twice
@@ -168,13 +186,17 @@ func (l *ledger) keep(key string) {
 	if len(l.mine) < 2*l.opts.MaxKeys {
 		l.mine[key] = now.Add(l.opts.Life)
 	}
+	l.latest = now
 }
 
 // changed handles a change of the map.
-func (l *ledger) changed(entry string, n note) {
+func (l *ledger) changed(entry string, n note, there bool) {
 	key := keyOf(entry)
-	if strings.HasPrefix(entry, ofResult) && n.Instance != "" && n.Instance != l.instance {
-		l.heard(key, n)
+	if strings.HasPrefix(entry, ofResult) {
+		l.count(key, there)
+		if there && n.Instance != l.instance {
+			l.heard(key, n)
+		}
 	}
 	l.wake(key)
 }
@@ -219,9 +241,11 @@ func (l *ledger) wake(key string) {
 	}
 }
 
-func (l *ledger) wakeAll() {
+// startOver forgets what the map had, which is told anew, and has all look at it.
+func (l *ledger) startOver() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	clear(l.results)
 	for _, waiters := range l.waiters {
 		for w := range waiters {
 			w.wake()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/replicated"
 )
 
 // Group is this node's part in the work that a cluster does once. Its methods may be
@@ -79,16 +80,19 @@ func clusterOf(c backend.ClusterChannel) string {
 // It waits until this node is ready, and then for this node's turn. It returns as soon
 // as the work was done by another node, and waits while one is doing it. When the turn
 // comes it calls f, on this goroutine, with a context that ends with ctx and after
-// Options.Limit. f returns a value for all who call Do, of at most 64 KiB, or nil.
+// Options.Limit. f returns a value for all who call Do, of at most 64 KiB, or nil; an empty
+// one is nil to the others. f must not call Do for its own key, nor Close, which would wait
+// for f.
 //
 // If f returns an error or panics, Do returns [ErrFailed] and what it was, and the next
 // node in order tries at once. This one may call Do again: in the order it is then
-// behind those that have failed less often. Work that was done and could not be told is
-// [ErrUntold], together with its Result. If ctx ends while Do waits, its error is
-// returned, and the others take their turns.
+// behind those that have failed less often. Work that was done and cannot be told, or not
+// with its value, is [ErrUntold], together with its Result. A node that is detached tells
+// it when it is back, which is no error; see Close. If ctx ends while Do waits, its error
+// is returned, and the others take their turns.
 //
-// Two calls for one key on one node run one after the other, so f must not call Do for
-// its own key. The key is valid UTF-8 of 1 to 255 bytes.
+// Two calls for one key on one node run one after the other. The key is valid UTF-8 of 1
+// to 255 bytes.
 func (g *Group) Do(ctx context.Context, key string, f func(context.Context) ([]byte, error)) (Result, error) {
 	if err := usable(key); err != nil {
 		return Result{}, err
@@ -159,10 +163,8 @@ func (g *Group) tell(key string, value []byte) (Result, error) {
 	self := g.cluster.View().Self()
 	r := Result{Value: value, By: self.Name, Instance: self.Instance, At: time.Now(), Here: true}
 	err := g.tellWhole(key, r)
-	if errors.Is(err, backend.ErrTooLarge) && value != nil {
-		bare := r
-		bare.Value = nil
-		err = errors.Join(err, g.ledger.done(key, bare))
+	if len(value) > 0 && (errors.Is(err, backend.ErrTooLarge) || errors.Is(err, replicated.ErrFull)) {
+		err = g.tellBare(key, r, err)
 	}
 	if err != nil {
 		g.met.untold.Inc()
@@ -179,17 +181,35 @@ func (g *Group) tellWhole(key string, r Result) error {
 	return g.ledger.done(key, r)
 }
 
+// tellBare tells r without its value, and returns why that was left out, or why not even
+// that could be told.
+func (g *Group) tellBare(key string, r Result, why error) error {
+	r.Value = nil
+	if err := g.ledger.done(key, r); err != nil {
+		return err
+	}
+	return fmt.Errorf("they know that it was done, and not its value: %w", why)
+}
+
 // Close ends the calls of Do that wait, by [backend.ErrClosed], and waits for the work
-// that is being done, so that the others are told of it; where ctx ends first they are
-// not. The cluster stays open. Every call returns the same.
+// that is being done, so that the others are told of it. Where ctx ends first they are
+// not, and wait for that work as for any other, while this node is a member. The cluster
+// stays open.
+//
+// The error wraps [ErrUntold] if this node is detached and the others may not know what
+// it did since, or shortly before: they may do it again. To have them told, wait until the
+// node is attached before Close. Every call returns the same.
 func (g *Group) Close(ctx context.Context) error {
 	err := g.calls.close(ctx)
 	g.closing.Do(func() {
 		g.stop()
 		g.watching.Wait()
+		g.closed = errors.Join(err, g.ledger.unsaid())
 		g.ledger.close()
 		g.met.unregister()
-		g.closed = err
+		if errors.Is(g.closed, ErrUntold) {
+			g.opts.Logger.Warn("closed while the node is detached: the other nodes may not know what it did", "err", g.closed)
+		}
 	})
 	return g.closed
 }

@@ -320,7 +320,7 @@ func TestCloseGivesUp(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	cluster(t, once.Options{}, "a", func(t *testing.T, c *fleet) {
 		a := c.nodes["a"]
-		for _, o := range []once.Options{{Turn: -1}, {Turn: time.Microsecond}, {Limit: 48 * time.Hour}, {Life: -time.Second}, {MaxKeys: -1}, {MaxKeys: 1 << 30}, {Key: strings.Repeat("k", 256)}} {
+		for _, o := range []once.Options{{Turn: -1}, {Turn: time.Microsecond}, {Limit: 48 * time.Hour}, {Life: -time.Second}, {MaxKeys: -1}, {MaxKeys: 1 << 30}, {MaxKeys: 1 << 62}, {Key: strings.Repeat("k", 256)}} {
 			if _, err := once.New(a.cluster, &o); !errors.Is(err, backend.ErrConfig) {
 				t.Errorf("%+v: %v", o, err)
 			}
@@ -334,27 +334,4 @@ func TestBadInput(t *testing.T) {
 			}
 		}
 	})
-}
-
-// A value that is too large is not told, and that the work was done is.
-func TestLargeValues(t *testing.T) {
-	for name, c := range map[string]struct{ payload, size int }{
-		"above what is allowed": {0, 64<<10 + 1},
-		"above max_payload":     {1024, 1200},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cluster(t, once.Options{}, "", func(t *testing.T, f *fleet) {
-				f.payload = c.payload
-				a, b := f.start("a"), f.start("b")
-				r, err := a.group.Do(t.Context(), "large", func(context.Context) ([]byte, error) { return make([]byte, c.size), nil })
-				if !errors.Is(err, once.ErrUntold) || !errors.Is(err, backend.ErrTooLarge) || !r.Here || len(r.Value) != c.size {
-					t.Errorf("%d bytes, here: %v, %v", len(r.Value), r.Here, err)
-				}
-				f.pass(moment)
-				if r, err := b.group.Do(t.Context(), "large", b.noted("large", 0)); err != nil || r.Here || r.By != "a" || r.Value != nil {
-					t.Errorf("the other node has %+v, %v", r, err)
-				}
-			})
-		})
-	}
 }

@@ -35,10 +35,13 @@ type Options struct {
 	// "report/2026-12-01". Default 24h; from 10ms to 10 years.
 	Life time.Duration
 
-	// MaxKeys is how many keys are remembered at most, at some 600 bytes each beside
-	// what the work returns, for which there are 256 MiB, or 1 KiB a key if that is
-	// more. Where more would be, Do does its work, and cannot tell: [ErrUntold]. Default
-	// 100,000; at most 4 Mi.
+	// MaxKeys is how many keys are remembered at most. Where more would be, Do does its
+	// work, and cannot tell: [ErrUntold]. Two parts of a cluster that were apart may each
+	// have as many, and then all have both. Default 100,000; from 1 to 4 Mi.
+	//
+	// A key takes some 600 bytes beside what the work returned. Where the nodes hold 256
+	// MiB in all, or 1 KiB for each of MaxKeys if that is more, a value is left out:
+	// [ErrUntold], and the others know that the work was done.
 	MaxKeys int
 
 	// ByPosition has the nodes take their turns in the order of the members, so that
@@ -62,8 +65,10 @@ var (
 	// again.
 	ErrFailed = errors.New("the work failed")
 
-	// ErrUntold: the work was done on this node, but the others were not told all:
-	// they may do it again, or know that it was done and not have its value.
+	// ErrUntold: the work was done on this node, but the others were not told all. They
+	// know that it was done and do not have its value, where that is too large
+	// ([backend.ErrTooLarge]) or there is no room for it ([replicated.ErrFull]); else
+	// they may do it again.
 	ErrUntold = errors.New("the others were not told")
 )
 
