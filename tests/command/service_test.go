@@ -26,7 +26,7 @@ func TestYourService(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newPage(t, document(t, "your-service.md"), root)
-	if p.files != 4 || len(p.shown) != 7 {
+	if p.files != 4 || len(p.shown) != 10 {
 		t.Errorf("%d files and %d commands with output are on the page", p.files, len(p.shown))
 	}
 	p.run()
