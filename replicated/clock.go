@@ -10,6 +10,10 @@ const (
 	countBits = 16
 	maxMillis = 1<<(64-countBits) - 1 // in the year 10889
 
+	// beyond is the time that no clock says, whether it was set or not: the begin of the
+	// year 2200. What is counted on from it has room in a stamp.
+	beyond = 7258118400000
+
 	// neverSet is the time before which a clock stands that was never set: the begin of
 	// the year 2000. Machines whose clock has no battery begin in 1970.
 	neverSet = 946684800000
@@ -20,8 +24,8 @@ const (
 
 func (s stamp) millis() uint64 { return uint64(s >> countBits) }
 
-// millisOf returns milliseconds since 1970, within what a stamp has room for.
-func millisOf(t time.Time) uint64 { return uint64(min(max(t.UnixMilli(), 0), maxMillis)) }
+// millisOf returns milliseconds since 1970, within what a clock may say.
+func millisOf(t time.Time) uint64 { return uint64(min(max(t.UnixMilli(), 0), beyond)) }
 
 // clock gives stamps. It is not safe for concurrent use.
 type clock struct {
@@ -41,13 +45,13 @@ func (c *clock) wall() uint64 {
 }
 
 // latest returns the time that is so far ahead of this node's. A clock that was never set
-// judges nobody.
+// judges nobody, but for what no clock says.
 func (c *clock) latest(ahead time.Duration) uint64 {
 	wall := millisOf(c.now())
 	if wall < neverSet {
-		return maxMillis
+		return beyond
 	}
-	return min(wall+uint64(ahead.Milliseconds()), maxMillis)
+	return min(wall+uint64(ahead.Milliseconds()), beyond)
 }
 
 // furthest returns the latest stamp that is believed.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"math/bits"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 )
@@ -54,7 +55,7 @@ func newSums(kind string, o *Options, maxDown uint64) (sums, error) {
 	if err != nil {
 		return sums{}, err
 	}
-	return sums{slot: newSlot(), replica: newReplica(kind, f, func(e entry) error {
+	r := newReplica(kind, f, func(e entry) error {
 		if len(e.key) != slotSize || e.form != lasting || len(e.value) != 16 {
 			return fmt.Errorf("%w: it is no sum", ErrMalformed)
 		}
@@ -62,12 +63,14 @@ func newSums(kind string, o *Options, maxDown uint64) (sums, error) {
 			return fmt.Errorf("%w: it adds up to %d and -%d", ErrMalformed, up, down)
 		}
 		return nil
-	})}, nil
+	})
+	r.called = func(string) string { return "the sum of a node" }
+	return sums{slot: newSlot(), replica: r}, nil
 }
 
 // Add adds n, which may be negative, and tells the others. The error wraps ErrFull where
 // all that this node has added, or all that it has subtracted, would be above 2^62, and
-// backend.ErrClosed after Close.
+// backend.ErrClosed after Close, or that of its node. Then nothing has changed.
 func (c *Counter) Add(n int64) error {
 	if n < 0 {
 		return c.add(0, -uint64(n))
@@ -78,13 +81,10 @@ func (c *Counter) Add(n int64) error {
 // Value returns the sum of what all have added, or the nearest that an int64 can hold.
 func (c *Counter) Value() int64 {
 	up, down := c.total()
-	switch {
-	case up >= down:
-		return int64(min(up-down, math.MaxInt64))
-	case down-up > math.MaxInt64:
-		return math.MinInt64
+	if up.less(down) {
+		return -int64(min(down.minus(up), math.MaxInt64+1))
 	}
-	return -int64(down - up)
+	return int64(min(up.minus(down), math.MaxInt64))
 }
 
 // Watch yields the value, and then each change of it, until ctx is done or the counter is
@@ -97,7 +97,7 @@ func (c *GrowCounter) Add(n uint64) error { return c.add(n, 0) }
 // Value returns the sum of what all have added, or the nearest that a uint64 can hold.
 func (c *GrowCounter) Value() uint64 {
 	up, _ := c.total()
-	return up
+	return up.minus(total{})
 }
 
 // Watch is as Counter.Watch.
@@ -125,23 +125,38 @@ func (s sums) add(up, down uint64) error {
 	})
 }
 
-// total returns what all have added, and subtracted, or the largest number.
-func (s sums) total() (up, down uint64) {
+// total returns what all have added, and subtracted.
+func (s sums) total() (up, down total) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, it := range s.table.order {
 		e, _ := parse(it.encoded)
-		up = plus(up, number(e.value))
-		down = plus(down, number(e.value[8:]))
+		up.add(number(e.value))
+		down.add(number(e.value[8:]))
 	}
 	return up, down
 }
 
-func plus(a, b uint64) uint64 {
-	if b > math.MaxUint64-a {
+// total is a sum of any number of uint64s that there can be.
+type total struct{ high, low uint64 }
+
+func (t *total) add(n uint64) {
+	var carry uint64
+	t.low, carry = bits.Add64(t.low, n, 0)
+	t.high += carry
+}
+
+func (t total) less(other total) bool {
+	return t.high < other.high || t.high == other.high && t.low < other.low
+}
+
+// minus returns the difference to a lesser one, or the largest number.
+func (t total) minus(other total) uint64 {
+	low, borrow := bits.Sub64(t.low, other.low, 0)
+	if t.high-other.high-borrow > 0 {
 		return math.MaxUint64
 	}
-	return a + b
+	return low
 }
 
 // values yields what value returns, whenever something has changed.

@@ -32,15 +32,18 @@
 // # Deletions
 //
 // A deleted key stays deleted, though a member that was away still has its value: the
-// deletion is remembered for Options.Tombstones, and then forgotten by all at the same
-// time. A node that was away for longer than that brings back what was deleted
-// meanwhile. So start such a node without what it had stored, or have Tombstones last
-// longer than any absence.
+// deletion is remembered for Options.Tombstones, and for MaxAhead beyond that, since
+// clocks are apart; then it is forgotten by all at the same time. A node that was away for
+// longer brings back what was deleted meanwhile. So start such a node without what it had
+// stored, or have Tombstones last longer than any absence. A deletion by a node whose
+// clock is behind by more than both together may have no effect.
 //
-// An entry that is set for a time leaves no deletion behind, unless it took the place of
-// one that would last longer: what all members forget by themselves cannot come back. So
-// set for a time what comes and goes: else the deletions of a day take up the room that
-// Options.MaxEntries has.
+// An entry that is set for a time is remembered as a deletion from its end, if it took the
+// place of one that would last longer, on its own node or on any that it met before it
+// ended; else it leaves nothing behind: what all members forget by themselves cannot come
+// back. One that met nobody who has an older value that lasts longer is, after its end, as
+// if it had never been. So set for a time what comes and goes, and let it end: else the
+// deletions of a day take up the room that Options.MaxEntries has.
 //
 // # Bad input
 //

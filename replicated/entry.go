@@ -1,6 +1,7 @@
 package replicated
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -19,12 +20,39 @@ const (
 // entry is what is known of a key. It says itself until when it matters, so that all
 // members forget it at the same time, whatever their options are.
 type entry struct {
-	stamp   stamp
-	form    form
+	stamp stamp
+	form  form
+	until uint64 // milliseconds since 1970 when a dead one is forgotten
+
 	expires uint64 // milliseconds since 1970 when an expiring one ends, as if deleted
-	gone    uint64 // when a dead or expiring one is forgotten, as if it never was
-	key     string
-	value   string
+	keep    uint64 // for how many it is remembered at most, if others would last longer
+	over    uint64 // when the last of all would end whose place it took, itself included
+
+	key   string
+	value string
+}
+
+// never is when a lasting entry ends. A deletion is taken for one of a lasting entry.
+const never = 1<<63 - 1
+
+// gone returns when an entry is forgotten, as if it never was.
+func (e entry) gone() uint64 {
+	switch e.form {
+	case dead:
+		return e.until
+	case expiring:
+		return e.expires + min(e.over-e.expires, e.keep)
+	}
+	return never
+}
+
+// outlasts returns until when what takes the place of an entry must be remembered, so that
+// a member that was away does not bring back the entry, or what it took the place of.
+func (e entry) outlasts() uint64 {
+	if e.form == expiring {
+		return e.over
+	}
+	return never
 }
 
 const (
@@ -35,21 +63,22 @@ const (
 )
 
 // sizes of what stands between the head and the key.
-var times = [...]int{dead: 8, lasting: 0, expiring: 16}
+var times = [...]int{dead: 8, lasting: 0, expiring: 24}
 
 // encoded returns the one encoding of an entry.
 func (e entry) encoded() string {
 	var b strings.Builder
 	b.Grow(headSize + times[e.form] + len(e.key) + len(e.value))
-	h := make([]byte, 0, headSize+16)
+	h := make([]byte, 0, headSize+24)
 	h = binary.BigEndian.AppendUint64(h, uint64(e.stamp))
 	h = append(h, byte(e.form))
 	switch e.form {
 	case dead:
-		h = binary.BigEndian.AppendUint64(h, e.gone)
+		h = binary.BigEndian.AppendUint64(h, e.until)
 	case expiring:
 		h = binary.BigEndian.AppendUint64(h, e.expires)
-		h = binary.BigEndian.AppendUint64(h, e.gone)
+		h = binary.BigEndian.AppendUint64(h, e.keep)
+		h = binary.BigEndian.AppendUint64(h, e.over)
 	}
 	b.Write(binary.BigEndian.AppendUint16(h, uint16(len(e.key))))
 	b.WriteString(e.key)
@@ -73,9 +102,12 @@ func parse(encoded string) (entry, error) {
 	}
 	switch e.form {
 	case dead:
-		e.gone = number(rest)
+		e.until = number(rest)
 	case expiring:
-		e.expires, e.gone = number(rest), number(rest[8:])
+		e.expires, e.keep, e.over = number(rest), number(rest[8:]), number(rest[16:])
+		if e.over < e.expires {
+			return e, fmt.Errorf("%w: an entry that expires at %d, and the last at %d milliseconds since 1970", ErrMalformed, e.expires, e.over)
+		}
 	}
 	rest = rest[times[e.form]:]
 	n := int(rest[0])<<8 | int(rest[1])
@@ -84,7 +116,7 @@ func parse(encoded string) (entry, error) {
 	}
 	e.key, e.value = rest[:n], rest[n:]
 	if e.form == dead && e.value != "" {
-		return e, fmt.Errorf("%w: a deletion of %.64q with a value", ErrMalformed, e.key)
+		return e, fmt.Errorf("%w: a deletion with a value", ErrMalformed)
 	}
 	return e, nil
 }
@@ -101,14 +133,16 @@ func number(s string) (n uint64) {
 // right, within a day.
 func (e entry) sane(c *clock) error {
 	if c.absurd(e.stamp) {
-		return fmt.Errorf("%w: %.64q was written at %v, this node's clock says %v; set the one that is wrong", ErrAhead, e.key, when(e.stamp.millis()), when(c.wall()))
+		return fmt.Errorf("%w: it was written at %v, this node's clock says %v; set the one that is wrong", ErrAhead, when(e.stamp.millis()), when(c.wall()))
 	}
-	longest := uint64(year.Milliseconds())
+	longest := uint64((year + time.Hour).Milliseconds())
 	switch {
-	case e.form == dead && e.gone > c.latest(refused)+longest:
-		return fmt.Errorf("%w: the deletion of %.64q is to be remembered until %v, a year at most is allowed", ErrMalformed, e.key, when(e.gone))
-	case e.form == expiring && (e.expires > maxMillis || e.gone < e.expires || e.gone-e.expires > longest):
-		return fmt.Errorf("%w: %.64q expires at %d and is forgotten at %d milliseconds since 1970", ErrMalformed, e.key, e.expires, e.gone)
+	case e.form == dead && e.until > c.latest(refused)+longest:
+		return fmt.Errorf("%w: a deletion is to be remembered until %v, a year at most is allowed", ErrMalformed, when(e.until))
+	case e.form == expiring && (e.expires > maxMillis || e.over > maxMillis && e.over != never):
+		return fmt.Errorf("%w: it expires at %d, and others at %d milliseconds since 1970", ErrMalformed, e.expires, e.over)
+	case e.form == expiring && e.keep > longest:
+		return fmt.Errorf("%w: it is to be remembered for %d milliseconds, a year at most is allowed", ErrMalformed, e.keep)
 	}
 	return nil
 }
@@ -118,10 +152,32 @@ func when(millis uint64) string {
 	return time.UnixMilli(int64(min(millis, maxMillis))).UTC().Format(time.RFC3339)
 }
 
-// beats reports whether an entry wins over another one of its key, by their encodings:
-// the later one, of one time the greater one. So of any number of entries the same one
-// wins on all members, in whatever order they come.
-func beats(a, b string) bool { return a > b }
+// order says which of two entries of a key wins: the later one, of one time the greater
+// one. It is 0 for two that say the same, though for another time.
+func order(a, b entry) int {
+	return cmp.Or(cmp.Compare(a.stamp, b.stamp), cmp.Compare(a.form, b.form),
+		cmp.Compare(a.expires, b.expires), cmp.Compare(a.keep, b.keep), strings.Compare(a.value, b.value))
+}
+
+// joined returns what two entries of a key come to: the one that wins, remembered for as
+// long as both want. So any number of entries come to the same on all members, in
+// whatever order they come and though some come twice.
+func joined(a, b entry) entry {
+	by := order(a, b)
+	if by < 0 {
+		a, b = b, a
+	}
+	switch {
+	case a.form == expiring:
+		a.over = max(a.over, b.outlasts())
+	case by == 0:
+		a.until = max(a.until, b.until)
+	}
+	return a
+}
+
+// contentSize returns how many bytes of an encoding are its key and its value.
+func contentSize(encoded string) int { return len(encoded) - headSize - times[encoded[8]] }
 
 // appendHead begins an update: what follows are entries of a type.
 func appendHead(b []byte, tag string) []byte {

@@ -5,7 +5,7 @@ import "errors"
 // The errors of this package. Each is wrapped with the key, with what happened and
 // what to do; test with errors.Is. Besides them there are backend.ErrConfig for bad
 // options, backend.ErrTooLarge for what is above max_payload, and backend.ErrClosed
-// after Close.
+// after Close, or that of the node.
 var (
 	// ErrCodec: a key or a value cannot be encoded, or not decoded again, or its
 	// codec panics.

@@ -75,9 +75,10 @@ func TestHostileEntries(t *testing.T) {
 			"the year 9999":            {update(mapTag, good, raw(253402300799000<<16, lasting, nil, "x", "1")), replicated.ErrAhead},
 			"the end of time":          {update(mapTag, good, raw(math.MaxUint64, lasting, nil, "x", "1")), replicated.ErrAhead},
 			"a deletion for ever":      {update(mapTag, good, raw(now<<16, dead, []uint64{math.MaxUint64}, "x", "")), replicated.ErrMalformed},
-			"an end beyond time":       {update(mapTag, good, raw(now<<16, expiring, []uint64{math.MaxUint64, math.MaxUint64}, "x", "")), replicated.ErrMalformed},
-			"forgotten before its end": {update(mapTag, good, raw(now<<16, expiring, []uint64{now + day, now + 1}, "x", "")), replicated.ErrMalformed},
-			"remembered for ever":      {update(mapTag, good, raw(now<<16, expiring, []uint64{now + day, now + 1000*day}, "x", "")), replicated.ErrMalformed},
+			"an end beyond time":       {update(mapTag, good, raw(now<<16, expiring, []uint64{math.MaxUint64, day, math.MaxUint64}, "x", "")), replicated.ErrMalformed},
+			"forgotten before its end": {update(mapTag, good, raw(now<<16, expiring, []uint64{now + day, day, now + 1}, "x", "")), replicated.ErrMalformed},
+			"over what ends later":     {update(mapTag, good, raw(now<<16, expiring, []uint64{now + day, day, math.MaxInt64 - 1}, "x", "")), replicated.ErrMalformed},
+			"remembered for ever":      {update(mapTag, good, raw(now<<16, expiring, []uint64{now + day, 1000 * day, math.MaxInt64}, "x", "")), replicated.ErrMalformed},
 		} {
 			m := newMap[string, string](t, nil)
 			if err := m.Merge(c.update); !errors.Is(err, c.is) {
@@ -100,7 +101,7 @@ func TestEntriesOf1970(t *testing.T) {
 		must(t, m.Set("x", "1"))
 		must(t, m.Merge(update(mapTag,
 			raw(0, lasting, nil, "x", "0"), raw(0, lasting, nil, "y", "0"),
-			raw(0, dead, []uint64{0}, "z", ""), raw(0, expiring, []uint64{0, 0}, "z", "0"), raw(0, dead, []uint64{1000}, "x", ""),
+			raw(0, dead, []uint64{0}, "z", ""), raw(0, expiring, []uint64{0, 0, 0}, "z", "0"), raw(0, dead, []uint64{1000}, "x", ""),
 		)))
 		holds(t, m, "x=1", "y=0")
 		must(t, m.Set("y", "1"))
@@ -157,6 +158,27 @@ func TestAClockOf1970(t *testing.T) {
 		after(time.Second)
 		holds(t, a, "x=3")
 		holds(t, b, "x=3")
+	})
+}
+
+// A clock that was never set refuses what no clock says, which nothing could follow.
+func TestAClockOf1970AndTheEndOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unset := &wrong{by: -time.Duration(time.Now().Unix()) * time.Second}
+		m, right := newMap[string, string](t, &replicated.Options{Now: unset.now}), newMap[string, string](t, nil)
+		for _, at := range []uint64{math.MaxUint64, math.MaxUint64 - 1, 253402300799000 << 16} {
+			if err := m.Merge(update(mapTag, raw(at, lasting, nil, "x", "end"))); !errors.Is(err, replicated.ErrAhead) {
+				t.Errorf("%d: %v", at, err)
+			}
+		}
+		must(t, right.Set("y", "1"))
+		merge(t, right, m)
+		must(t, m.Set("x", "1"))
+		must(t, m.SetTTL("z", "1", time.Minute))
+		holds(t, m, "x=1", "y=1", "z=1")
+		must(t, m.Delete("x"))
+		merge(t, m, right)
+		holds(t, right, "y=1", "z=1")
 	})
 }
 
@@ -255,7 +277,7 @@ func FuzzMerge(f *testing.F) {
 	for _, tag := range []string{mapTag, "map[string]int", "set of string", "counter", "growing counter", "register of int"} {
 		for _, e := range [][]byte{
 			raw(at, lasting, nil, "key", "1"), raw(at, lasting, nil, "12345678", strings.Repeat("\x00", 16)), raw(at, lasting, nil, "", "5"),
-			raw(at, lasting, nil, "e12345678", ""), raw(at, dead, []uint64{1e12 + day}, "e12345678", ""), raw(at, expiring, []uint64{1e12 + 5, 1e12 + day}, "key", "2"),
+			raw(at, lasting, nil, "e12345678", ""), raw(at, dead, []uint64{1e12 + day}, "e12345678", ""), raw(at, expiring, []uint64{1e12 + 5, day, 1e12 + day}, "key", "2"),
 			raw(math.MaxUint64, lasting, nil, "key", "1"),
 		} {
 			f.Add(update(tag, e))

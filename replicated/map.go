@@ -53,7 +53,8 @@ func NewMap[K comparable, V any](o *Options) (*Map[K, V], error) {
 //
 // The error wraps ErrCodec if the key or the value cannot be encoded and decoded again,
 // ErrFull if there is no room, backend.ErrTooLarge if it is above what the node sends
-// (max_payload), and backend.ErrClosed after Close. Then nothing has changed.
+// (max_payload), and backend.ErrClosed after Close, or that of its node. Then nothing has
+// changed.
 func (m *Map[K, V]) Set(key K, value V) error { return m.set(key, value, 0) }
 
 // SetTTL is Set for a time, which is at least 1ms: when that has passed, by the clocks
@@ -91,7 +92,7 @@ func (m *Map[K, V]) Delete(key K) error {
 		if !live {
 			return nil, nil
 		}
-		return []entry{m.deleted(c, before, c.next(before.stamp))}, nil
+		return []entry{m.deleted(c, k, c.next(before.stamp))}, nil
 	})
 }
 

@@ -164,7 +164,7 @@ func TestEntriesExpire(t *testing.T) {
 				t.Error("y is there")
 			}
 		}
-		after(2 * time.Minute)
+		after(3 * time.Minute) // Tombstones, MaxAhead, and more
 		for _, m := range []*replicated.Map[string, string]{a, b} {
 			if s := m.Stats(); s.Tombstones != 0 || s.Bytes != 0 {
 				t.Errorf("%+v", s)
@@ -198,25 +198,6 @@ func TestDeletionsStay(t *testing.T) {
 		after(25 * time.Hour)
 		merge(t, away, a)
 		holds(t, a, "z=4")
-	})
-}
-
-// A deletion of what will be forgotten by itself is not remembered for longer.
-func TestDeletionsOfShortEntriesAreShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMap[string, string](t, nil)
-		for i := range 1000 {
-			k := fmt.Sprint(i)
-			must(t, m.SetTTL(k, "v", time.Minute))
-			must(t, m.Delete(k))
-		}
-		if s := m.Stats(); s.Entries != 0 || s.Tombstones != 1000 {
-			t.Errorf("%+v", s)
-		}
-		after(time.Minute)
-		if s := m.Stats(); s != (replicated.Stats{}) {
-			t.Errorf("%+v", s)
-		}
 	})
 }
 
@@ -352,6 +333,12 @@ func TestAFullMap(t *testing.T) {
 	}
 	must(t, m.Set("a", strings.Repeat("1", 600)))
 	must(t, m.Set("a", strings.Repeat("1", 700))) // it takes the place of the former one
+	grown := 701
+	for ; grown < 2000 && m.Set("a", strings.Repeat("1", grown)) == nil; grown++ {
+	}
+	if want := 1000 - len("a") - len("b2"); grown != want+1 {
+		t.Errorf("there was room for %d bytes beside others, want %d", grown-1, want)
+	}
 	must(t, m.Set("a", "4"))
 	must(t, m.Delete("b"))
 	if err := m.Set("c", "3"); !errors.Is(err, replicated.ErrFull) || !strings.Contains(err.Error(), "deletions") {
@@ -407,6 +394,52 @@ func TestAClosedMap(t *testing.T) {
 	})
 }
 
+// A watch of what is closed ends, also if both begin at once.
+func TestAWatchOfWhatIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 100 {
+			m := newMap[string, string](t, nil)
+			s := newSet(t, nil)
+			c, err := replicated.NewCounter(nil)
+			must(t, err)
+			g, err := replicated.NewGrowCounter(nil)
+			must(t, err)
+			r, err := replicated.NewRegister[string](nil)
+			must(t, err)
+			var all sync.WaitGroup
+			watch := func() {
+				all.Go(func() {
+					for range m.Watch(t.Context()) {
+					}
+				})
+				all.Go(func() {
+					for range s.Watch(t.Context()) {
+					}
+				})
+				all.Go(func() {
+					for range c.Watch(t.Context()) {
+					}
+				})
+				all.Go(func() {
+					for range g.Watch(t.Context()) {
+					}
+				})
+				all.Go(func() {
+					for range r.Watch(t.Context()) {
+					}
+				})
+			}
+			watch()
+			for _, f := range []func(){m.Close, s.Close, c.Close, g.Close, r.Close} {
+				all.Go(f)
+			}
+			all.Wait()
+			watch()
+			all.Wait()
+		}
+	})
+}
+
 // Things may be closed in any order, and a closed map can still be stored.
 func TestANodeIsClosedFirst(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *memory.Bus, open func(string) backend.ClusterChannel) {
@@ -414,14 +447,18 @@ func TestANodeIsClosedFirst(t *testing.T) {
 		m := attached(t, node, nil)
 		must(t, m.SetTTL("x", "1", time.Minute))
 		must(t, node.Close(t.Context()))
-		must(t, m.Set("y", "2"))
-		holds(t, m, "x=1", "y=2")
+		for what, err := range map[string]error{"Set": m.Set("y", "2"), "SetTTL": m.SetTTL("y", "2", time.Hour), "Delete": m.Delete("x")} {
+			if !errors.Is(err, backend.ErrClosed) { // nobody would hear of it
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		holds(t, m, "x=1")
 		m.Close()
 		must(t, other.Set("z", "3"))
 		merge(t, other, m)
-		holds(t, m, "x=1", "y=2", "z=3")
+		holds(t, m, "x=1", "z=3")
 		after(time.Hour)
-		holds(t, m, "y=2", "z=3")
+		holds(t, m, "z=3")
 	})
 }
 

@@ -31,7 +31,8 @@ type Options struct {
 	MaxBytes   int64
 
 	// Tombstones is how long a deletion is remembered, from 1s to a year; default 24h.
-	// See Deletions in the documentation of the package.
+	// It should be the same on all nodes, and longer than their clocks are apart. See
+	// Deletions in the documentation of the package.
 	Tombstones time.Duration
 
 	// MaxAhead is how far ahead of this node's clock another one may be for its time

@@ -37,6 +37,7 @@ func NewRegister[V any](o *Options) (*Register[V], error) {
 		_, err := r.values.decode(e.value)
 		return err
 	})
+	r.called = func(string) string { return "the value" }
 	return r, nil
 }
 
@@ -69,7 +70,7 @@ func (r *Register[V]) Delete() error {
 		if !live {
 			return nil, nil
 		}
-		return []entry{r.deleted(c, before, c.next(before.stamp))}, nil
+		return []entry{r.deleted(c, "", c.next(before.stamp))}, nil
 	})
 }
 

@@ -17,6 +17,7 @@ type replica struct {
 	tag    string
 	limits Options
 	check  func(e entry) error         // reports what makes an entry none of this type; it may panic
+	called func(key string) string     // what an entry of a key is called in an error
 	turned func(key string, live bool) // told under mu of a key that may have got a value, or lost it
 
 	writing sync.Mutex // is held for a whole write of this node, its broadcast included
@@ -36,7 +37,7 @@ type replica struct {
 // newReplica returns a replica of a kind, such as "set of string", unless the options
 // name it.
 func newReplica(kind string, o Options, check func(e entry) error) *replica {
-	r := &replica{tag: kind, limits: o, check: check, turned: func(string, bool) {}, table: newTable(), watchers: map[*watcher]struct{}{}}
+	r := &replica{tag: kind, limits: o, check: check, called: quoted, turned: func(string, bool) {}, table: newTable(), watchers: map[*watcher]struct{}{}}
 	if o.Type != "" {
 		r.tag = o.Type
 	}
@@ -44,6 +45,9 @@ func newReplica(kind string, o Options, check func(e entry) error) *replica {
 	r.clock = clock{now: o.Now, maxAhead: o.MaxAhead}
 	return r
 }
+
+// quoted is what an entry of a map is called.
+func quoted(key string) string { return fmt.Sprintf("%.64q", key) }
 
 // Attach makes this a state of a node, under a key that is the same on all nodes. What
 // was set before reaches the others by the exchange of states, as what they hold
@@ -134,7 +138,8 @@ func (r *replica) size() int {
 }
 
 // write has a node change some entries. f makes them, from what is held, under the lock:
-// it calls nobody. What is too large to be sent is not kept.
+// it calls nobody. What is too large to be sent is not kept, nor is what nobody can be told
+// since the node is closed.
 func (r *replica) write(f func(t *table, c *clock) ([]entry, error)) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
@@ -144,8 +149,8 @@ func (r *replica) write(f func(t *table, c *clock) ([]entry, error)) error {
 		return err
 	}
 	if r.channel != nil { // what else it reports is counted, and repaired by exchange
-		if err := r.channel.TryBroadcast(update); errors.Is(err, backend.ErrTooLarge) {
-			return fmt.Errorf("%.64q is not set: %w", entries[0].key, err)
+		if err := r.channel.TryBroadcast(update); errors.Is(err, backend.ErrTooLarge) || errors.Is(err, backend.ErrClosed) {
+			return fmt.Errorf("%s is not changed: %w", r.called(entries[0].key), err)
 		}
 	}
 	r.mu.Lock()
@@ -170,7 +175,7 @@ func (r *replica) prepare(f func(t *table, c *clock) ([]entry, error)) (update [
 	update = appendHead(nil, r.tag)
 	for _, e := range entries {
 		if err := r.fits(e, 1); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, nil, fmt.Errorf("%s: %w", r.called(e.key), err)
 		}
 		encoded = append(encoded, e.encoded())
 		update = appendEntry(update, encoded[len(encoded)-1])
@@ -182,36 +187,59 @@ func (r *replica) prepare(f func(t *table, c *clock) ([]entry, error)) (update [
 // deletion of what is there always fits.
 func (r *replica) fits(e entry, times int) error {
 	t := &r.table
-	old := t.byKey[e.key]
-	size := len(e.key) + len(e.value)
-	switch {
-	case old == nil && len(t.order) >= times*r.limits.MaxEntries:
-		return fmt.Errorf("%w: no room for %.64q beside %d entries, of which %d are deletions: MaxEntries is %d", ErrFull, e.key, len(t.order), len(t.order)-t.live, r.limits.MaxEntries)
-	case old != nil && size <= len(old.encoded):
-		return nil
+	size, more := len(e.key)+len(e.value), 0
+	switch old := t.byKey[e.key]; {
 	case old != nil:
-		size -= len(old.encoded)
+		more = size - contentSize(old.encoded)
+	case len(t.order) >= times*r.limits.MaxEntries:
+		return fmt.Errorf("%w: no room beside %d entries, of which %d are deletions: MaxEntries is %d", ErrFull, len(t.order), len(t.order)-t.live, r.limits.MaxEntries)
+	default:
+		more = size
 	}
-	if t.bytes+int64(size) > int64(times)*r.limits.MaxBytes+int64(len(t.order))*(headSize+16) {
-		return fmt.Errorf("%w: no room for the %d bytes of %.64q beside %d: MaxBytes is %d", ErrFull, len(e.key)+len(e.value), e.key, t.bytes, r.limits.MaxBytes)
+	if more > 0 && t.size+int64(more) > int64(times)*r.limits.MaxBytes {
+		return fmt.Errorf("%w: no room for %d bytes beside %d: MaxBytes is %d", ErrFull, size, t.size-int64(size-more), r.limits.MaxBytes)
 	}
 	return nil
 }
 
-// wins reports whether an entry takes the place of what is held of its key. What all
-// others refuse is held in nobody's way. r.mu is held.
-func (r *replica) wins(e entry, encoded string) bool {
-	old := r.table.byKey[e.key]
-	return old == nil || beats(encoded, old.encoded) ||
-		r.clock.absurd(stamp(number(old.encoded))) && !r.clock.absurd(e.stamp)
+// outcome is what an entry comes to with the one that is held of its key.
+type outcome struct {
+	entry
+	is   bool // it is the entry itself
+	news bool // it is another one than is held
+	wins bool // not only the time for which it is remembered is another
 }
 
-// apply puts an entry where it wins, and has watchers see it. r.mu is held.
+// outcome returns what an entry comes to. What all others refuse is held in nobody's
+// way. r.mu is held.
+func (r *replica) outcome(e entry, encoded string) outcome {
+	it := r.table.byKey[e.key]
+	if it == nil {
+		return outcome{e, true, true, true}
+	}
+	if it.encoded == encoded {
+		return outcome{e, true, false, false}
+	}
+	old, _ := parse(it.encoded)
+	if r.clock.absurd(old.stamp) && !r.clock.absurd(e.stamp) {
+		return outcome{e, true, true, true}
+	}
+	now := joined(old, e)
+	return outcome{now, now == e, now != old, order(now, old) > 0}
+}
+
+// apply merges an entry into what is held, and has watchers see it. r.mu is held.
 func (r *replica) apply(e entry, encoded string) {
-	if !r.wins(e, encoded) {
+	o := r.outcome(e, encoded)
+	if !o.news {
 		return
 	}
-	r.changed(r.table.put(encoded), e.form != dead)
+	if !o.is {
+		encoded = o.encoded()
+	}
+	if key := r.table.put(encoded); o.wins {
+		r.changed(key, o.form != dead)
+	}
 }
 
 // MarshalBinary implements backend.State. It holds all entries that are there from its
@@ -297,6 +325,7 @@ func (r *replica) Merge(b []byte) error {
 		r.refuse(1)
 		return err
 	}
+	r.settle()
 	bad, all := 0, 0
 	var first error
 	for len(rest) > 0 {
@@ -335,16 +364,23 @@ func (r *replica) mergeEntry(encoded string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.mergeParsed(e, encoded); err != nil {
+		return fmt.Errorf("%s: %w", r.called(e.key), err)
+	}
+	return nil
+}
+
+func (r *replica) mergeParsed(e entry, encoded string) error {
 	if known, err := r.judge(e, encoded); known || err != nil {
 		return err
 	}
 	if err := contain(func() error { return r.check(e) }); err != nil {
-		return fmt.Errorf("%.64q: %w", e.key, err)
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.wins(e, encoded) {
-		if err := r.fits(e, 2); err != nil {
+	if o := r.outcome(e, encoded); o.news {
+		if err := r.fits(o.entry, 2); err != nil {
 			return err
 		}
 		r.clock.saw(e.stamp)
@@ -357,7 +393,7 @@ func (r *replica) mergeEntry(encoded string) error {
 func (r *replica) judge(e entry, encoded string) (known bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.wins(e, encoded) || e.form != lasting && e.gone <= r.clock.wall() {
+	if !r.outcome(e, encoded).news || e.gone() <= r.clock.wall() {
 		return true, nil
 	}
 	return false, e.sane(&r.clock)

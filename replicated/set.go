@@ -15,7 +15,8 @@ import (
 // adds while another one removes it stays, since a removal is of what its node has seen.
 // Its methods may be called from many goroutines at once. Make one by NewSet.
 //
-// It takes an entry for each node that has added an element, until another one adds it.
+// It takes an entry for an element, or one for each node that has added it before it
+// knew of the others.
 // What is said of deletions, of Options and of errors for a Map holds here too.
 type Set[T comparable] struct {
 	*replica
@@ -43,6 +44,7 @@ func NewSet[T comparable](o *Options) (*Set[T], error) {
 		return err
 	})
 	s.turned = s.note
+	s.called = func(key string) string { return quoted(key[:max(len(key)-slotSize, 0)]) }
 	return s, nil
 }
 
@@ -71,10 +73,13 @@ func (s *Set[T]) Add(element T) error {
 	if err != nil {
 		return err
 	}
-	own := encoded + s.slot
 	return s.write(func(t *table, c *clock) ([]entry, error) {
-		before, _, _ := t.get(own)
-		return append([]entry{{stamp: c.next(before.stamp), form: lasting, key: own}}, s.removed(t, c, encoded, own)...), nil
+		by := encoded + s.slot
+		if there := slices.Sorted(maps.Keys(s.added[encoded])); len(there) > 0 {
+			by = there[0] // it is renewed, whoever has added it
+		}
+		before, _, _ := t.get(by)
+		return append([]entry{{stamp: c.next(before.stamp), form: lasting, key: by}}, s.removed(t, c, encoded, by)...), nil
 	})
 }
 
@@ -94,7 +99,7 @@ func (s *Set[T]) removed(t *table, c *clock, element, but string) (all []entry) 
 	for _, key := range slices.Sorted(maps.Keys(s.added[element])) {
 		if key != but {
 			before, _, _ := t.get(key)
-			all = append(all, s.deleted(c, before, before.stamp+1))
+			all = append(all, s.deleted(c, key, before.stamp+1))
 		}
 	}
 	return all

@@ -26,6 +26,7 @@ type table struct {
 	dues  dues
 	live  int
 	bytes int64  // of all encodings
+	size  int64  // of all keys and values
 	sum   uint64 // of all ids, in any order
 }
 
@@ -47,20 +48,28 @@ func (t *table) get(key string) (e entry, live, ok bool) {
 // encoding, as all that is kept.
 func (t *table) put(encoded string) (key string) {
 	e, _ := parse(encoded)
-	it := t.byKey[e.key]
+	it, ended := t.byKey[e.key], false
 	if it == nil {
 		it = &item{pos: int32(len(t.order)), turn: -1}
 		t.order = append(t.order, it)
 	} else {
 		t.discount(it)
+		old, _ := parse(it.encoded)
+		ended = !it.live && order(old, e) == 0
 	}
 	it.encoded, it.id = encoded, backend.EntryIDOf([]byte(encoded))
-	it.live, it.due = e.form != dead, e.gone
-	if e.form == expiring {
+	it.live = e.form != dead && !ended
+	switch {
+	case e.form == lasting:
+		it.due = 0
+	case it.live:
 		it.due = e.expires
+	default:
+		it.due = e.gone()
 	}
 	t.byKey[e.key], t.byID[it.id] = it, it
 	t.bytes += int64(len(encoded))
+	t.size += int64(contentSize(encoded))
 	t.sum += half(it.id)
 	if it.live {
 		t.live++
@@ -86,6 +95,7 @@ func (t *table) remove(it *item) {
 func (t *table) discount(it *item) {
 	delete(t.byID, it.id)
 	t.bytes -= int64(len(it.encoded))
+	t.size -= int64(contentSize(it.encoded))
 	t.sum -= half(it.id)
 	if it.live {
 		t.live--
@@ -101,11 +111,11 @@ func (t *table) expire(wall uint64) (key string, ended, did bool) {
 	it := t.dues[0]
 	e, _ := parse(it.encoded)
 	ended = it.live
-	if e.gone <= wall {
+	if e.gone() <= wall {
 		t.remove(it)
 		return e.key, ended, true
 	}
-	it.live, it.due = false, e.gone
+	it.live, it.due = false, e.gone()
 	t.live--
 	t.dues.set(it)
 	return e.key, ended, true

@@ -11,24 +11,21 @@ func (r *replica) written(t *table, c *clock, key, value string, ttl time.Durati
 	}
 	e.form = expiring
 	e.expires = min(c.wall()+uint64(ttl.Milliseconds()), maxMillis)
-	e.gone = e.expires
+	e.keep, e.over = r.remembered(), e.expires
 	if found {
-		e.gone = max(e.expires, min(forgotten(before), e.expires+uint64(r.limits.Tombstones.Milliseconds())))
+		e.over = max(e.expires, before.outlasts())
 	}
 	return e
 }
 
-// deleted returns the entry of a key that is deleted.
-func (r *replica) deleted(c *clock, before entry, at stamp) entry {
-	remembered := c.wall() + uint64(r.limits.Tombstones.Milliseconds())
-	return entry{stamp: at, form: dead, gone: min(forgotten(before), remembered), key: before.key}
+// deleted returns the entry of a key that is deleted. It is remembered in full, whatever
+// it took the place of: others may have what this node has not seen.
+func (r *replica) deleted(c *clock, key string, at stamp) entry {
+	return entry{stamp: at, form: dead, until: max(c.wall(), at.millis()) + r.remembered(), key: key}
 }
 
-// forgotten returns when an entry would be gone by itself on all members, so that nobody
-// need remember what took its place.
-func forgotten(e entry) uint64 {
-	if e.form == lasting {
-		return 1<<63 - 1
-	}
-	return e.gone
+// remembered is for how many milliseconds a deletion is remembered: for Tombstones also
+// by the members whose clocks are as far ahead of this one as is believed.
+func (r *replica) remembered() uint64 {
+	return uint64((r.limits.Tombstones + r.limits.MaxAhead).Milliseconds())
 }
