@@ -12,7 +12,8 @@ import (
 // Check holds a state to the laws that the documentation of the package lists. It fails t
 // at the first that does not hold, with the seed of the round.
 //
-// Each state of a round is made by maker, and used by one goroutine at a time. Run it under the race detector too.
+// Each state of a round is made by maker, and used by one goroutine at a time, but for the
+// law of calls at the same time. Run it under the race detector too.
 func Check(t testing.TB, maker Maker, o *Options) {
 	t.Helper()
 	if err := check(t, maker, o.filled()); err != nil {
@@ -21,6 +22,9 @@ func Check(t testing.TB, maker Maker, o *Options) {
 }
 
 func check(t testing.TB, maker Maker, o Options) error {
+	if err := o.usable(maker); err != nil {
+		return err
+	}
 	for i := range o.Rounds {
 		changes := max(1, o.Changes*(i+1)/o.Rounds)
 		r := newRound(t, maker, o, o.Seed+uint64(i), changes)
@@ -64,11 +68,13 @@ type law struct {
 }
 
 var laws = []law{
+	{"maker", "it makes empty states that share nothing, and Change changes what one holds", apart},
 	{"round trip", "an empty state that merges what another one marshals is equal to it", roundTrip},
 	{"commutative", "the order in which states are merged makes no difference", commutative},
 	{"associative", "it makes no difference which states are merged first", associative},
 	{"idempotent", "what was merged changes nothing when it is merged again", idempotent},
 	{"updates", "what was broadcast is part of the state, in any order", broadcasts},
+	{"broadcast", "who has what another one had before a change, and merges what that broadcasts of it, is equal to it", carried},
 	{"digest", "states are equal just if their digests are", digests},
 	{"entries", "the entries make the state, one by one, in any order, under the same ids on all members", entries},
 	{"arguments", "Merge keeps nothing of its argument, and what MarshalBinary returned does not change", arguments},

@@ -23,11 +23,14 @@
 //
 // # The laws
 //
+//   - maker: the states that are made are empty and share nothing, and a change is seen
 //   - round trip: an empty state that merges what another one marshals is equal to it
 //   - commutative, associative, idempotent: it is one outcome in whatever order, grouping
 //     and number states are merged
 //   - updates: what was broadcast is part of the state, in any order, and changes nothing
 //     when it comes again
+//   - broadcast: what is broadcast of a change carries it: who had the state before, and
+//     merges it, has the state after
 //   - digest: states are equal just if their digests are
 //   - entries: the entries of a backend.EntryState make the state, one by one, in any
 //     order; equal states have the same ids, and others have other ones

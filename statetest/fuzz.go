@@ -9,7 +9,11 @@ import (
 // that maker makes marshal and broadcast: none makes a call panic or hang, and what is
 // merged of them others merge, and changes nothing when it comes again.
 func Fuzz(f *testing.F, maker Maker, o *Options) {
+	f.Helper()
 	opts := o.filled()
+	if err := opts.usable(maker); err != nil {
+		f.Fatal(err)
+	}
 	for i := range 4 {
 		r := newRound(f, maker, opts, opts.Seed+uint64(i), 1+2*i)
 		if err := r.history(); err != nil {

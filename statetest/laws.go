@@ -11,6 +11,46 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
+// apart changes one of two new states until that is seen, which must not be at the other.
+func apart(r *round) error {
+	const most = 100
+	m, err := r.member()
+	if err != nil {
+		return err
+	}
+	other, err := r.member()
+	if err != nil {
+		return err
+	}
+	before, err := other.look()
+	if err != nil {
+		return err
+	}
+	empty, err := m.look()
+	if err != nil {
+		return err
+	}
+	for range most {
+		if err := m.change(r.rand); err != nil {
+			return err
+		}
+		now, err := m.look()
+		if err != nil {
+			return err
+		}
+		untouched, err := other.look()
+		switch {
+		case err != nil:
+			return err
+		case untouched.shows(m) != before.shows(m):
+			return fmt.Errorf("a change of one state is seen at another one, which should share nothing with it: it held %.400q, and holds %.400q", before.shows(m), untouched.shows(m))
+		case now.shows(m) != empty.shows(m):
+			return nil
+		}
+	}
+	return fmt.Errorf("after %d calls of Change it still holds %.400q: nothing changes, or Content does not show it", most, empty.shows(m))
+}
+
 func roundTrip(r *round) error {
 	for i, m := range r.members {
 		again, err := r.made(r.marshalled[i])
@@ -85,6 +125,42 @@ func broadcasts(r *round) error {
 		return err
 	}
 	return r.sameMade(append(slices.Clone(r.marshalled), shuffled()...), r.marshalled)
+}
+
+// carried has a state change, and another one follow by what the first broadcasts. What it
+// broadcasts nothing of is left to the exchange of states.
+func carried(r *round) error {
+	m, err := r.member()
+	if err != nil {
+		return err
+	}
+	follower, err := r.member()
+	if err != nil {
+		return err
+	}
+	for range 10 {
+		before := len(m.broadcasts())
+		if err := m.change(r.rand); err != nil {
+			return err
+		}
+		said := m.broadcasts()[before:]
+		if len(said) == 0 {
+			b, err := m.marshal()
+			if err != nil {
+				return err
+			}
+			said = [][]byte{b}
+		}
+		for _, b := range said {
+			if err := follower.merge(b); err != nil {
+				return err
+			}
+		}
+		if err := same(m, follower); err != nil {
+			return fmt.Errorf("%d payloads, of which the last is %.200q: %w", len(said), said[len(said)-1], err)
+		}
+	}
+	return nil
 }
 
 // digests compares all states that were made, of which many are equal.

@@ -52,8 +52,11 @@ func (m *member) attach(node backend.ClusterChannel) error {
 
 // known notes what the state can do.
 func (m *member) known() error {
-	if m.State == nil {
+	switch {
+	case m.State == nil:
 		return errors.New("the maker returns no State")
+	case m.Change == nil:
+		return errors.New("the maker returns no Change")
 	}
 	m.entries, _ = m.State.(backend.EntryState)
 	m.digester, _ = m.State.(backend.Digester)
@@ -172,6 +175,15 @@ func (m *member) look() (s seen, err error) {
 		return s, err
 	}
 	return s, nil
+}
+
+// shows returns what a user sees of a state like m, or all that can be told where it has no
+// Content.
+func (s seen) shows(m *member) string {
+	if m.Content != nil {
+		return s.content
+	}
+	return fmt.Sprintf("%s %s %x", s.content, s.ids, s.digest)
 }
 
 // differs says in what two states differ, or nothing.

@@ -51,7 +51,7 @@ func (s *votes) has(fault string) bool { return s.fault == fault }
 func (s *votes) put(v vote) {
 	n, known := s.all[v.Name]
 	switch {
-	case s.has("the last one wins"):
+	case s.has("the last one wins"), s.has("shows nothing"):
 	case s.has("adds"):
 		v.N += n
 	case s.has("averages"):
@@ -67,9 +67,16 @@ func (s *votes) put(v vote) {
 func (s *votes) change(r *rand.Rand) error {
 	s.mu.Lock()
 	v := vote{fmt.Sprint("n", r.IntN(5)), r.IntN(1000)}
-	s.put(v)
+	if !s.has("never changes") {
+		s.put(v)
+	}
 	said := v.bytes()
-	if s.has("broadcasts what it does not hold") {
+	switch s.fault {
+	case "never changes", "broadcasts nothing that is held":
+		said = []byte{}
+	case "broadcasts the names alone":
+		said = vote{v.Name, 0}.bytes()
+	case "broadcasts what it does not hold":
 		said = vote{v.Name, v.N + 5}.bytes()
 	}
 	s.mu.Unlock()
@@ -230,11 +237,18 @@ var number atomic.Int64
 
 // made returns a maker of states with a fault.
 func made(fault string, see func(*votes) backend.State) Maker {
+	all := &votes{fault: fault, all: map[string]int{}}
 	return func(testing.TB) Subject {
 		s := &votes{fault: fault, number: number.Add(1), all: map[string]int{}}
+		if s.has("is the same for all") {
+			s = all
+		}
 		shown := see(s)
 		return Subject{
 			State: shown, Change: s.change, Content: func() string {
+				if s.has("shows nothing") {
+					return ""
+				}
 				if content := s.content(); len(s.kept) == 0 || s.kept[0] == 'n' {
 					return content
 				}
@@ -272,12 +286,18 @@ func TestMutantsFail(t *testing.T) {
 		fault, law string
 		see        func(*votes) backend.State
 	}{
+		{"is the same for all", "maker", asParted},
+		{"never changes", "maker", asParted},
+		{"shows nothing", "maker", asPlain},
+		{"shows nothing", "maker", asParted},
 		{"marshals all but the last one", "round trip", asPlain},
 		{"merges the first entry alone", "round trip", asPlain},
 		{"the last one wins", "commutative", asPlain},
 		{"averages", "updates", asPlain},
 		{"adds", "idempotent", asPlain},
 		{"broadcasts what it does not hold", "updates", asPlain},
+		{"broadcasts nothing that is held", "broadcast", asPlain},
+		{"broadcasts the names alone", "broadcast", asParted},
 		{"digests the names alone", "digest", asDigested},
 		{"digests what is random", "round trip", asDigested},
 		{"lacks an id", "entries", asParted},
@@ -309,6 +329,9 @@ func TestMutantsFailAmongNodes(t *testing.T) {
 		fault, says string // nothing: it passes
 		see         func(*votes) backend.State
 	}{
+		{"is the same for all", "maker", asParted},
+		{"never changes", "maker", asParted},
+		{"shows nothing", "maker", asPlain},
 		{"the last one wins", "co", asDigested}, // they converge, or not; and lose something
 		{"lacks an id", "converge", asParted},
 		{"loses entries", "converge", asParted},
@@ -319,7 +342,7 @@ func TestMutantsFailAmongNodes(t *testing.T) {
 		t.Run(m.fault, func(t *testing.T) {
 			var err error
 			for seed := uint64(1); seed < 65 && err == nil; seed++ {
-				synctest.Test(t, func(t *testing.T) { err = simulate(t, made(m.fault, m.see), SimulateOptions{}, seed) })
+				synctest.Test(t, func(t *testing.T) { err = simulate(t, made(m.fault, m.see), (*SimulateOptions)(nil).filled(), seed) })
 			}
 			if m.says == "" && err != nil || m.says != "" && (err == nil || !strings.HasPrefix(err.Error(), m.says)) {
 				t.Errorf("%.300v, want %q", err, m.says)
@@ -332,7 +355,7 @@ func TestMutantsFailAmongNodes(t *testing.T) {
 func TestStepsAreThoseOfTheSeed(t *testing.T) {
 	steps := func(seed uint64) (text string) {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCluster(t, made("", asParted), SimulateOptions{}, seed)
+			c := newCluster(t, made("", asParted), (*SimulateOptions)(nil).filled(), seed)
 			defer c.end()
 			if err := c.run(); err != nil {
 				t.Error(err)
@@ -347,6 +370,31 @@ func TestStepsAreThoseOfTheSeed(t *testing.T) {
 	}
 	if steps(8) == first {
 		t.Error("two seeds make the same steps")
+	}
+}
+
+// What would try nothing is an error, and says what is wanted.
+func TestWhatTriesNothing(t *testing.T) {
+	sound := made("", asPlain)
+	check := func(maker Maker, o Options) error { return check(t, maker, o.filled()) }
+	simulated := func(maker Maker, o SimulateOptions) error { return o.filled().usable(maker) }
+	for says, err := range map[string]error{
+		"Rounds is -1, want at least 1":     check(sound, Options{Rounds: -1}),
+		"Changes is -5, want at least 1":    check(sound, Options{Changes: -5}),
+		"Patience is -1s, want more than 0": check(sound, Options{Patience: -time.Second}),
+		"Runs is -1, want at least 1":       simulated(sound, SimulateOptions{Runs: -1}),
+		"Nodes is 1, want 2 to 16":          simulated(sound, SimulateOptions{Nodes: 1}),
+		"Nodes is 17, want 2 to 16":         simulated(sound, SimulateOptions{Nodes: 17}),
+		"Nodes is -3, want 2 to 16":         simulated(sound, SimulateOptions{Nodes: -3}),
+		"For is -1s, want more than 0":      simulated(sound, SimulateOptions{For: -time.Second}),
+		"the maker is nil":                  check(nil, Options{}),
+		"the maker is nil, want a function": simulated(nil, SimulateOptions{}),
+		"the maker returns no State":        check(func(testing.TB) Subject { return Subject{Change: func(*rand.Rand) error { return nil }} }, Options{}),
+		"the maker returns no Change":       check(func(testing.TB) Subject { return Subject{State: &random{}} }, Options{}),
+	} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
 	}
 }
 

@@ -17,21 +17,6 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
-// SimulateOptions are those of Simulate. The zero value means the defaults.
-type SimulateOptions struct {
-	// Seed is that of the first run; each has the next one. Default 1.
-	Seed uint64
-
-	// Runs is how many clusters are tried; default 8, or 2 with -short.
-	Runs int
-
-	// Nodes is how many there are, from 2 to 16; default 3 to 5.
-	Nodes int
-
-	// For is how long a cluster is broken, in virtual time; default 2m.
-	For time.Duration
-}
-
 // heals is how long after the last fault all states are equal, at the latest. Views that
 // came apart are to become one first, and then each node compares its states.
 const heals = 3 * time.Minute
@@ -41,23 +26,15 @@ const heals = 3 * time.Minute
 // whole groups are cut, nodes leave, die and come back empty, while the states change. Then
 // the network heals, and all states must become equal, without a call of them that failed.
 //
-// Each cluster is a sub-test and a testing/synctest bubble, in which maker is called. The
-// steps and their times are those of the seed; what goroutines do at one time is not, so
-// that a failure is seen again by the same seed nearly always.
+// Each cluster is a sub-test and a testing/synctest bubble, in which maker is called, first
+// for the law of Check that is about makers. The steps and their times are those of the
+// seed; what goroutines do at one time is not, so that a failure is seen again by the same
+// seed nearly always.
 func Simulate(t *testing.T, maker Maker, o *SimulateOptions) {
 	t.Helper()
-	var f SimulateOptions
-	if o != nil {
-		f = *o
-	}
-	if f.Seed == 0 {
-		f.Seed = 1
-	}
-	if f.Runs == 0 {
-		f.Runs = 8
-		if testing.Short() {
-			f.Runs = 2
-		}
+	f := o.filled()
+	if err := f.usable(maker); err != nil {
+		t.Fatal(err)
 	}
 	for seed := f.Seed; seed < f.Seed+uint64(f.Runs); seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -72,6 +49,11 @@ func Simulate(t *testing.T, maker Maker, o *SimulateOptions) {
 
 // simulate is one run, in a bubble.
 func simulate(t testing.TB, maker Maker, o SimulateOptions, seed uint64) error {
+	r := newRound(t, maker, (*Options)(nil).filled(), seed, 1)
+	err := apart(r)
+	if r.end(); err != nil {
+		return fmt.Errorf("maker: %w", err)
+	}
 	c := newCluster(t, maker, o, seed)
 	defer c.end()
 	if err := c.run(); err != nil {
@@ -105,14 +87,11 @@ type node struct {
 func newCluster(t testing.TB, maker Maker, o SimulateOptions, seed uint64) *cluster {
 	r := rand.New(rand.NewPCG(seed, 2))
 	c := &cluster{t: t, maker: maker, rand: r, net: newNetwork(rand.New(rand.NewPCG(seed, 3))), last: o.For, began: time.Now(), nodes: map[string]*node{}}
-	if c.last == 0 {
-		c.last = 2 * time.Minute
-	}
 	n := o.Nodes
 	if n == 0 {
 		n = 3 + r.IntN(3)
 	}
-	for i := range max(2, min(n, 16)) {
+	for i := range n {
 		c.names = append(c.names, fmt.Sprintf("node-%02d", i))
 	}
 	return c

@@ -1,10 +1,8 @@
 package statetest
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 )
@@ -19,11 +17,12 @@ type Subject struct {
 	State backend.State
 
 	// Change changes the state as its service would, once and at random, but by r alone.
-	// Let it meet few keys often. An error is a failure.
+	// Let it meet few keys often. An error is a failure, and so are a hundred calls of
+	// which nothing is seen.
 	Change func(r *rand.Rand) error
 
-	// Attach adds the state to a node under a key, and has what Change does broadcast.
-	// Nil: the state is added, and nothing is broadcast.
+	// Attach adds the state to a node under a key, and has what Change does broadcast
+	// before that returns. Nil: the state is added, and nothing is broadcast.
 	Attach func(node backend.ClusterChannel, key string) error
 
 	// Content returns what the users of the state see, the same text for the same content.
@@ -33,36 +32,4 @@ type Subject struct {
 
 	// Close releases the state. Nil: there is nothing to release.
 	Close func()
-}
-
-// Options are those of Check. The zero value means the defaults.
-type Options struct {
-	// Seed is that of the first round; each has the next one. Default 1.
-	Seed uint64
-
-	// Rounds is how many are tried; default 30, or 10 with -short.
-	Rounds int
-
-	// Changes is how many changes the last round makes; the first ones make few. Default 30.
-	Changes int
-
-	// Patience is how long one call of a state may take; default 20s.
-	Patience time.Duration
-}
-
-func (o *Options) filled() Options {
-	var f Options
-	if o != nil {
-		f = *o
-	}
-	f.Seed = cmp.Or(f.Seed, 1)
-	if f.Rounds == 0 {
-		f.Rounds = 30
-		if testing.Short() {
-			f.Rounds = 10
-		}
-	}
-	f.Changes = cmp.Or(f.Changes, 30)
-	f.Patience = cmp.Or(f.Patience, patience)
-	return f
 }
