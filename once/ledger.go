@@ -157,21 +157,15 @@ func (l *ledger) done(key string, r Result) error {
 		return nil
 	}
 	l.keep(key)
-	err := l.admit(key, r.Value)
-	if err == nil {
-		err = l.notes.SetTTL(resultKey(key), note{Value: r.Value, By: r.By, Instance: r.Instance, At: r.At}, l.opts.Life)
-		l.recount(key)
-	}
-	if err != nil || l.opts.Life < l.memory() { // else the result says it
-		l.end(key)
-	}
-	if err != nil {
+	if err := l.admit(key, r.Value); err != nil {
 		return err
 	}
-	if l.cluster.View().Status == backend.Closed { // the map has it, and nobody else
-		return backend.ErrClosed
+	err := l.notes.SetTTL(resultKey(key), note{Value: r.Value, By: r.By, Instance: r.Instance, At: r.At}, l.opts.Life)
+	l.recount(key)
+	if err == nil && l.opts.Life < l.memory() { // else the result says it
+		l.end(key)
 	}
-	return nil
+	return err
 }
 
 // keep notes that key was done here. What is forgotten is removed when there is twice

@@ -158,13 +158,13 @@ func (g *Group) contained(ctx context.Context, key string, f func(context.Contex
 	return f(ctx)
 }
 
-// tell tells the others that the work was done here; if not with its value, without.
+// tell tells the others that the work was done here.
 func (g *Group) tell(key string, value []byte) (Result, error) {
 	self := g.cluster.View().Self()
 	r := Result{Value: value, By: self.Name, Instance: self.Instance, At: time.Now(), Here: true}
-	err := g.tellWhole(key, r)
-	if len(value) > 0 && (errors.Is(err, backend.ErrTooLarge) || errors.Is(err, replicated.ErrFull)) {
-		err = g.tellBare(key, r, err)
+	known, err := g.tellResult(key, r)
+	if !known {
+		g.ledger.end(key) // else the others wait for it before they do it again
 	}
 	if err != nil {
 		g.met.untold.Inc()
@@ -174,21 +174,25 @@ func (g *Group) tell(key string, value []byte) (Result, error) {
 	return r, nil
 }
 
+// tellResult tells r, without its value if not with it, and reports whether it is known
+// then that the work was done.
+func (g *Group) tellResult(key string, r Result) (known bool, err error) {
+	err = g.tellWhole(key, r)
+	if err == nil || len(r.Value) == 0 || !errors.Is(err, backend.ErrTooLarge) && !errors.Is(err, replicated.ErrFull) {
+		return err == nil, err
+	}
+	r.Value = nil
+	if bare := g.ledger.done(key, r); bare != nil {
+		return false, bare
+	}
+	return true, fmt.Errorf("they know that it was done, and not its value: %w", err)
+}
+
 func (g *Group) tellWhole(key string, r Result) error {
 	if len(r.Value) > maxValue {
 		return fmt.Errorf("%w: the value has %d bytes, %d are allowed", backend.ErrTooLarge, len(r.Value), maxValue)
 	}
 	return g.ledger.done(key, r)
-}
-
-// tellBare tells r without its value, and returns why that was left out, or why not even
-// that could be told.
-func (g *Group) tellBare(key string, r Result, why error) error {
-	r.Value = nil
-	if err := g.ledger.done(key, r); err != nil {
-		return err
-	}
-	return fmt.Errorf("they know that it was done, and not its value: %w", why)
 }
 
 // Close ends the calls of Do that wait, by [backend.ErrClosed], and waits for the work

@@ -179,6 +179,32 @@ func TestLargeValues(t *testing.T) {
 	}
 }
 
+// Who waits for work whose value is too large, and would be next, learns that it was
+// done, and does not do it again.
+func TestLargeValueWhileOthersWait(t *testing.T) {
+	cluster(t, once.Options{}, "", func(t *testing.T, c *fleet) {
+		c.payload = 1024
+		a, b := c.start("a"), c.start("b")
+		c.pass(grace)
+		key := c.key("ab")
+		does := b.do(t.Context(), key, func(ctx context.Context) ([]byte, error) {
+			c.pass(time.Minute / 2)
+			return b.sized(key, 1200)(ctx)
+		})
+		c.pass(2 * turn)
+		waits := a.do(t.Context(), key, a.noted(key, 0))
+		if does.wait(); !errors.Is(does.err, once.ErrUntold) || !does.result.Here {
+			t.Errorf("b has %v by %q", does.err, does.result.By)
+		}
+		if waits.wait(); waits.err != nil || waits.result.By != "b" || waits.result.Value != nil {
+			t.Errorf("a has %+v, %v", waits.result, waits.err)
+		}
+		if doers := c.doers(key); len(doers) != 1 {
+			t.Errorf("%s was done by %v", key, doers)
+		}
+	})
+}
+
 // Values are any bytes.
 func TestAnyValue(t *testing.T) {
 	cluster(t, once.Options{}, "ab", func(t *testing.T, c *fleet) {
