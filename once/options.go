@@ -65,10 +65,10 @@ var (
 	// again.
 	ErrFailed = errors.New("the work failed")
 
-	// ErrUntold: the work was done on this node, but the others were not told all. They
-	// know that it was done and do not have its value, where that is too large
-	// ([backend.ErrTooLarge]) or there is no room for it ([replicated.ErrFull]); else
-	// they may do it again.
+	// ErrUntold: the work was done on this node, but the others were not told all. Either
+	// they know that it was done and do not have its value, which is too large
+	// ([backend.ErrTooLarge]) or finds no room ([replicated.ErrFull]); or they do not, and
+	// may do it again: there are MaxKeys keys, or the node was closed. The text says which.
 	ErrUntold = errors.New("the others were not told")
 )
 

@@ -108,6 +108,9 @@ func TestFullOfAttempts(t *testing.T) {
 // Values take up the room that there is for them. All that is done after that is told
 // without its value, so that nobody does it again.
 func TestFullOfValues(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it fills two nodes with 256 MiB each")
+	}
 	cluster(t, once.Options{ByPosition: true}, "ab", func(t *testing.T, c *fleet) {
 		const keys, size = 4500, 64 << 10
 		a, b := c.nodes["a"], c.nodes["b"]
