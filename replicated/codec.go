@@ -14,12 +14,18 @@ import (
 // and bytes that it may keep. Both may be called from many goroutines at once, and a panic in
 // them is an error of that call.
 //
-// A key must have one encoding. A value may have several, such as one whose maps are
-// marshalled in any order: it is encoded once, by the node that sets it.
+// A key must have one encoding, of at most 65,535 bytes, and be equal (==) when it is
+// decoded again: time.Now(), which has a monotonic reading, is not, and 0 and -0 are two
+// keys in JSON. A value may have several encodings, such as one whose maps are marshalled
+// in any order: it is encoded once, by the node that sets it.
 //
 // The zero Codec encodes a string, and a slice of bytes, as they are; what implements
 // encoding.BinaryMarshaler and BinaryUnmarshaler, or else TextMarshaler and
-// TextUnmarshaler, by them; everything else as JSON.
+// TextUnmarshaler, or is a pointer to what does, by them; everything else as JSON. A value
+// of which JSON loses an unexported field that is set, or the bytes of a string that is no
+// UTF-8, is refused, unless a tag leaves the field out. A nil slice may come back as an
+// empty one, or the other way round; what an interface holds comes back as JSON has it;
+// and an encoding of the value's own is trusted.
 type Codec struct {
 	Marshal   func(v any) ([]byte, error)
 	Unmarshal func(b []byte, into any) error
@@ -30,6 +36,7 @@ type codec[T any] struct {
 	what      string // in errors
 	marshal   func(v *T) ([]byte, error)
 	unmarshal func(b []byte, into *T) error
+	json      bool // it is that of JSON, which may lose a part of a value
 }
 
 // codecOf returns c for values of a type.
@@ -50,18 +57,30 @@ func codecOf[T any](what string, c Codec) (codec[T], error) {
 // usual is what the zero Codec means for a type.
 func usual[T any](what string) codec[T] {
 	c := codec[T]{what: what}
-	var v any = new(T)
+	v := target(new(T))
 	_, toBinary := v.(encoding.BinaryMarshaler)
 	_, fromBinary := v.(encoding.BinaryUnmarshaler)
 	_, toText := v.(encoding.TextMarshaler)
 	_, fromText := v.(encoding.TextUnmarshaler)
 	switch t := reflect.TypeFor[T](); {
 	case toBinary && fromBinary:
-		c.marshal = func(v *T) ([]byte, error) { return any(v).(encoding.BinaryMarshaler).MarshalBinary() }
-		c.unmarshal = func(b []byte, into *T) error { return any(into).(encoding.BinaryUnmarshaler).UnmarshalBinary(b) }
+		c.marshal = func(v *T) ([]byte, error) {
+			from, err := source(v)
+			if err != nil {
+				return nil, err
+			}
+			return from.(encoding.BinaryMarshaler).MarshalBinary()
+		}
+		c.unmarshal = func(b []byte, into *T) error { return target(into).(encoding.BinaryUnmarshaler).UnmarshalBinary(b) }
 	case toText && fromText:
-		c.marshal = func(v *T) ([]byte, error) { return any(v).(encoding.TextMarshaler).MarshalText() }
-		c.unmarshal = func(b []byte, into *T) error { return any(into).(encoding.TextUnmarshaler).UnmarshalText(b) }
+		c.marshal = func(v *T) ([]byte, error) {
+			from, err := source(v)
+			if err != nil {
+				return nil, err
+			}
+			return from.(encoding.TextMarshaler).MarshalText()
+		}
+		c.unmarshal = func(b []byte, into *T) error { return target(into).(encoding.TextUnmarshaler).UnmarshalText(b) }
 	case t.Kind() == reflect.String:
 		c.marshal = func(v *T) ([]byte, error) { return []byte(reflect.ValueOf(v).Elem().String()), nil }
 		c.unmarshal = func(b []byte, into *T) error { reflect.ValueOf(into).Elem().SetString(string(b)); return nil }
@@ -69,29 +88,66 @@ func usual[T any](what string) codec[T] {
 		c.marshal = func(v *T) ([]byte, error) { return reflect.ValueOf(v).Elem().Bytes(), nil }
 		c.unmarshal = func(b []byte, into *T) error { reflect.ValueOf(into).Elem().SetBytes(b); return nil }
 	default:
+		c.json = true
 		c.marshal = func(v *T) ([]byte, error) { return json.Marshal(v) }
 		c.unmarshal = func(b []byte, into *T) error { return json.Unmarshal(b, into) }
 	}
 	return c
 }
 
+// target returns what a value is decoded into: v, or a new value that *v points to from
+// now on, if that is a pointer.
+func target[T any](v *T) any {
+	p := reflect.ValueOf(v).Elem()
+	if p.Kind() != reflect.Pointer {
+		return v
+	}
+	p.Set(reflect.New(p.Type().Elem()))
+	return p.Interface()
+}
+
+// source returns what is encoded for *v: v, or *v if that is a pointer.
+func source[T any](v *T) (any, error) {
+	p := reflect.ValueOf(v).Elem()
+	switch {
+	case p.Kind() != reflect.Pointer:
+		return v, nil
+	case p.IsNil():
+		return nil, fmt.Errorf("a nil %v has no encoding: set Options for one, or delete the key", p.Type())
+	}
+	return p.Interface(), nil
+}
+
 // encode returns v as bytes.
 func (c codec[T]) encode(v T) (string, error) {
 	var b []byte
 	if err := contain(func() (err error) { b, err = c.marshal(&v); return err }); err != nil {
-		return "", fmt.Errorf("%w: %s %s: %w", ErrCodec, c.what, shown(v), err)
+		return "", fmt.Errorf("%w: %s of type %T: %w", ErrCodec, c.what, v, err)
 	}
 	return string(b), nil
 }
 
-// encodeValue is encode for what is to be held: it can be decoded again.
+// encodeValue is encode for what is to be held: it can be decoded again, and has then lost
+// nothing. Its errors do not show it: values may be secrets.
 func (c codec[T]) encodeValue(v T) (string, error) {
 	encoded, err := c.encode(v)
 	if err != nil {
 		return "", err
 	}
-	if _, err := c.decode(encoded); err != nil {
-		return "", fmt.Errorf("%s cannot be decoded again: %w", shown(v), err)
+	back, err := c.decode(encoded)
+	if err != nil {
+		return "", fmt.Errorf("it cannot be decoded again: %w", err)
+	}
+	if !c.json {
+		return encoded, nil
+	}
+	where := ""
+	err = contain(func() error { where = lost(reflect.ValueOf(&v).Elem(), reflect.ValueOf(&back).Elem()); return nil })
+	if err == nil && where != "" {
+		err = fmt.Errorf("JSON loses %v%s: leave it out by a tag, or set a Codec in Options", reflect.TypeFor[T](), where)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %s: %w", ErrCodec, c.what, err)
 	}
 	return encoded, nil
 }
@@ -101,7 +157,7 @@ func (c codec[T]) encodeValue(v T) (string, error) {
 func encodeKey[K comparable](c codec[K], k K) (string, error) {
 	encoded, err := c.encode(k)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s: %w", shown(k), err)
 	}
 	if len(encoded) > maxKey {
 		return "", fmt.Errorf("%w: %s %s has %d bytes, want at most %d", ErrCodec, c.what, shown(k), len(encoded), maxKey)

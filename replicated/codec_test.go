@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"math/big"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +46,97 @@ func TestUsualCodecs(t *testing.T) {
 	roundTrip(t, struct{ A, B int }{1, 2}, map[string]int{"x": 1}, func(a, b map[string]int) bool { return a["x"] == b["x"] })
 	roundTrip(t, netip.MustParseAddr("10.0.0.1"), time.Unix(1, 0), time.Time.Equal)
 	roundTrip(t, true, &pair{A: "x"}, func(a, b *pair) bool { return *a == *b })
+}
+
+// What implements an encoding does so behind a pointer too.
+func TestPointersToWhatHasAnEncoding(t *testing.T) {
+	u, err := url.Parse("https://user:secret@host/path")
+	must(t, err)
+	roundTrip(t, "u", u, func(a, b *url.URL) bool { return a.String() == b.String() })
+	now := time.Now()
+	roundTrip(t, "t", &now, func(a, b *time.Time) bool { return a.Equal(*b) })
+	roundTrip(t, "n", big.NewInt(77), func(a, b *big.Int) bool { return a.Cmp(b) == 0 })
+	var none *url.URL
+	if err := newMap[string, *url.URL](t, nil).Set("x", none); !errors.Is(err, replicated.ErrCodec) || !strings.Contains(err.Error(), "nil *url.URL") {
+		t.Error(err)
+	}
+}
+
+type inner struct{ B int }
+
+type (
+	other struct{ B int }
+	twice struct {
+		inner
+		other
+	}
+)
+
+// all is a value that JSON keeps, as far as it is meant to.
+type all struct {
+	inner
+	*pair
+	At      time.Time
+	Until   *time.Time
+	Name    string            `json:",omitempty"`
+	Tags    []string          `json:"tags,omitempty"`
+	Each    map[string][]pair `json:"each"`
+	ByAddr  map[netip.Addr]int
+	Bytes   []byte
+	Ratio   float32
+	Any     any
+	Cache   func() `json:"-"`
+	Other   [2]*int
+	unset   int
+	ByCount map[int]string
+}
+
+// What JSON keeps is set, however it is put together; and what it loses is an error.
+func TestWhatJSONKeeps(t *testing.T) {
+	now, n := time.Now(), 5
+	for name, v := range map[string]all{
+		"nothing": {},
+		"empty":   {Tags: []string{}, Each: map[string][]pair{}, Bytes: []byte{}, Until: &time.Time{}},
+		"all": {
+			inner: inner{1}, At: now, Until: &now, Name: "\u00e9", Tags: []string{"a", ""}, Each: map[string][]pair{"x": {{A: "a"}}, "y": nil},
+			ByAddr: map[netip.Addr]int{netip.MustParseAddr("::1"): 1}, Bytes: []byte("\xff"), Ratio: 0.1, Any: map[string]int{"x": 1},
+			Cache: func() {}, Other: [2]*int{&n}, ByCount: map[int]string{-1: "<&>"},
+		},
+	} {
+		if err := newMap[string, all](t, nil).Set("x", v); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	u := &url.URL{User: url.UserPassword("user", "secret")}
+	for name, c := range map[string]struct {
+		set  func() error
+		says string
+	}{
+		"an unexported field":    {func() error { return newMap[string, celsius](t, nil).Set("x", celsius{5}) }, "celsius.degrees"},
+		"one of all":             {func() error { return newMap[string, all](t, nil).Set("x", all{unset: 1}) }, ".unset"},
+		"one of an element":      {func() error { return newMap[string, []*pair](t, nil).Set("x", []*pair{nil, {b: "b"}}) }, "[1].b"},
+		"one of a map":           {func() error { return newMap[string, map[int]pair](t, nil).Set("x", map[int]pair{1: {b: "b"}}) }, "[].b"},
+		"one of two of one name": {func() error { return newMap[string, twice](t, nil).Set("x", twice{inner{1}, other{2}}) }, "another field"},
+		"no UTF-8":               {func() error { return newMap[string, pair](t, nil).Set("x", pair{A: "\xff"}) }, ".A (no UTF-8)"},
+		"a key that is no UTF-8": {func() error { return newMap[string, map[string]int](t, nil).Set("x", map[string]int{"\xff": 1}) }, "a key"},
+		"keys that are no UTF-8": {func() error {
+			return newMap[string, map[string]int](t, nil).Set("x", map[string]int{"\xff": 1, "\xfe": 2})
+		}, "become one"},
+		"a password of a URL":     {func() error { return newMap[string, []*url.URL](t, nil).Set("x", []*url.URL{u}) }, ".User.username"},
+		"a register's as a map's": {func() error { return newRegister[celsius](t, nil).Set(celsius{5}) }, "celsius.degrees"},
+	} {
+		if err := c.set(); !errors.Is(err, replicated.ErrCodec) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want one that says %q", name, err, c.says)
+		}
+	}
+}
+
+func newRegister[V any](t *testing.T, o *replicated.Options) *replicated.Register[V] {
+	t.Helper()
+	r, err := replicated.NewRegister[V](o)
+	must(t, err)
+	t.Cleanup(r.Close)
+	return r
 }
 
 func TestOwnCodec(t *testing.T) {
