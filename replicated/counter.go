@@ -127,6 +127,9 @@ func (s sums) add(up, down uint64) error {
 
 // total returns what all have added, and subtracted.
 func (s sums) total() (up, down total) {
+	if s.replica == nil {
+		return total{}, total{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, it := range s.table.order {

@@ -6,8 +6,8 @@
 //	err = quotas.Set("alice", Quota{PerSecond: 10})
 //
 // A change reaches the others at once, and by the exchange of states what a node missed,
-// also what was set before it was attached. All nodes come to hold the same. None of
-// this is a lock or a transaction: two nodes that change one key at once both succeed,
+// also what was set before it was attached. All nodes come to hold the same, within the
+// bounds of Options. None of this is a lock or a transaction: two nodes that change one key at once both succeed,
 // and then one of the two values is there on all.
 //
 // # Time
@@ -44,6 +44,18 @@
 // back. One that met nobody who has an older value that lasts longer is, after its end, as
 // if it had never been. So set for a time what comes and goes, and let it end: else the
 // deletions of a day take up the room that Options.MaxEntries has.
+//
+// # Bounds
+//
+// Options.MaxEntries and MaxBytes must be the same on all nodes. A cluster that was in two
+// parts becomes equal, though both were full: then there is twice as much, and each write
+// of another key is ErrFull until as much was deleted and forgotten, or has ended. Three
+// parts that were full together hold more than any node merges: they stay unequal. Each
+// node refuses what it has no room for, counts it by Stats.Refused, and is offered it again
+// after growing pauses; so they become equal once there is room, by what ends and what is
+// forgotten, or by nodes that are started with larger bounds. What was refused for longer
+// than a deletion of it is remembered comes back. Bounds that are three times what the
+// cluster needs avoid all this.
 //
 // # Bad input
 //

@@ -7,8 +7,8 @@ import "errors"
 // options, backend.ErrTooLarge for what is above max_payload, and backend.ErrClosed
 // after Close, or that of the node.
 var (
-	// ErrCodec: a key or a value cannot be encoded, or not decoded again, or its
-	// codec panics.
+	// ErrCodec: a key or a value cannot be encoded, or not decoded again, or not to the
+	// same, or its codec panics.
 	ErrCodec = errors.New("not encodable")
 
 	// ErrFull: there is room for no more, by Options.MaxEntries or MaxBytes.

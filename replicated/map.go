@@ -11,7 +11,8 @@ import (
 )
 
 // Map is a map that all nodes have, in which the last writer of a key wins. Its methods
-// may be called from many goroutines at once. Make one by NewMap.
+// may be called from many goroutines at once. Make one by NewMap: what writes to a zero
+// Map is backend.ErrConfig.
 //
 // It works before it is attached, and while the node is detached: what is written then
 // reaches the others later. What Get, All and Watch return is decoded anew, and the
@@ -67,6 +68,9 @@ func (m *Map[K, V]) SetTTL(key K, value V, ttl time.Duration) error {
 }
 
 func (m *Map[K, V]) set(key K, value V, ttl time.Duration) error {
+	if err := m.made(); err != nil {
+		return err
+	}
 	k, err := encodeKey(m.keys, key)
 	if err != nil {
 		return err
@@ -83,6 +87,9 @@ func (m *Map[K, V]) set(key K, value V, ttl time.Duration) error {
 // Delete deletes a key. One that this node does not have is left as it is. The error is
 // that of Set.
 func (m *Map[K, V]) Delete(key K) error {
+	if err := m.made(); err != nil {
+		return err
+	}
 	k, err := encodeKey(m.keys, key)
 	if err != nil {
 		return err
@@ -110,7 +117,8 @@ func (m *Map[K, V]) Get(key K) (value V, ok bool) {
 	return value, err == nil
 }
 
-// Len returns how many keys have a value.
+// Len returns how many keys have a value, those too that Get, All and Watch do not show,
+// since their codec decodes them no more.
 func (m *Map[K, V]) Len() int { return m.size() }
 
 // All yields the keys and values that are there, in no order. What changes meanwhile may

@@ -24,9 +24,10 @@ type Options struct {
 
 	// MaxEntries bounds the entries, remembered deletions among them, and MaxBytes the
 	// bytes of their encoded keys and values: a Set that would go beyond is ErrFull.
-	// Twice as much is merged from other members, so that two halves of a cluster that
-	// both were full still become equal. The defaults are 1,048,576 entries and
-	// 256 MiB; at most 16 Mi and 64 GiB.
+	// Both must be the same on all nodes. Twice as much is merged from other members, so
+	// that two halves of a cluster that both were full still become equal; see Bounds in
+	// the documentation of the package for more than two. The defaults are 1,048,576
+	// entries and 256 MiB; at most 16 Mi and 64 GiB.
 	MaxEntries int
 	MaxBytes   int64
 

@@ -44,6 +44,9 @@ func NewRegister[V any](o *Options) (*Register[V], error) {
 // Set sets the value, in place of what this node has seen, and tells the others. The
 // error is that of Map.Set.
 func (r *Register[V]) Set(value V) error {
+	if err := r.made(); err != nil {
+		return err
+	}
 	v, err := r.values.encodeValue(value)
 	if err != nil {
 		return err

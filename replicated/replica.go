@@ -46,6 +46,14 @@ func newReplica(kind string, o Options, check func(e entry) error) *replica {
 	return r
 }
 
+// made reports whether this is no zero value: such a one holds nothing, and takes nothing.
+func (r *replica) made() error {
+	if r == nil {
+		return fmt.Errorf("%w: a zero value: make one by NewMap, or the like", backend.ErrConfig)
+	}
+	return nil
+}
+
 // quoted is what an entry of a map is called.
 func quoted(key string) string { return fmt.Sprintf("%.64q", key) }
 
@@ -54,6 +62,12 @@ func quoted(key string) string { return fmt.Sprintf("%.64q", key) }
 // reaches this one. It may be attached once; a second time is backend.ErrConfig, and
 // after Close it is backend.ErrClosed. Writing waits while it runs.
 func (r *replica) Attach(node backend.ClusterChannel, key string) error {
+	if err := r.made(); err != nil {
+		return err
+	}
+	if node == nil {
+		return fmt.Errorf("%w: a %s is to be attached to nil: open a node first", backend.ErrConfig, r.tag)
+	}
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	switch {
@@ -75,6 +89,9 @@ func (r *replica) Attach(node backend.ClusterChannel, key string) error {
 // order things are closed. It must not be called from within a codec. Further calls do
 // nothing.
 func (r *replica) Close() {
+	if r == nil {
+		return
+	}
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	if r.channel != nil {
@@ -106,11 +123,14 @@ type Stats struct {
 	Tombstones int    // deletions that are remembered, and expired entries that are
 	Bytes      int64  // of all of them, encoded
 	Ahead      uint64 // entries of another clock that was more than MaxAhead ahead: they were merged, their time not believed
-	Refused    uint64 // entries that were not merged: malformed, of another type, of a time to come, or no room
+	Refused    uint64 // how often an entry was not merged: malformed, of another type, of a time to come, or no room; one that is offered again counts again
 }
 
 // Stats returns the numbers as they are now.
 func (r *replica) Stats() Stats {
+	if r == nil {
+		return Stats{}
+	}
 	r.settle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,6 +140,9 @@ func (r *replica) Stats() Stats {
 
 // held returns the entry of a key.
 func (r *replica) held(key string) (e entry, live bool) {
+	if r == nil {
+		return entry{}, false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e, live, _ = r.table.get(key)
@@ -131,6 +154,9 @@ func (r *replica) held(key string) (e entry, live bool) {
 
 // size returns how many entries have a value.
 func (r *replica) size() int {
+	if r == nil {
+		return 0
+	}
 	r.settle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,6 +167,9 @@ func (r *replica) size() int {
 // it calls nobody. What is too large to be sent is not kept, nor is what nobody can be told
 // since the node is closed.
 func (r *replica) write(f func(t *table, c *clock) ([]entry, error)) error {
+	if err := r.made(); err != nil {
+		return err
+	}
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	r.settle()
@@ -245,6 +274,9 @@ func (r *replica) apply(e entry, encoded string) {
 // MarshalBinary implements backend.State. It holds all entries that are there from its
 // beginning to its end, in any order.
 func (r *replica) MarshalBinary() ([]byte, error) {
+	if err := r.made(); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	size := int(r.table.bytes) + len(r.table.order)*4 + maxTag
 	r.mu.Unlock()
@@ -276,6 +308,9 @@ const stride = 1024
 // walk yields copies of all items, some at a time. It goes from the end to the beginning:
 // an item takes the place of one that is removed only from behind.
 func (r *replica) walk(yield func([]item) bool) {
+	if r == nil {
+		return
+	}
 	r.settle()
 	r.mu.Lock()
 	next := len(r.table.order)
@@ -297,6 +332,9 @@ func (r *replica) walk(yield func([]item) bool) {
 
 // Entry implements backend.EntryState.
 func (r *replica) Entry(id backend.EntryID) ([]byte, error) {
+	if err := r.made(); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	it, encoded := r.table.byID[id], ""
 	if it != nil {
@@ -311,6 +349,9 @@ func (r *replica) Entry(id backend.EntryID) ([]byte, error) {
 
 // Digest implements backend.Digester.
 func (r *replica) Digest() (uint64, error) {
+	if err := r.made(); err != nil {
+		return 0, err
+	}
 	r.settle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -320,6 +361,9 @@ func (r *replica) Digest() (uint64, error) {
 // Merge implements backend.State. Each entry of b is merged by itself: the error is about
 // those that are not, and says what is wrong with the first.
 func (r *replica) Merge(b []byte) error {
+	if err := r.made(); err != nil {
+		return err
+	}
 	rest, err := body(b, r.tag)
 	if err != nil {
 		r.refuse(1)

@@ -106,6 +106,9 @@ func (s *Set[T]) removed(t *table, c *clock, element, but string) (all []entry) 
 }
 
 func (s *Set[T]) encode(element T) (string, error) {
+	if err := s.made(); err != nil {
+		return "", err
+	}
 	encoded, err := encodeKey(s.elements, element)
 	if err == nil && len(encoded) > maxKey-slotSize {
 		return "", fmt.Errorf("%w: element %s has %d bytes, want at most %d", ErrCodec, shown(element), len(encoded), maxKey-slotSize)
@@ -125,8 +128,11 @@ func (s *Set[T]) has(encoded string) bool {
 	return len(s.added[encoded]) > 0
 }
 
-// Len returns how many elements there are.
+// Len returns how many elements there are, as Map.Len.
 func (s *Set[T]) Len() int {
+	if s.replica == nil {
+		return 0
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.added)
@@ -135,6 +141,9 @@ func (s *Set[T]) Len() int {
 // All yields the elements, in no order: all that are there when it begins.
 func (s *Set[T]) All() iter.Seq[T] {
 	return func(yield func(T) bool) {
+		if s.replica == nil {
+			return
+		}
 		s.mu.Lock()
 		encoded := slices.Collect(maps.Keys(s.added))
 		s.mu.Unlock()

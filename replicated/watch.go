@@ -48,6 +48,9 @@ type change struct {
 // is closed.
 func (r *replica) watch(ctx context.Context) iter.Seq[change] {
 	return func(yield func(change) bool) {
+		if r == nil {
+			return
+		}
 		w := &watcher{wake: make(chan struct{}, 1), queued: map[string]struct{}{}}
 		r.mu.Lock()
 		r.watchers[w] = struct{}{}
