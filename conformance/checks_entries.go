@@ -19,12 +19,14 @@ var entriesChecks = []*check{
 		holds: "a member that tells entries which it cannot give costs little, and what it can give is merged"},
 }
 
-// In the checks of this file the transport sends to one member alone: without that
-// whole states are exchanged, which other checks look at.
-
-// sendsToOne reports whether the transport of a node can.
-func (n *node) sendsToOne() bool {
+// takesApart reports whether the nodes exchange states entry by entry, as they do where
+// the transport sends to one member alone. Else they exchange whole ones, which other
+// checks look at.
+func (e *env) takesApart(n *node) bool {
 	_, caps := n.tap.driver()
+	if caps.Send == nil {
+		e.notChecked("the transport does not send to one member, so whole states are exchanged")
+	}
 	return caps.Send != nil
 }
 
@@ -61,7 +63,7 @@ func plain(sets ...*entrySet) (all []*set) {
 func entriesDifference(e *env) {
 	const count, size, differ = 4_000, 512, 5
 	nodes := e.openAll("a", "b")
-	if !nodes[0].sendsToOne() {
+	if !e.takesApart(nodes[0]) {
 		return
 	}
 	sets := equalEntries(nodes, count, size)
@@ -89,7 +91,7 @@ func entriesDifference(e *env) {
 func entriesOrder(e *env) {
 	const count = 1_000
 	nodes := e.openAll("a", "b")
-	if !nodes[0].sendsToOne() {
+	if !e.takesApart(nodes[0]) {
 		return
 	}
 	sets := equalEntries(nodes, count, 256)
@@ -108,7 +110,7 @@ func entriesOrder(e *env) {
 func entriesLarge(e *env) {
 	const count, large = 20, 3 << 20 // larger than a frame of any backend of this project
 	nodes := e.openAll("a", "b")
-	if !nodes[0].sendsToOne() {
+	if !e.takesApart(nodes[0]) {
 		return
 	}
 	sets := equalEntries(nodes, count, 256)
@@ -124,7 +126,7 @@ func entriesLarge(e *env) {
 func entriesSourceDies(e *env) {
 	const count, size = 4_000, 1 << 10
 	nodes := e.openRarely("a", "b")
-	if !nodes[0].sendsToOne() {
+	if !e.takesApart(nodes[0]) {
 		return
 	}
 	sets := equalEntries(nodes, count, size)
@@ -162,7 +164,7 @@ func entriesSourceDies(e *env) {
 func entriesLies(e *env) {
 	const count, size, lies = 2_000, 512, 500
 	nodes := e.openAll("a", "b", "c")
-	if !nodes[0].sendsToOne() {
+	if !e.takesApart(nodes[0]) {
 		return
 	}
 	sets := equalEntries(nodes, count, size)
