@@ -12,7 +12,8 @@ import (
 
 // What waits to be sent besides updates.
 const (
-	maxControl   = 1024      // small messages, in all
+	maxControl   = 1024      // small messages for all, and as many that are for one member each
+	maxLanes     = 64        // members that small ones are sent to at a time
 	maxBulk      = 1024      // states and updates sent again
 	maxBulkBytes = 256 << 20 // of those
 )
@@ -28,21 +29,31 @@ type letter struct {
 	until   time.Time // when to give up a member that the transport does not know yet
 }
 
-// mail holds the messages that wait to be sent: small ones, which wait for
-// nothing, and those with data, which go one after the other. To one member an
-// answer goes behind the data that it belongs to.
+// mail holds the messages that wait to be sent: small ones for all, which wait for
+// nothing; small ones for one member, which wait for those to the same member; and
+// those with data, which go one after the other. To one member an answer goes behind
+// the data that it belongs to.
 type mail struct {
 	mu      sync.Mutex
 	control []letter
+	lanes   map[string]*lane // by instance; without those where nothing waits or is sent
+	busy    int              // lanes that are sent from
+	direct  int              // letters in lanes
 	bulk    []letter
 	bytes   int     // of bulk
 	sending *letter // whose data is being sent; nil: none is
 
-	controlWake, bulkWake chan struct{}
+	controlWake, laneWake, bulkWake chan struct{}
+}
+
+// lane holds the small messages for one member.
+type lane struct {
+	letters []letter
+	busy    bool // somebody sends from it
 }
 
 func newMail() *mail {
-	return &mail{controlWake: make(chan struct{}, 1), bulkWake: make(chan struct{}, 1)}
+	return &mail{lanes: map[string]*lane{}, controlWake: make(chan struct{}, 1), laneWake: make(chan struct{}, 1), bulkWake: make(chan struct{}, 1)}
 }
 
 // post queues a message. It reports whether there was room. The oldest small one
@@ -59,12 +70,74 @@ func (m *mail) post(l letter) bool {
 		signal(m.bulkWake)
 		return true
 	}
+	if l.to != "" {
+		m.postTo(l)
+		return true
+	}
 	if len(m.control) >= maxControl {
 		m.control = slices.Delete(m.control, 0, 1)
 	}
 	m.control = append(m.control, l)
 	signal(m.controlWake)
 	return true
+}
+
+// postTo queues a small message for one member. Where there is no room the longest
+// lane gives way. m.mu is held.
+func (m *mail) postTo(l letter) {
+	if m.direct >= maxControl {
+		var longest *lane
+		for _, at := range m.lanes {
+			if longest == nil || len(at.letters) > len(longest.letters) {
+				longest = at
+			}
+		}
+		longest.letters = slices.Delete(longest.letters, 0, 1)
+		m.direct--
+	}
+	at := m.lanes[l.to]
+	if at == nil {
+		at = &lane{}
+		m.lanes[l.to] = at
+	}
+	at.letters = append(at.letters, l)
+	m.direct++
+	signal(m.laneWake)
+}
+
+// nextLane returns a member that small messages wait for and nobody sends to. Who
+// gets it sends from its lane until nextTo returns false.
+func (m *mail) nextLane() (to string, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.busy >= maxLanes {
+		return "", false
+	}
+	for to, at := range m.lanes {
+		if !at.busy && len(at.letters) > 0 {
+			at.busy = true
+			m.busy++
+			return to, true
+		}
+	}
+	return "", false
+}
+
+// nextTo takes the next small message for a member, or ends its lane.
+func (m *mail) nextTo(to string) (l letter, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at := m.lanes[to]
+	if len(at.letters) == 0 {
+		delete(m.lanes, to)
+		m.busy--
+		signal(m.laneWake) // another one may wait for room
+		return l, false
+	}
+	l = at.letters[0]
+	at.letters = slices.Delete(at.letters, 0, 1)
+	m.direct--
+	return l, true
 }
 
 // follows reports whether a small message must not overtake data on its way to
@@ -86,7 +159,7 @@ func (m *mail) again(l letter) {
 	signal(m.bulkWake)
 }
 
-// nextControl takes the next small message.
+// nextControl takes the next small message for all.
 func (m *mail) nextControl() (l letter, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,14 +195,19 @@ func (m *mail) doneBulk() {
 func (m *mail) drop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.control, m.bulk, m.bytes = nil, nil, 0
+	m.control, m.bulk, m.bytes, m.direct = nil, nil, 0, 0
+	for to, at := range m.lanes {
+		if at.letters = nil; !at.busy {
+			delete(m.lanes, to)
+		}
+	}
 }
 
-// isEmpty reports whether nothing waits, and no data is on its way.
+// isEmpty reports whether nothing waits, and nothing for one member is on its way.
 func (m *mail) isEmpty() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.control) == 0 && len(m.bulk) == 0 && m.sending == nil
+	return len(m.control) == 0 && len(m.lanes) == 0 && len(m.bulk) == 0 && m.sending == nil
 }
 
 // holding returns a state that waits to be sent, or is being sent: many members ask

@@ -48,6 +48,7 @@ func Open(ctx context.Context, c Config) (ClusterChannel, error) {
 		return nil, err
 	}
 	n.workers.Go(n.sendLoop)
+	n.workers.Go(n.laneLoop)
 	n.workers.Go(n.bulkLoop)
 	n.workers.Go(func() { n.engine.run(n.work.Done(), n.carryOut) })
 	return n, nil

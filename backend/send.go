@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/internal/codec"
@@ -180,7 +181,7 @@ func (s *session) transmitUpdates(ctx context.Context, seg *segment) error {
 	return errors.Join(err, s.node.enc.Cut(seg.buf, seg.start(), s.caps.MaxFrame, rand.Uint64(), s.chunk(ctx, one)))
 }
 
-// sendControl sends the small messages that wait.
+// sendControl sends the small messages for all that wait.
 func (s *session) sendControl(ctx context.Context) {
 	for {
 		l, ok := s.node.mail.nextControl()
@@ -244,8 +245,8 @@ func (n *node) delivered(l letter) {
 	}
 }
 
-// sendLoop hands small messages and updates to the driver, one frame at a time:
-// what queues up meanwhile leaves as one frame.
+// sendLoop hands what is for all, but data, to the driver, one frame at a time: what
+// queues up meanwhile leaves as one frame.
 func (n *node) sendLoop() {
 	for n.work.Err() == nil {
 		s, changed := n.link.current()
@@ -297,6 +298,37 @@ func (e *engine) sent(marks []sentMark) {
 	}
 	if wake {
 		e.collect()
+	}
+}
+
+// laneLoop hands small messages for one member to the driver, to several members side
+// by side: one that cannot be reached delays nobody else.
+func (n *node) laneLoop() {
+	var lanes sync.WaitGroup
+	defer lanes.Wait()
+	for n.work.Err() == nil {
+		if to, ok := n.mail.nextLane(); ok {
+			lanes.Go(func() { n.sendLane(to) })
+			continue
+		}
+		select {
+		case <-n.mail.laneWake:
+		case <-n.work.Done():
+		}
+	}
+}
+
+// sendLane sends the small messages for one member, in order; without a link they are
+// dropped.
+func (n *node) sendLane(to string) {
+	for {
+		l, ok := n.mail.nextTo(to)
+		if !ok {
+			return
+		}
+		if s, _ := n.link.current(); s != nil && s.attached.Load() {
+			s.deliver(n.work, l)
+		}
 	}
 }
 

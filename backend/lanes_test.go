@@ -1,0 +1,84 @@
+package backend_test
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend"
+	"github.com/clusterchannel/clusterchannel/backend/driver"
+)
+
+// A transport may need seconds to find out that one member cannot be reached. What is
+// for all, and for the others, leaves meanwhile.
+func TestAMemberThatCannotBeReachedDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const others = 3
+		var mu sync.Mutex
+		sent := map[string]int{}
+		broadcast := make(chan time.Time, 100)
+		d := &script{
+			caps: func() driver.Caps {
+				return driver.Caps{Membership: true, Send: func(ctx context.Context, to driver.Member, _ []byte) error {
+					mu.Lock()
+					sent[to.Instance]++
+					mu.Unlock()
+					<-ctx.Done() // nobody answers
+					return ctx.Err()
+				}}
+			},
+			serve: func(ctx context.Context, h driver.Handler) error {
+				self := driver.Member{Name: "a", Instance: "a"}
+				all := []driver.Member{self}
+				for i := range others {
+					all = append(all, driver.Member{Name: string(rune('b' + i)), Instance: string(rune('b' + i))})
+				}
+				h.Members(all)
+				h.Link(nil)
+				<-ctx.Done()
+				return nil
+			},
+			broadcast: func(_ context.Context, frame []byte) error {
+				if bytes.Contains(frame, []byte("an update")) {
+					broadcast <- time.Now()
+				}
+				return nil
+			},
+		}
+		c, err := backend.Open(t.Context(), ownDriver(d.open))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = c.Close(ctx) // nobody hears the goodbye
+		}()
+		s, err := c.AddState("s", &notes{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after(2 * time.Second) // whoever has the state is looked for
+		mu.Lock()
+		asked := len(sent)
+		mu.Unlock()
+		if asked < 2 {
+			t.Errorf("%d of %d members were asked within 2s", asked, others)
+		}
+		began := time.Now()
+		if err := s.TryBroadcast([]byte("an update")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case at := <-broadcast:
+			if took := at.Sub(began); took > 100*time.Millisecond {
+				t.Errorf("an update left after %v", took)
+			}
+		case <-time.After(time.Minute):
+			t.Error("an update has not left after a minute")
+		}
+	})
+}
