@@ -100,7 +100,7 @@ func (l *linkState) closing(ctx context.Context) {
 // use, and an error only causes another attempt.
 func (n *node) linkLoop(first chan<- error, opened <-chan struct{}) {
 	defer close(n.linkDone)
-	backoff := backoffMin
+	pauses := backoff{most: min(backoffMax, max(n.cfg.Timing.Grace/4, backoffMin))}
 	for attempt := 0; ; attempt++ {
 		s, err := n.openSession()
 		if attempt == 0 {
@@ -115,17 +115,39 @@ func (n *node) linkLoop(first chan<- error, opened <-chan struct{}) {
 		if err == nil {
 			began := time.Now()
 			n.serve(s)
-			if time.Since(began) > 2*backoff {
-				backoff = backoffMin
-			}
+			pauses.served(time.Since(began))
 		} else if n.ctx.Err() == nil {
 			n.unreached(err)
 		}
-		if !n.pause(time.Duration(float64(backoff) * (0.5 + rand.Float64()/2))) {
+		if !n.pause(pauses.next()) {
 			return
 		}
-		backoff = min(2*backoff, backoffMax)
 	}
+}
+
+// backoff is how long to wait for the next attempt to open a driver: longer with each
+// one that fails, and with each session that ends at once.
+type backoff struct {
+	most   time.Duration
+	failed int // attempts, since there was a session
+	short  int // sessions, since there was one that lasted
+}
+
+// served notes how long a session lasted. The attempts before it do not count any more:
+// who loses a link that was just made, as a lease that ran out in the meantime, comes
+// back at once.
+func (b *backoff) served(d time.Duration) {
+	b.failed = 0
+	if b.short++; d > 2*b.most {
+		b.short = 0
+	}
+}
+
+// next returns the next pause.
+func (b *backoff) next() time.Duration {
+	pause := min(backoffMin<<min(b.failed+b.short, 16), b.most)
+	b.failed++
+	return time.Duration(float64(pause) * (0.5 + rand.Float64()/2))
 }
 
 // pause waits for d. It reports whether the node is still open.

@@ -58,7 +58,10 @@ func connect() (*engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no container engine answers: %w", err)
 	}
-	return e, e.sweep(context.Background())
+	if err := e.sweep(context.Background()); err != nil { // it takes room, and is in nobody's way
+		fmt.Fprintf(os.Stderr, "container: something stays of earlier runs: %v\n", err)
+	}
+	return e, nil
 }
 
 // dial finds the engine as testcontainers does, with two differences, which are
