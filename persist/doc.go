@@ -43,6 +43,11 @@
 // log: this node saves nothing there until it is of that version too. A row that
 // is damaged is copied to clusterchannel_rejected, named in the log, and replaced.
 //
+// So is a row of which Merge returns an error, after it has merged what it can. But where
+// that error, or one that it wraps, has a method Later() bool that is true, what is refused
+// is not at fault, and is merged later: a clock of this node that is days behind, say. Then
+// the row is left as it is, and this node saves nothing there until it has merged it.
+//
 // A crash loses at most one Interval of what only this node knew. A save is one
 // statement: a crash during it leaves the former row.
 package persist

@@ -141,7 +141,11 @@ func (s *Store) load(ctx context.Context, k *kept) error {
 		k.seen, k.saved = 0, false
 		return nil
 	}
-	if err := contain(func() error { return k.Merge(r.data) }); err != nil {
+	err = contain(func() error { return k.Merge(r.data) })
+	if later := (interface{ Later() bool })(nil); errors.As(err, &later) && later.Later() {
+		return fmt.Errorf("%w; the row is left as it is", err)
+	}
+	if err != nil {
 		return s.reject(ctx, k, r, err.Error())
 	}
 	k.seen, k.sum, k.saved = r.version, uint64(r.digest), true

@@ -359,7 +359,8 @@ func (r *replica) Digest() (uint64, error) {
 }
 
 // Merge implements backend.State. Each entry of b is merged by itself: the error is about
-// those that are not, and says what is wrong with the first.
+// those that are not, and says what is wrong with the first. It has the method Later of
+// which package persist speaks: that is true where most are of a time to come.
 func (r *replica) Merge(b []byte) error {
 	if err := r.made(); err != nil {
 		return err
@@ -370,30 +371,22 @@ func (r *replica) Merge(b []byte) error {
 		return err
 	}
 	r.settle()
-	bad, all := 0, 0
-	var first error
+	var refused refusal
 	for len(rest) > 0 {
 		var encoded string
 		if encoded, rest, err = cut(rest); err == nil {
 			err = r.mergeEntry(encoded)
 		}
-		if all++; err != nil {
-			if bad++; first == nil {
-				first = err
-			}
-		}
+		refused.note(err)
 	}
 	r.mu.Lock()
 	r.arm()
 	r.mu.Unlock()
-	if bad == 0 {
+	if refused.bad == 0 {
 		return nil
 	}
-	r.refuse(bad)
-	if all == 1 {
-		return first
-	}
-	return fmt.Errorf("%d of %d entries are refused: %w", bad, all, first)
+	r.refuse(refused.bad)
+	return &refused
 }
 
 func (r *replica) refuse(entries int) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,4 +94,67 @@ type adding struct {
 func (a *adding) AddState(key string, s backend.State, o *backend.StateOptions) (backend.Channel, error) {
 	a.state = s
 	return a.ClusterChannel.AddState(key, s, o)
+}
+
+// A node whose clock is days behind has no use for a row now, and leaves it for when its
+// clock is right. One whose clock is right does not heed the few entries of a clock that
+// is ahead.
+func TestARowThatIsOfATimeToCome(t *testing.T) {
+	dsn := "sqlite:" + filepath.Join(t.TempDir(), "state.db")
+	run := func(by time.Duration, f func(n *node, m *replicated.Map[string, int], by *atomic.Int64)) {
+		t.Helper()
+		var off atomic.Int64
+		off.Store(int64(by))
+		n := open(t, dsn, nil)
+		m, err := replicated.NewMap[string, int](&replicated.Options{Now: func() time.Time { return time.Now().Add(time.Duration(off.Load())) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if _, err := n.Keep(t.Context(), "m", m); err != nil {
+			t.Fatal(err)
+		}
+		f(n, m, &off)
+	}
+	run(0, func(n *node, m *replicated.Map[string, int], by *atomic.Int64) {
+		for i := range 10 {
+			if err := m.Set(fmt.Sprint(i), i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.end(t)
+	})
+	run(-48*time.Hour, func(n *node, m *replicated.Map[string, int], by *atomic.Int64) {
+		if m.Len() != 0 || n.count(t, "clusterchannel_persist_rejected_total") != 0 || !strings.Contains(n.text(), "left as it is") {
+			t.Errorf("it holds %d, and logged %s", m.Len(), n.text())
+		}
+		if err := m.Set("behind", 1); err != nil {
+			t.Fatal(err)
+		}
+		by.Store(0)
+		testkit.Eventually(t, 20*time.Second, func() error {
+			if m.Len() != 11 {
+				return fmt.Errorf("it holds %d", m.Len())
+			}
+			return nil
+		})
+		by.Store(int64(48 * time.Hour))
+		if err := m.Set("ahead", 1); err != nil {
+			t.Fatal(err)
+		}
+		by.Store(0)
+		n.end(t)
+	})
+	run(0, func(n *node, m *replicated.Map[string, int], by *atomic.Int64) {
+		if m.Len() != 11 || n.count(t, "clusterchannel_persist_rejected_total") != 1 {
+			t.Errorf("it holds %d, and logged %s", m.Len(), n.text())
+		}
+		n.end(t)
+	})
+	run(0, func(n *node, m *replicated.Map[string, int], by *atomic.Int64) {
+		if m.Len() != 11 || n.count(t, "clusterchannel_persist_rejected_total") != 0 {
+			t.Errorf("it holds %d, and logged %s", m.Len(), n.text())
+		}
+		n.end(t)
+	})
 }
