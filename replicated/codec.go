@@ -21,11 +21,12 @@ import (
 //
 // The zero Codec encodes a string, and a slice of bytes, as they are; what implements
 // encoding.BinaryMarshaler and BinaryUnmarshaler, or else TextMarshaler and
-// TextUnmarshaler, or is a pointer to what does, by them; everything else as JSON. A value
-// of which JSON loses an unexported field that is set, or the bytes of a string that is no
-// UTF-8, is refused, unless a tag leaves the field out. A nil slice may come back as an
-// empty one, or the other way round; what an interface holds comes back as JSON has it;
-// and an encoding of the value's own is trusted.
+// TextUnmarshaler, or is a pointer to what does and not nil, by them; everything else as
+// JSON. A value is refused if JSON loses a part of it: an unexported field that is set, one
+// of two fields with one name, or the bytes of a string that is no UTF-8; unless a tag
+// leaves the field out. A nil slice may come back as an empty one, or the other way round;
+// what an interface holds comes back as JSON has it; and an encoding of a type's own is
+// trusted.
 type Codec struct {
 	Marshal   func(v any) ([]byte, error)
 	Unmarshal func(b []byte, into any) error

@@ -62,6 +62,19 @@ func TestPointersToWhatHasAnEncoding(t *testing.T) {
 	}
 }
 
+// withDefaults is a type that is more than was encoded.
+type withDefaults struct{ Limit, Burst int }
+
+func (w *withDefaults) UnmarshalJSON(b []byte) error {
+	type plain withDefaults
+	p := plain{Limit: 10}
+	err := json.Unmarshal(b, &p)
+	if *w = withDefaults(p); w.Limit == 0 {
+		w.Limit = 10
+	}
+	return err
+}
+
 type inner struct{ B int }
 
 type (
@@ -106,6 +119,9 @@ func TestWhatJSONKeeps(t *testing.T) {
 		if err := newMap[string, all](t, nil).Set("x", v); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if err := newMap[string, withDefaults](t, nil).Set("x", withDefaults{Burst: 5}); err != nil {
+		t.Error(err)
 	}
 	u := &url.URL{User: url.UserPassword("user", "secret")}
 	for name, c := range map[string]struct {

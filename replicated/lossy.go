@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strconv"
 )
 
@@ -103,12 +104,16 @@ func lostElement(given, back reflect.Value) string {
 	return ""
 }
 
-// hasOwnForm reports whether a type says itself what it is in JSON.
+// forms are what types implement that say themselves what they are in JSON, or what JSON
+// comes to: with its defaults, say.
+var forms = []reflect.Type{
+	reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](),
+	reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](),
+}
+
+// hasOwnForm reports whether a type implements one of the forms.
 func hasOwnForm(t reflect.Type) bool {
-	for _, form := range []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler]()} {
-		if t.Implements(form) || reflect.PointerTo(t).Implements(form) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(forms, func(form reflect.Type) bool {
+		return t.Implements(form) || reflect.PointerTo(t).Implements(form)
+	})
 }

@@ -16,7 +16,7 @@ import (
 // Its methods may be called from many goroutines at once. Make one by NewSet.
 //
 // It takes an entry for an element, or one for each node that has added it before it
-// knew of the others.
+// knew of the others. The encoding of an element has at most 65,527 bytes.
 // What is said of deletions, of Options and of errors for a Map holds here too.
 type Set[T comparable] struct {
 	*replica
