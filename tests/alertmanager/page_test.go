@@ -285,7 +285,7 @@ func TestByKeyboard(t *testing.T) {
 	}
 
 	press("#edit")
-	b.Until(t, `document.getElementById("silence-form").elements.comment.value === "known"`)
+	b.Until(t, `document.getElementById("silence-form").elements.comment.value === "known" && document.activeElement.id === "form-h"`)
 	enter("duration", "1d")
 	enter("comment", " since long")
 	press("[name=save]")
