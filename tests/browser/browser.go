@@ -131,8 +131,20 @@ func (b *Browser) Until(t TB, script string) {
 	ctx, cancel := context.WithTimeout(b.ctx, Patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, chromedp.Poll[chromedp.Void](script, chromedp.WithPollingTimeout(Patience))); err != nil {
-		t.Fatal(fmt.Errorf("%s: %w", script, err))
+		t.Fatal(fmt.Errorf("%s: %w\n%s", script, err, b.shown()))
 	}
+}
+
+// shown is what the page shows, and has the focus, for a failure.
+func (b *Browser) shown() string {
+	ctx, cancel := context.WithTimeout(b.ctx, Patience)
+	defer cancel()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](
+		`location + "\n" + document.activeElement.outerHTML.slice(0, 200) + "\n" + [...document.querySelectorAll("[name]")].map((e) => e.name + "=" + e.value).join("\n") + "\n" + document.body.innerText`))
+	if err != nil {
+		return err.Error()
+	}
+	return text
 }
 
 // Shows waits for a text.
