@@ -253,7 +253,9 @@ func TestRightsTakenAway(t *testing.T) {
 	}
 	grant(right{clientv3.PermissionType(clientv3.PermRead), prefix})
 	nodes[0].say("unheard")
-	testkit.Eventually(t, 20*time.Second, func() error { return nodes[0].detached("may not write " + root + "frames/") })
+	testkit.Eventually(t, 20*time.Second, func() error {
+		return errors.Join(nodes[0].detached("may not write "+root), nodes[0].log.has("may not write "+root+"frames/"))
+	})
 	grant(all)
 	testkit.Eventually(t, 20*time.Second, func() error { return errors.Join(agree(nodes...), nodes[1].heard("unheard")) })
 
