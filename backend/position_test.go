@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,8 +287,9 @@ func TestTurn(t *testing.T) {
 		s := newStage(2)
 		turn := backend.NewTurn(s, length)
 		start := time.Now()
-		place, held := 3, false
-		behind := func(v backend.View) (int, bool) { return place - v.Position, held }
+		place := 3
+		var held atomic.Bool
+		behind := func(v backend.View) (int, bool) { return place - v.Position, held.Load() }
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 		defer cancel()
 		if err := turn.Wait(ctx, behind); !errors.Is(err, context.DeadlineExceeded) {
@@ -297,8 +299,8 @@ func TestTurn(t *testing.T) {
 		if err := turn.Wait(t.Context(), behind); err != nil || time.Since(start) != 2*length {
 			t.Errorf("at place 2 it took %v and returned %v, want %v since the first wait", time.Since(start), err, 2*length)
 		}
-		held = true
-		time.AfterFunc(time.Hour, func() { held = false; s.set(3, backend.Attached, false, nil) })
+		held.Store(true)
+		time.AfterFunc(time.Hour, func() { held.Store(false); s.set(3, backend.Attached, false, nil) })
 		if err := turn.Wait(t.Context(), behind); err != nil || time.Since(start) != 3*length+time.Hour {
 			t.Errorf("held for an hour, at place 1 it took %v and returned %v", time.Since(start), err)
 		}

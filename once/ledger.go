@@ -30,6 +30,7 @@ type ledger struct {
 	mu      sync.Mutex
 	results map[string]bool      // keys that the map has a result of, or is to have one
 	mine    map[string]time.Time // keys that were done here and nowhere else, until they are forgotten
+	telling map[string]bool      // keys that are being told to be done here
 	latest  time.Time            // when something that was done here was last told
 	waiters map[string]map[*waiter]bool
 }
@@ -44,7 +45,7 @@ func newLedger(cluster backend.ClusterChannel, o Options, met *metrics) (*ledger
 	}
 	l := &ledger{
 		cluster: cluster, notes: notes, opts: o, instance: cluster.View().Self().Instance, began: time.Now(), met: met,
-		results: map[string]bool{}, mine: map[string]time.Time{}, waiters: map[string]map[*waiter]bool{},
+		results: map[string]bool{}, telling: map[string]bool{}, mine: map[string]time.Time{}, waiters: map[string]map[*waiter]bool{},
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
@@ -157,6 +158,7 @@ func (l *ledger) done(key string, r Result) error {
 		return nil
 	}
 	l.keep(key)
+	defer l.told(key)
 	if err := l.admit(key, r.Value); err != nil {
 		return err
 	}
@@ -174,6 +176,7 @@ func (l *ledger) keep(key string) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.telling[key] = true
 	if len(l.mine) >= 2*l.opts.MaxKeys {
 		maps.DeleteFunc(l.mine, func(_ string, until time.Time) bool { return now.After(until) })
 	}
@@ -181,6 +184,27 @@ func (l *ledger) keep(key string) {
 		l.mine[key] = now.Add(l.opts.Life)
 	}
 	l.latest = now
+}
+
+// told looks who of two that did key at once is to count it, now that the map has the
+// result of one of them: the other.
+func (l *ledger) told(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.telling, key)
+	l.twice(key)
+}
+
+// twice counts that key was done here and elsewhere, where the result that all have is
+// another node's. l.mu is held.
+func (l *ledger) twice(key string) {
+	if _, too := l.mine[key]; !too || l.telling[key] {
+		return
+	}
+	if r, ok := l.result(key); ok && r.Instance != l.instance {
+		delete(l.mine, key)
+		l.met.doubled.Inc()
+	}
 }
 
 // changed handles a change of the map.
@@ -202,10 +226,7 @@ func (l *ledger) heard(key string, n note) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, too := l.mine[key]; too {
-		delete(l.mine, key)
-		l.met.doubled.Inc()
-	}
+	l.twice(key)
 }
 
 // onChange has wake be called at each change of what is told of key, until stop is

@@ -24,8 +24,11 @@ func TestStatesAreSound(t *testing.T) {
 				s := newSet(key, nobody{})
 				return statetest.Subject{
 					State: s.state(),
-					Attach: func(node backend.ClusterChannel, key string) (err error) {
-						s.channel, err = node.AddState(key, s.state(), nil)
+					Attach: func(node backend.ClusterChannel, key string) error {
+						channel, err := node.AddState(key, s.state(), nil)
+						s.mu.Lock()
+						defer s.mu.Unlock()
+						s.channel = channel
 						return err
 					},
 					Change: func(r *rand.Rand) error { s.write(fmt.Sprint(r.Uint64()), r.IntN(50)); return nil },
