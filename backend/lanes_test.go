@@ -10,7 +10,17 @@ import (
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
+	"github.com/clusterchannel/clusterchannel/backend/internal/codec"
+	"github.com/clusterchannel/clusterchannel/backend/internal/core"
+	"github.com/clusterchannel/clusterchannel/internal/wire"
 )
+
+// heartbeatOf is one of a member that hears what is sent to it alone.
+func heartbeatOf(m driver.Member) []byte {
+	return codec.Encode(wire.NewEncoder("t", m.Instance), &core.Heartbeat{
+		Member: core.Member{Name: m.Name}, Count: 1, Interval: time.Minute, Worth: core.Whole, Alone: true,
+	})
+}
 
 // A transport may need seconds to find out that one member cannot be reached. What is
 // for all, and for the others, leaves meanwhile.
@@ -38,6 +48,9 @@ func TestAMemberThatCannotBeReachedDelaysNobody(t *testing.T) {
 				}
 				h.Members(all)
 				h.Link(nil)
+				for _, m := range all[1:] {
+					h.Frame(heartbeatOf(m))
+				}
 				<-ctx.Done()
 				return nil
 			},

@@ -200,8 +200,10 @@ func TestADriverThatPanicsInItsCaps(t *testing.T) {
 				}
 			},
 			serve: func(ctx context.Context, h driver.Handler) error {
+				z := driver.Member{Name: "z", Instance: "z"}
 				h.Link(nil)
-				h.Members([]driver.Member{{Name: "z", Instance: "z"}})
+				h.Members([]driver.Member{z})
+				h.Frame(heartbeatOf(z))
 				<-ctx.Done()
 				return nil
 			},

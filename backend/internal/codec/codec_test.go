@@ -34,7 +34,7 @@ var (
 // messages is one of each, with every field set.
 var messages = []core.Message{
 	&core.Heartbeat{
-		Member: member, Incarnation: 3, Count: 1 << 63, Interval: 550 * time.Millisecond, Hello: true, Leaving: true, Worth: core.Repairing,
+		Member: member, Incarnation: 3, Count: 1 << 63, Interval: 550 * time.Millisecond, Hello: true, Leaving: true, Alone: true, Worth: core.Repairing,
 		KeySet: 1 << 63, View: core.ViewDigest{Hash: 9, Count: 3}, Numbers: last,
 		Departed: []core.Departed{{Instance: "gone", Incarnation: 1, Numbers: last}},
 	},

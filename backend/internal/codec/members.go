@@ -71,7 +71,8 @@ func appendHeartbeat(b []byte, h *core.Heartbeat) []byte {
 	b = field.AppendFixed64(b, 8, h.KeySet)
 	b = field.AppendMessage(b, 9, func(b []byte) []byte { return appendView(b, h.View) })
 	b = appendAll(b, 10, h.Numbers, appendLast)
-	return appendAll(b, 11, h.Departed, appendDeparted)
+	b = appendAll(b, 11, h.Departed, appendDeparted)
+	return field.AppendBool(b, 12, h.Alone)
 }
 
 func (d *decoder) heartbeat(b []byte) (*core.Heartbeat, error) {
@@ -100,6 +101,8 @@ func (d *decoder) heartbeat(b []byte) (*core.Heartbeat, error) {
 			return list(d, &h.Numbers, v, maxNumbers, d.last)
 		case 11:
 			return list(d, &h.Departed, v, maxDeparted, d.departed)
+		case 12:
+			return v.Bool(&h.Alone)
 		}
 		return nil
 	})

@@ -12,7 +12,7 @@ func (c *Core) beatNow() {
 	}
 	h := &Heartbeat{
 		Member: c.cfg.Self, Incarnation: c.incarnation, Count: c.pulse.Beat(c.now), Interval: c.interval,
-		Leaving: c.closing, Worth: c.worth(), KeySet: c.keySet, View: c.viewDigest(),
+		Leaving: c.closing, Alone: c.transport.Unicast, Worth: c.worth(), KeySet: c.keySet, View: c.viewDigest(),
 		Numbers: c.numbers(), Departed: c.departed(),
 	}
 	if c.hello > 0 && !c.closing {

@@ -42,7 +42,13 @@ func (p *pair) step(e Event) {
 	p.sent = append(p.sent, p.Effects()...)
 }
 
-func (p *pair) hears(from string, m Message) { p.step(Received{From: from, Message: m}) }
+// hears hands the node a message of one that hears what is for it alone.
+func (p *pair) hears(from string, m Message) {
+	if h, ok := m.(*Heartbeat); ok {
+		h.Alone = true
+	}
+	p.step(Received{From: from, Message: m})
+}
 
 // after lets time pass; the node hears its own heartbeats.
 func (p *pair) after(d time.Duration) {

@@ -243,7 +243,17 @@ func (c *Core) Effects() []Effect {
 
 func (c *Core) emit(e Effect) { c.effects = append(c.effects, e) }
 
-func (c *Core) send(to string, m Message) { c.emit(Send{to, m}) }
+func (c *Core) send(to string, m Message) { c.emit(Send{c.way(to), m}) }
+
+// way returns to whom to send what is for one member: to all where its heartbeats do not
+// say that it hears what is for it alone, as nodes of earlier commits do not on every
+// transport. The message says whom it is for.
+func (c *Core) way(to string) string {
+	if p := c.roster.get(to); p != nil && c.transport.Unicast && p.numbered && !p.alone {
+		return ""
+	}
+	return to
+}
 
 func (c *Core) note(k NoteKind, p *node, key string, n uint64, text string) {
 	note := Note{Kind: k, Key: key, Count: n, Text: text}

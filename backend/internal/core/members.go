@@ -26,7 +26,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 	}
 	wasWhole, wasKnown, wasLive := p.known && p.worth == Whole, p.known, p.life == live
 	p.count, p.ignored, p.numbered = h.Count, 0, true
-	p.heardAt = c.now
+	p.heardAt, p.alone = c.now, h.Alone
 	c.learnWorth(p, h.Worth, h.KeySet)
 	c.learnMember(p, m)
 	for _, l := range h.Numbers {

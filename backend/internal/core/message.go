@@ -22,6 +22,7 @@ type (
 		Interval    time.Duration // until the next; on the wire in milliseconds
 		Hello       bool          // asks for a List
 		Leaving     bool          // it is about to leave; sticky
+		Alone       bool          // it hears what is sent to it alone
 		Worth       Worth         // what an exchange with it is worth
 		KeySet      uint64        // a hash of the keys of its states
 		View        ViewDigest

@@ -48,6 +48,7 @@ type node struct {
 	spurned map[string]spurned // by key
 	wholes  map[string]bool    // keys whose states it gave whole though they can be taken apart here
 
+	alone     bool   // it hears what is sent to it alone, by its heartbeat
 	numbered  bool   // by a heartbeat: the incarnation is its own word
 	ignored   int    // increasing heartbeats that were not believed
 	ignoredN  uint64 // the highest count of those

@@ -74,7 +74,7 @@ func (c *Core) sendAgain(to string, st *state, numbers Ranges) bool {
 		c.note(NoteLimited, nil, st.key, 1, "bytes")
 		return false
 	}
-	r := Resend{To: to, Incarnation: c.incarnation}
+	r := Resend{To: c.way(to), Incarnation: c.incarnation}
 	size := 0
 	for _, span := range numbers {
 		for n := span.First; n <= span.Last; n++ { // within what is kept
