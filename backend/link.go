@@ -100,7 +100,7 @@ func (l *linkState) closing(ctx context.Context) {
 // use, and an error only causes another attempt.
 func (n *node) linkLoop(first chan<- error, opened <-chan struct{}) {
 	defer close(n.linkDone)
-	pauses := backoff{most: min(backoffMax, max(n.cfg.Timing.Grace/4, backoffMin))}
+	pauses := backoff{most: min(backoffMax, max(n.cfg.Timing.Grace/8, backoffMin))}
 	for attempt := 0; ; attempt++ {
 		s, err := n.openSession()
 		if attempt == 0 {
@@ -138,7 +138,7 @@ type backoff struct {
 // back at once.
 func (b *backoff) served(d time.Duration) {
 	b.failed = 0
-	if b.short++; d > 2*b.most {
+	if b.short++; d > b.most/2 {
 		b.short = 0
 	}
 }
