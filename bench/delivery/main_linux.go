@@ -80,6 +80,11 @@ func measureAll(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	if o.raw != "" {
+		if err := os.MkdirAll(o.raw, 0o755); err != nil {
+			return fmt.Errorf("-raw: %w", err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "clusterchannel-delivery-")
 	if err != nil {
 		return err
