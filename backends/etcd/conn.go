@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/backend/driver/flow"
@@ -164,17 +166,23 @@ func (c *conn) login(ctx context.Context) error {
 	return nil
 }
 
+// writePatience is how long a request may go unanswered before it is said again, and
+// half of how long the next one may: more than an election of etcd's leader takes. What
+// is lost with a leader, etcd gives up after seven seconds.
+const writePatience = 2 * time.Second
+
 // call calls f, and again after a login if the server wants a token, or another
-// one. Its error is etcd's own if the server has answered, and the cause of the
-// lost link if that is the reason.
+// one, or if there is no answer: f must ask for what may be done twice. Its error is
+// etcd's own if the server has answered, and the cause of the lost link if that is
+// the reason.
 func (c *conn) call(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
-	err := f(ctx)
+	err := c.insist(ctx, f)
 	if err != nil && c.seat.params.Username != "" && needsLogin(err) {
 		if err = c.login(ctx); err == nil {
-			err = f(ctx)
+			err = c.insist(ctx, f)
 		}
 	}
 	if cause := context.Cause(c.ctx); err != nil && cause != nil {
@@ -183,29 +191,57 @@ func (c *conn) call(ctx context.Context, f func(context.Context) error) error {
 	return rpctypes.Error(err)
 }
 
+// insist calls f until there is an answer, or ctx is done. A request that its member
+// of etcd has passed on to a leader is lost with that, and whoever has cancelled one is
+// not overtaken by it: what survives of an old leader's log is committed before
+// anything new.
+func (c *conn) insist(ctx context.Context, f func(context.Context) error) error {
+	for patience := writePatience; ; patience *= 2 {
+		try, cancel := context.WithTimeout(ctx, patience)
+		err := f(try)
+		unanswered := err != nil && ctx.Err() == nil && (try.Err() != nil || status.Code(err) == codes.DeadlineExceeded)
+		cancel()
+		if !unanswered {
+			return err
+		}
+		c.seat.logger.Debug("a request to etcd was not answered, and is said again", "endpoint", c.endpoint, "for", patience)
+	}
+}
+
 // hold renews the node's lease, or requests it.
 func (c *conn) hold() error {
 	if err := c.openRenewals(); err != nil {
 		return err
 	}
-	id := c.seat.lease
-	alive := c.alive.Load()
-	_ = alive.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: id}) // Recv returns the reason
-	r, err := alive.Recv()
-	if err != nil {
+	held, err := c.renew()
+	if held || err != nil {
 		return err
 	}
-	if r.TTL > 0 {
-		c.ttl = time.Duration(r.TTL) * time.Second
-		return nil
-	}
-	return c.call(c.ctx, func(ctx context.Context) error {
-		r, err := c.leases.LeaseGrant(ctx, &etcdserverpb.LeaseGrantRequest{ID: id, TTL: int64(c.seat.params.LeaseTTL / time.Second)})
+	err = c.call(c.ctx, func(ctx context.Context) error {
+		r, err := c.leases.LeaseGrant(ctx, &etcdserverpb.LeaseGrantRequest{ID: c.seat.lease, TTL: int64(c.seat.params.LeaseTTL / time.Second)})
 		if err == nil {
 			c.ttl = time.Duration(r.TTL) * time.Second
 		}
 		return err
 	})
+	if errors.Is(err, rpctypes.ErrLeaseExist) { // the answer before was lost
+		if held, err = c.renew(); err == nil && !held {
+			err = errLeaseLost
+		}
+	}
+	return err
+}
+
+// renew renews the lease once, if there is one.
+func (c *conn) renew() (held bool, err error) {
+	alive := c.alive.Load()
+	_ = alive.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: c.seat.lease}) // Recv returns the reason
+	r, err := alive.Recv()
+	if err != nil || r.TTL <= 0 {
+		return false, err
+	}
+	c.ttl = time.Duration(r.TTL) * time.Second
+	return true, nil
 }
 
 func (c *conn) openRenewals() error {

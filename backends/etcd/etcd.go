@@ -65,9 +65,10 @@
 // revoked, or somebody deleted or changed the node's key, the node says so,
 // gets its lease again and writes its key again.
 //
-// After the loss of etcd's leader the new one extends all leases. A restart of
-// etcd takes an election, one to two seconds by default: set grace longer than
-// that.
+// A request that is not answered for two seconds, such as one that was lost with
+// etcd's leader, is said again; watchers may then see a frame twice. A new leader
+// extends all leases. A restart of etcd takes an election, one to two seconds by
+// default: set grace longer than that.
 //
 // A token that has expired, or was forgotten by a server, is replaced by
 // another login; the link is not lost for it. A link that was lost costs one too.

@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -154,6 +155,44 @@ func TestMemberThatServesTheWatch(t *testing.T) {
 				t.Error("a view has changed, and no node says that etcd has revoked its lease")
 			}
 		})
+	}
+}
+
+// TestWriteLostWithItsLeader loses a frame with the leader of etcd that it was passed on
+// to, which etcd finds out after seven seconds. The node says it again by then, and what
+// it says later does not wait.
+func TestWriteLostWithItsLeader(t *testing.T) {
+	t.Parallel()
+	q := newQuorum(t)
+	client := admin(t, q.addrs()[0])
+	leader, nodes := -1, []*node(nil)
+	for i, addr := range q.addrs() {
+		r, err := client.Status(within(t), addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Leader == r.Header.MemberId {
+			leader = i
+			continue
+		}
+		params := endpoints(addr)
+		params["lease_ttl"] = "10s" // the link outlives the election
+		nodes = append(nodes, open(t, fmt.Sprintf("node-%d", i), params))
+	}
+	testkit.Eventually(t, 20*time.Second, func() error { return agree(nodes...) })
+	talk(t, "before", nodes...)
+	links := nodes[0].metric(t, "alertmanager_cluster_reconnections_total")
+	q.members[leader].Pause(t) // it takes what is passed on to it
+	nodes[0].say("lost")
+	testkit.Eventually(t, 20*time.Second, func() error { return nodes[0].log.has("was not answered, and is said again") })
+	q.members[leader].Kill(t)
+	nodes[0].say("later")
+	testkit.Eventually(t, 20*time.Second, func() error { return nodes[1].heard("lost", "later") })
+	if n := nodes[0].metric(t, "alertmanager_cluster_messages_publish_failures_total"); n != 0 {
+		t.Errorf("%v frames were given up", n)
+	}
+	if n := nodes[0].metric(t, "alertmanager_cluster_reconnections_total"); n != links {
+		t.Errorf("the link was lost %v times", n-links)
 	}
 }
 

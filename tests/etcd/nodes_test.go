@@ -66,9 +66,9 @@ func tryOpen(name string, params map[string]string, edits ...func(*backend.Confi
 	return n, err
 }
 
-// close closes the node. etcd says after 7s that it has lost a write with its leader.
+// close closes the node.
 func (n *node) close(t testing.TB) {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := n.Close(ctx); err != nil {
 		t.Errorf("close: %v", err)
