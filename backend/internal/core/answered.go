@@ -245,6 +245,11 @@ func (a *answered) begin(c *Core, group []request) {
 			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Lacking})
 			continue
 		}
+		if an.root == nil && a.isFilling(c, group[0].node, k) {
+			k.done = true
+			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Later})
+			continue
+		}
 		if k.state.marshals >= maxMarshals { // it hangs
 			k.done = true
 			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Busy})
@@ -253,6 +258,13 @@ func (a *answered) begin(c *Core, group []request) {
 		a.marshal(c, an, k)
 	}
 	a.sweep(c, an)
+}
+
+// isFilling reports whether a state is walked for as one that is not ready, and who asks
+// is whole and misses nothing: it would look through what others have given meanwhile. It
+// is given what this node alone has by the walk, or asks later.
+func (a *answered) isFilling(c *Core, asker *node, k *answerKey) bool {
+	return !c.isReady(k.state) && asker.known && asker.worth == Whole && !k.item.All && len(k.item.Holes) == 0 && c.asked.walksThrough(k.state)
 }
 
 // marshal has the state of one key marshalled, or only its digest told.

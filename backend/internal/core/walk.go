@@ -261,6 +261,11 @@ func (a *asked) endWalk(c *Core, w *walk, o outcome) {
 	a.sweep(c, w.pull)
 }
 
+// walksThrough reports whether a walk through the state is under way.
+func (a *asked) walksThrough(st *state) bool {
+	return slices.ContainsFunc(a.walks, func(w *walk) bool { return w.key.state == st })
+}
+
 // dropWalk forgets a walk.
 func (a *asked) dropWalk(w *walk) {
 	w.over, w.sent = true, nil

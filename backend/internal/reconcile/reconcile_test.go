@@ -183,6 +183,20 @@ func TestCosts(t *testing.T) {
 	}
 }
 
+// Who compares with one that has nothing, or little, lists little.
+func TestWhatIsNotThereIsNotListed(t *testing.T) {
+	all := ids(0, 100_000)
+	for _, have := range []int{0, 1, 50} {
+		got, gave, c := exchange(t, all, all[:have], 3, MaxFound)
+		if len(got) != 0 || len(gave) != len(all)-have {
+			t.Errorf("of %d: got %d, gave %d", have, len(got), len(gave))
+		}
+		if most := have * 8 * 200; c.asked > most {
+			t.Errorf("%d bytes were asked of one that has %d, want at most %d", c.asked, have, most)
+		}
+	}
+}
+
 // A set of a million is put into order by one salt as by another, and whoever chose
 // the entries did not know it: no bucket is long.
 func TestNoChoiceOfIdsIsSlow(t *testing.T) {

@@ -76,10 +76,15 @@ func NewWalk(view *View, sketch []uint64) (*Walk, error) {
 	return w, nil
 }
 
-// compare opens those of the ranges whose fingerprints differ.
+// compare opens those of the ranges whose fingerprints differ. Where the other one has
+// nothing it lacks all that is here, without a list.
 func (w *Walk) compare(ranges []Range, prints []uint64) {
 	for i, r := range ranges {
 		if w.view.print(r) == prints[i] {
+			continue
+		}
+		if from, to := w.view.bounds(r); prints[i] == 0 && from < to {
+			w.gives = append(w.gives, w.view.ids[from:to]...)
 			continue
 		}
 		if last := len(w.open) - 1; last >= 0 && w.open[last].Last+1 == r.First && w.view.count(w.open[last])+w.view.count(r) == 0 {
