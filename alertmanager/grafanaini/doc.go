@@ -16,7 +16,8 @@
 //
 // Layers, the last one wins: the default, the file, and the environment variable
 // GF_UNIFIED_ALERTING_ with the key in upper case. An empty text in a layer counts
-// as not given. Then ${NAME} and $__env{NAME} are replaced by the variable (an
+// as not given. Where execute_alerts, evaluation_timeout and min_interval have their
+// defaults, those of the older section [alerting] count. Then ${NAME} and $__env{NAME} are replaced by the variable (an
 // unset HOSTNAME by the host's name), $__file{/path} by what the file holds
 // without surrounding white space, and %(key)s by another key's value.
 //

@@ -49,6 +49,8 @@ var keys = []key{
 	{name: "evaluation_timeout", kind: duration, def: "30s"},
 	{name: "min_interval", kind: duration, def: "10s"},
 	{name: "notification_log_retention", kind: duration, def: "5d"},
+	{name: "alertmanager_max_silences_count", kind: integer, def: "0"},
+	{name: "alertmanager_max_silence_size_bytes", kind: integer, def: "0"},
 	{name: "resolved_alert_retention", kind: duration, def: "15m", zero: true, vain: "a resolved alert is sent for 15m, as Prometheus does"},
 
 	{name: "ha_peer_timeout", group: shared, kind: duration, def: "15s"},
@@ -89,23 +91,46 @@ var keys = []key{
 var grafanasOwn = []string{
 	"max_attempts", "initial_retry_delay", "max_retry_delay", "randomization_factor", "disable_jitter",
 	"scheduler_tick_interval", "max_state_save_concurrency", "state_periodic_save_interval",
-	"state_periodic_save_batch_size", "state_periodic_save_jitter_enabled", "alertmanager_config_poll_interval",
-	"admin_config_poll_interval", "alertmanager_max_silences_count", "alertmanager_max_silence_size_bytes",
-	"disabled_orgs", "initialization_timeout", "rule_version_record_limit", "deleted_rule_retention",
+	"state_periodic_save_batch_size", "state_periodic_save_jitter_enabled", "state_compressed_periodic_save_enabled",
+	"state_compressed_periodic_save_interval", "alertmanager_config_poll_interval", "admin_config_poll_interval",
+	"alertmanager_max_template_output_bytes", "backtesting_max_evaluations", "disabled_orgs", "initialization_timeout",
+	"rule_version_record_limit", "deleted_rule_retention",
+}
+
+// ownSections are further sections of Grafana's alerting, with those below them.
+var ownSections = []string{
+	section + ".screenshots", section + ".reserved_labels", section + ".state_history", section + ".notification_history",
+	section + ".prometheus_conversion", "remote.alertmanager", "recording_rules", "annotations.alerting",
+}
+
+// ownKeys are the keys of Grafana's alerting in sections that have others too.
+var ownKeys = map[string][]string{
+	"quota": {"alerting_rule_group_rules", "alerting_rule_evaluation_results", "org_alert_rule", "global_alert_rule"},
 }
 
 // isGrafanasOwn reports whether Grafana's alerting reads a key in another section, and
 // this package does not.
 func isGrafanasOwn(in, name string) bool {
-	switch in {
-	case older:
+	if in == older {
 		return !slices.Contains(olderKeys, name)
-	case "remote.alertmanager", "recording_rules":
-		return true
-	case "quota":
-		return name == "alerting_rule_group_rules"
 	}
-	return strings.HasPrefix(in, section+".")
+	return slices.Contains(ownKeys[in], name) || strings.HasPrefix(in, section+".") ||
+		slices.ContainsFunc(ownSections, func(own string) bool { return in == own || strings.HasPrefix(in, own+".") })
+}
+
+// isOwnVariable is isGrafanasOwn of an environment variable, whose name no longer tells
+// where the section ends.
+func isOwnVariable(name string) bool {
+	if key, ok := strings.CutPrefix(name, variableOf(older, "")); ok {
+		return !slices.Contains(olderKeys, strings.ToLower(key))
+	}
+	for in, names := range ownKeys {
+		if slices.ContainsFunc(names, func(key string) bool { return name == variableOf(in, key) }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(ownSections, func(own string) bool { return strings.HasPrefix(name, variableOf(own, "")) }) ||
+		slices.ContainsFunc(grafanasOwn, func(key string) bool { return name == variableOf(section, key) })
 }
 
 func find(name string) (key, bool) {

@@ -2,6 +2,8 @@ package grafanaini
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/clusterchannel/clusterchannel/backend"
@@ -34,7 +36,8 @@ func (r *reader) checkPlaces() (foreign []Ignored, err error) {
 			}
 		}
 	}
-	return foreign, r.checkVariables()
+	variables, err := r.checkVariables()
+	return append(foreign, variables...), err
 }
 
 // checkWritten refuses a key that is given more than once, and a value that a
@@ -62,28 +65,36 @@ func (r *reader) checkWritten(name string, times int) error {
 	return nil
 }
 
-// envPrefix begins the variables that override the file.
-const envPrefix = "GF_UNIFIED_ALERTING_"
+// variableOf is the variable that overrides a key of the file.
+func variableOf(in, name string) string {
+	return "GF_" + strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(in+"_"+name))
+}
 
-func variable(name string) string { return envPrefix + strings.ToUpper(name) }
+func variable(name string) string { return variableOf(section, name) }
 
-// checkVariables refuses variables for keys that do not exist.
-func (r *reader) checkVariables() error {
-	for _, pair := range r.sources.Environ {
-		name, _, _ := strings.Cut(pair, "=")
-		rest, ours := strings.CutPrefix(name, envPrefix)
-		if !ours || !isHA(rest) {
-			continue
-		}
-		if base, ok := strings.CutSuffix(name, "__FILE"); ok {
-			return fmt.Errorf("%s: %w: only Grafana's own image reads it; set %s=$__file{/path}", name, backend.ErrConfig, base)
+// checkVariables refuses variables for keys of high availability that do not exist,
+// and returns the others that are not understood.
+func (r *reader) checkVariables() (foreign []Ignored, err error) {
+	for _, name := range slices.Sorted(maps.Keys(r.environ)) {
+		rest, ours := strings.CutPrefix(name, variable(""))
+		if r.environ[name] == "" {
+			continue // as if it were not there
 		}
 		key := strings.ToLower(rest)
-		if _, ok := find(key); !ok || variable(key) != name {
-			return fmt.Errorf("%s: %w: %w", name, backend.ErrConfig, unknown(key))
+		_, known := find(key)
+		known = known && variable(key) == name
+		switch {
+		case ours && isHA(rest) && strings.HasSuffix(name, "__FILE"):
+			return nil, fmt.Errorf("%s: %w: only Grafana's own image reads it; set %s=$__file{/path}", name, backend.ErrConfig, strings.TrimSuffix(name, "__FILE"))
+		case ours && isHA(rest) && !known:
+			return nil, fmt.Errorf("%s: %w: %w", name, backend.ErrConfig, unknown(key))
+		case isOwnVariable(name):
+			foreign = append(foreign, Ignored{Key: name, Why: whyOwn})
+		case ours && !known:
+			foreign = append(foreign, Ignored{Key: name, Why: whyForeign(key)})
 		}
 	}
-	return nil
+	return foreign, nil
 }
 
 func unknown(name string) error {

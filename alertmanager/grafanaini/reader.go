@@ -1,12 +1,8 @@
 package grafanaini
 
 import (
-	"fmt"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/clusterchannel/clusterchannel/backend"
 )
 
 // reader puts the layers together.
@@ -36,6 +32,8 @@ func (r *reader) settings() (Settings, error) {
 		PeerTimeout:              r.values["ha_peer_timeout"].span,
 		PushPullInterval:         r.values["ha_push_pull_interval"].span,
 		SingleNodeEvaluation:     r.values["ha_single_node_evaluation"].yes,
+		MaxSilences:              r.values["alertmanager_max_silences_count"].count,
+		MaxSilenceSize:           r.values["alertmanager_max_silence_size_bytes"].count,
 	}
 	if v := r.values["min_interval"]; v.span%baseInterval != 0 {
 		return Settings{}, v.errorf("is not a multiple of %v", baseInterval)
@@ -122,49 +120,59 @@ var olderKeys = []string{"execute_alerts", "evaluation_timeout_seconds", "min_in
 
 // executeAlerts reads the older section too.
 func (r *reader) executeAlerts() (bool, error) {
-	v := r.values["execute_alerts"]
 	const name = "execute_alerts"
-	text, from, err := r.fromOlder(name)
-	if err != nil || text == "" {
+	v := r.values[name]
+	before, err := r.fromOlder(name)
+	if err != nil || before.text == "" {
 		return v.yes, err
 	}
-	before, err := parseBool(text)
+	yes, err := parseBool(before.text)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w: [%s] %s: %q %w", from, backend.ErrConfig, older, name, shorten(text), err)
+		return false, before.errorf("%w", err)
 	}
-	return v.yes && before, nil
+	if v.yes && !yes {
+		r.values[name] = v.decidedBy(before, before.text)
+	}
+	return v.yes && yes, nil
 }
 
 // seconds returns the value of a key, or that of one in the older section if the former
 // is its default. The latter is a number of seconds, below unit or a multiple of it.
 func (r *reader) seconds(key string, unit time.Duration, name string) (time.Duration, error) {
 	v := r.values[key]
-	text, from, err := r.fromOlder(name)
-	if err != nil || text == "" {
+	before, err := r.fromOlder(name)
+	if err != nil || before.text == "" {
 		return v.span, err
 	}
-	count, err := strconv.ParseInt(text, 10, 32)
+	count, err := strconv.ParseInt(before.text, 10, 32)
 	if 0 < count && count < int64(unit) {
 		count = int64(unit)
 	}
 	if err != nil || count < 1 || count%int64(unit) != 0 {
-		return 0, fmt.Errorf("%s: %w: [%s] %s: %q is no multiple of %d, in seconds", from, backend.ErrConfig, older, name, shorten(text), unit)
+		return 0, before.errorf("is no multiple of %d, in seconds", unit)
 	}
-	if usual, err := time.ParseDuration(v.def); err != nil || v.span != usual {
+	span := time.Duration(count) * time.Second
+	if usual, err := time.ParseDuration(v.def); err != nil || v.span != usual || span == usual {
 		return v.span, err
 	}
-	return time.Duration(count) * time.Second, nil
+	r.values[key] = v.decidedBy(before, span.String())
+	return span, nil
 }
 
-// fromOlder returns the text of a key in the older section, and where it is from.
-func (r *reader) fromOlder(name string) (text, from string, err error) {
-	from = "GF_ALERTING_" + strings.ToUpper(name)
-	text = r.environ[from]
-	if e, ok := r.doc.get(older, name); ok && text == "" {
-		text, from = e.text, r.doc.where(older, name)
+// fromOlder returns the value of a key in the older section; without a text, if it is
+// not given.
+func (r *reader) fromOlder(name string) (value, error) {
+	v := value{key: key{name: name}, section: older}
+	if e, ok := r.doc.get(older, name); ok {
+		v.written, v.source, v.from, v.line = e.text, File, r.doc.name, e.line
 	}
-	if text, err = r.expand(text); err != nil {
-		return "", "", fmt.Errorf("%s: %w: [%s] %s: %w", from, backend.ErrConfig, older, name, err)
+	if text := r.environ[variableOf(older, name)]; text != "" {
+		v.written, v.source, v.from, v.line = text, Environment, variableOf(older, name), 0
 	}
-	return text, from, nil
+	text, err := r.expand(v.written)
+	if err != nil {
+		return v, v.wrap(err)
+	}
+	v.text = text
+	return v, nil
 }

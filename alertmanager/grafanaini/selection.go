@@ -36,7 +36,7 @@ func (r *reader) sort(chosen selection) (values []Value, ignored []Ignored) {
 		switch {
 		case chosen.groups[k.group] && k.vain == "":
 			values = append(values, Value{
-				Key: k.name, Param: chosen.param(k), Text: v.shown(), Secret: v.secret, Source: v.source, Line: v.line, From: v.from,
+				Key: k.name, Param: chosen.param(k), Text: v.shown(), Secret: v.secret, Source: v.source, Line: v.line, From: v.from, Older: v.older,
 			})
 		case v.given():
 			ignored = append(ignored, Ignored{k.name, v.line, cmp.Or(k.vain, chosen.why)})

@@ -31,6 +31,9 @@ type Settings struct {
 	// NotificationLogRetention is how long the notification log keeps an entry.
 	NotificationLogRetention time.Duration
 
+	// MaxSilences and MaxSilenceSize, in bytes, limit the silences; 0 is no limit.
+	MaxSilences, MaxSilenceSize int
+
 	// PeerTimeout is how long an instance waits, times its position, before it sends.
 	PeerTimeout time.Duration
 
@@ -56,6 +59,7 @@ type Value struct {
 	Source Source
 	Line   int    // in the file; 0 where it is not from there or not known
 	From   string // the file or the variable; empty for a default
+	Older  string // the key of the older section [alerting] that Text is from, if one decides
 }
 
 // Ignored is a key that is given and has no effect.

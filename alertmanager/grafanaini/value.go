@@ -1,6 +1,7 @@
 package grafanaini
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -16,6 +17,8 @@ import (
 // value is the merged value of one key.
 type value struct {
 	key
+	section string // if it is not the one of all others
+	older   string // the key of the older section that decides, if one does
 	text    string // expanded
 	written string // as it stands in its layer
 	source  Source
@@ -30,6 +33,13 @@ type value struct {
 }
 
 func (v value) given() bool { return v.source != Default }
+
+// decidedBy is v with the text of a key of the older section, and with its place.
+func (v value) decidedBy(before value, text string) value {
+	v.text, v.older = text, before.name
+	v.source, v.from, v.line = before.source, before.from, before.line
+	return v
+}
 
 func (v value) shown() string {
 	if v.secret && v.text != "" {
@@ -57,10 +67,11 @@ func (v value) wrap(err error) error {
 	if v.line > 0 {
 		where = fmt.Sprintf("%s: line %d", v.from, v.line)
 	}
+	in := cmp.Or(v.section, section)
 	if where == "" {
-		return fmt.Errorf("%w: [%s] %s: %w", backend.ErrConfig, section, v.name, err)
+		return fmt.Errorf("%w: [%s] %s: %w", backend.ErrConfig, in, v.name, err)
 	}
-	return fmt.Errorf("%s: %w: [%s] %s: %w", where, backend.ErrConfig, section, v.name, err)
+	return fmt.Errorf("%s: %w: [%s] %s: %w", where, backend.ErrConfig, in, v.name, err)
 }
 
 // shorten keeps an error readable, however long the key's value is.

@@ -103,7 +103,7 @@ func (c *alertmanagerCmd) run(ctx context.Context, logger *slog.Logger) (err err
 	profileAll()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	config, enabled, err := c.cluster()
+	config, enabled, err := c.cluster(logger)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,8 @@ func (c *alertmanagerCmd) run(ctx context.Context, logger *slog.Logger) (err err
 	if err != nil {
 		return err
 	}
-	opts.PeerTimeout, opts.Retention = c.PeerTimeout, c.Retention // which an ini file sets too
+	opts.PeerTimeout, opts.Retention = c.PeerTimeout, c.Retention // which an ini file sets too, as the limits
+	opts.MaxSilences, opts.MaxSilenceSize = c.MaxSilences, c.MaxSilenceSize
 	if c.Database != "" {
 		store, err := persist.Open(persist.Options{
 			DSN: c.Database, Cluster: config.Cluster, Node: config.Name, Interval: c.DatabaseInterval, Logger: logger, Registerer: registry,
@@ -230,7 +231,7 @@ func profileAll() {
 
 // cluster returns the configuration of the node, and whether there is a
 // cluster: from the ini file, which sets more than that, or from the flags.
-func (c *alertmanagerCmd) cluster() (backend.Config, bool, error) {
+func (c *alertmanagerCmd) cluster(logger *slog.Logger) (backend.Config, bool, error) {
 	if c.ConfigINI == "" {
 		return c.Cluster.config()
 	}
@@ -239,8 +240,27 @@ func (c *alertmanagerCmd) cluster() (backend.Config, bool, error) {
 		return backend.Config{}, false, fmt.Errorf("--config.ini: %w", err)
 	}
 	c.PeerTimeout, c.Retention = s.PeerTimeout, s.NotificationLogRetention
+	c.MaxSilences, c.MaxSilenceSize = cmp.Or(s.MaxSilences, c.MaxSilences), cmp.Or(s.MaxSilenceSize, c.MaxSilenceSize)
 	c.Rules.byGrafana(s)
+	warnOfINI(c.ConfigINI, s, logger)
 	return s.Config, s.Config.Backend != "", nil
+}
+
+// warnOfINI logs what Grafana warns of when it loads the file, and which of its settings
+// have no effect here.
+func warnOfINI(path string, s grafanaini.Settings, logger *slog.Logger) {
+	for _, v := range s.Values {
+		if v.Older != "" {
+			logger.Warn("a setting of the section [alerting] counts; set it in [unified_alerting]", "setting", v.Older, "instead", v.Key, "value", v.Text)
+		}
+	}
+	var vain []string
+	for _, i := range s.Ignored {
+		vain = append(vain, i.Key)
+	}
+	if len(vain) > 0 {
+		logger.Warn("settings have no effect here; the command config check says why", "file", path, "settings", strings.Join(vain, ", "))
+	}
 }
 
 // blame says which flag has set what an error of the backend is about.

@@ -101,6 +101,11 @@ func implied(s grafanaini.Settings) []grafanaini.Value {
 
 // place says where a value of an ini file is from.
 func place(v grafanaini.Value) string {
+	if v.Older != "" {
+		key := "[alerting] " + v.Older
+		v.Older = ""
+		return key + ", " + place(v)
+	}
 	switch {
 	case v.Source == grafanaini.Default:
 		return "default"

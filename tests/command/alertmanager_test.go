@@ -3,7 +3,9 @@ package command_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -58,6 +60,26 @@ func TestByGrafanasFile(t *testing.T) {
 			}
 			return err
 		})
+	}
+	limited, url := instance(t, conf, "--storage.path=", "--silences.max-silences=5", "--config.ini="+file(t, "limits.ini",
+		"[unified_alerting]\nalertmanager_max_silences_count = 1\nmax_attempts = 5\n[alerting]\nexecute_alerts = false\n[quota]\nalerting_rule_evaluation_results = 9\n"))
+	silence(t, url, "quiet", "the only one")
+	more, err := http.Post(url+"/api/v2/silences", "application/json", strings.NewReader(
+		`{"matchers":[{"name":"a","value":"b","isRegex":false}],"startsAt":"2000-01-01T00:00:00Z","endsAt":"2999-01-01T00:00:00Z","createdBy":"t","comment":"one too many"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := io.ReadAll(more.Body); more.StatusCode == http.StatusOK || !strings.Contains(string(reply), "maximum number of silences") {
+		t.Errorf("one more silence than alertmanager_max_silences_count: %s: %s, %v", more.Status, reply, err)
+	}
+	_ = more.Body.Close()
+	for _, line := range []string{
+		`setting=execute_alerts instead=execute_alerts value=false`,
+		`have no effect here; the command config check says why" file=`, `settings="max_attempts, [quota] alerting_rule_evaluation_results"`,
+	} {
+		if !strings.Contains(limited.stderr.String(), line) {
+			t.Errorf("the log does not say %s:\n%s", line, limited.stderr.String())
+		}
 	}
 	bad := run(t, "alertmanager", conf, "--config.ini="+file(t, "bad.ini", "[unified_alerting]\nha_peers = a:1\nha_peer_timeout = soon\n"))
 	if code := bad.exitCode(t, patience); code == 0 || !strings.Contains(bad.stderr.String(), "ha_peer_timeout") {
