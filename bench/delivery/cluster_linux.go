@@ -11,36 +11,38 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/clusterchannel/clusterchannel/bench/internal/program"
+	"github.com/clusterchannel/clusterchannel/bench/internal/network"
 )
 
 // cluster is three nodes of a system in a network of their own.
 type cluster struct {
 	system   system
 	programs programs
-	network  *network
+	network  *network.Network
 	dir      string
 	config   string
 	server   *exec.Cmd
-	nodes    [nodes]*exec.Cmd
+	nodes    [network.Nodes]*exec.Cmd
 	logs     []*os.File
 }
 
 const formation = time.Minute // how long a cluster has to form
 
 // form starts the server and the nodes, and waits until they know each other.
-func form(ctx context.Context, s system, p programs, n *network, dir, webhook string) (*cluster, error) {
+func form(ctx context.Context, s system, p programs, n *network.Network, dir, webhook string) (*cluster, error) {
 	c := &cluster{system: s, programs: p, network: n, dir: dir, config: filepath.Join(dir, "alertmanager.yml")}
 	config := fmt.Sprintf("route: {receiver: hook, group_by: [alertname], group_wait: %v}\nreceivers: [{name: hook, webhook_configs: [{url: %q, send_resolved: false}]}]\n", groupWait, webhook)
 	err := os.WriteFile(c.config, []byte(config), 0o600)
 	if err == nil {
-		err = c.serve(ctx)
+		err = n.Serve(ctx, s.name, dir, func(cmd *exec.Cmd) error {
+			c.server = cmd
+			return c.launch(cmd, "server")
+		})
 	}
-	for i := range nodes {
+	for i := range network.Nodes {
 		if err == nil {
 			err = c.begin(i)
 		}
@@ -49,38 +51,12 @@ func form(ctx context.Context, s system, p programs, n *network, dir, webhook st
 		}
 	}
 	if err == nil {
-		err = c.ready(ctx, first, nodes)
+		err = c.ready(ctx, first, network.Nodes)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", s.name, err), c.close())
 	}
 	return c, nil
-}
-
-// serve starts the server of a system that has one, and waits until it listens.
-func (c *cluster) serve(ctx context.Context) error {
-	if c.system.server == nil {
-		return nil
-	}
-	args := make([]string, len(c.system.server))
-	for i, arg := range c.system.server {
-		args[i] = strings.NewReplacer("$IP", c.network.server(), "$DATA", c.dir).Replace(arg)
-	}
-	path, err := program.Find(args[0])
-	if err != nil {
-		return err
-	}
-	c.server = exec.Command(path, args[1:]...)
-	if err := c.launch(c.server, "server"); err != nil {
-		return err
-	}
-	return within(ctx, formation, func() error {
-		conn, err := net.Dial("tcp", net.JoinHostPort(c.network.server(), c.system.port))
-		if err != nil {
-			return err
-		}
-		return conn.Close()
-	})
 }
 
 // begin starts node i.
@@ -120,12 +96,12 @@ func (c *cluster) restart(ctx context.Context, i int) error {
 	if err := c.begin(i); err != nil {
 		return err
 	}
-	return c.ready(ctx, i, nodes)
+	return c.ready(ctx, i, network.Nodes)
 }
 
 // ready waits until node i is ready and knows that many members.
 func (c *cluster) ready(ctx context.Context, i, members int) error {
-	return within(ctx, formation, func() error {
+	return network.Within(ctx, formation, func() error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(i)+"/api/v2/status", nil)
@@ -157,10 +133,10 @@ func (c *cluster) ready(ctx context.Context, i, members int) error {
 	})
 }
 
-func (c *cluster) url(i int) string { return "http://" + net.JoinHostPort(c.network.node(i), "9093") }
+func (c *cluster) url(i int) string { return "http://" + net.JoinHostPort(c.network.Node(i), "9093") }
 
 func (c *cluster) urls() (urls []string) {
-	for i := range nodes {
+	for i := range network.Nodes {
 		urls = append(urls, c.url(i))
 	}
 	return urls
@@ -179,19 +155,4 @@ func (c *cluster) close() error {
 		errs = append(errs, log.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// within calls do until it succeeds.
-func within(ctx context.Context, d time.Duration, do func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	for {
-		err := do()
-		if err == nil {
-			return nil
-		}
-		if late := pause(ctx, 100*time.Millisecond); late != nil {
-			return fmt.Errorf("%w: %w", late, err)
-		}
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"syscall"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/bench/internal/network"
 )
 
 // fault is what happens to a cluster while alerts come.
@@ -42,7 +44,7 @@ var faults = []fault{
 		return c.nodes[first].Process.Signal(syscall.SIGCONT)
 	}},
 	{"rolling", "all restart, one after the other", func(ctx context.Context, c *cluster) error {
-		for i := range nodes {
+		for i := range network.Nodes {
 			if err := c.restart(ctx, i); err != nil {
 				return err
 			}
@@ -53,13 +55,13 @@ var faults = []fault{
 
 func cut(length time.Duration) func(context.Context, *cluster) error {
 	return func(ctx context.Context, c *cluster) error {
-		if err := c.network.cut(ctx, second); err != nil {
+		if err := c.network.Cut(ctx, second); err != nil {
 			return err
 		}
 		if err := pause(ctx, length); err != nil {
 			return err
 		}
-		return c.network.heal(ctx, second)
+		return c.network.Heal(ctx, second)
 	}
 }
 

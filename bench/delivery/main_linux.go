@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/bench/internal/network"
 	"github.com/clusterchannel/clusterchannel/bench/internal/program"
 )
 
@@ -118,7 +119,7 @@ func measureAll(ctx context.Context, args []string) (err error) {
 // one that conformance/images/build made, which has the version of our module.
 func prepare(ctx context.Context, dir string, contenders []system) (p programs, err error) {
 	p.ours = filepath.Join(dir, "clusterchannel")
-	if err := run(ctx, "go", "build", "-o", p.ours, "github.com/clusterchannel/clusterchannel/cmd/clusterchannel"); err != nil {
+	if err := network.Run(ctx, "go", "build", "-o", p.ours, "github.com/clusterchannel/clusterchannel/cmd/clusterchannel"); err != nil {
 		return p, err
 	}
 	if !slices.ContainsFunc(contenders, func(s system) bool { return s.name == "alertmanager" }) {
@@ -157,13 +158,13 @@ func (o options) measure(ctx context.Context, f fault, s system, p programs, num
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return out, err
 	}
-	n, err := build(ctx, number, os.Getpid())
+	n, err := network.Build(ctx, number, os.Getpid())
 	if err != nil {
 		return out, err
 	}
-	defer func() { err = errors.Join(err, n.remove()) }()
+	defer func() { err = errors.Join(err, n.Remove()) }()
 	since := time.Now()
-	r, err := receive(n.host(), since)
+	r, err := receive(n.Host(), since)
 	if err != nil {
 		return out, err
 	}

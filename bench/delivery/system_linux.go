@@ -5,68 +5,52 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+
+	"github.com/clusterchannel/clusterchannel/bench/internal/network"
 )
 
 // system is what is measured: Alertmanager, or our application on a backend.
 type system struct {
-	name   string
-	server []string // the program of its server with its arguments; "$IP" is its address, "$DATA" its directory
-	port   string   // of the server
-	args   func(n *network, i int) []string
+	name string
+	args func(n *network.Network, i int) []string
 }
 
 var systems = []system{
 	{name: "alertmanager", args: gossip},
 	{name: "memberlist", args: gossip},
-	{
-		name: "redis", port: "6379",
-		server: []string{"redis-server", "--bind", "$IP", "--port", "6379", "--protected-mode", "no", "--save", "", "--dir", "$DATA"},
-		args:   broker("redis", "address", "6379"),
-	},
-	{
-		name: "nats", port: "4222",
-		server: []string{"nats-server", "--addr", "$IP", "--port", "4222"},
-		args:   broker("nats", "servers", "4222"),
-	},
-	{
-		name: "etcd", port: "2379",
-		server: []string{
-			"etcd", "--data-dir", "$DATA", "--listen-client-urls", "http://$IP:2379", "--advertise-client-urls", "http://$IP:2379",
-			"--listen-peer-urls", "http://$IP:2380", "--initial-advertise-peer-urls", "http://$IP:2380", "--initial-cluster", "default=http://$IP:2380",
-			"--log-level", "error",
-		},
-		args: broker("etcd", "endpoints", "2379"),
-	},
+	{name: "redis", args: broker("redis", "address")},
+	{name: "nats", args: broker("nats", "servers")},
+	{name: "etcd", args: broker("etcd", "endpoints")},
 }
 
 // gossip are the flags of Alertmanager, which ours takes too.
-func gossip(n *network, i int) (args []string) {
-	args = []string{"--cluster.listen-address=" + n.node(i) + ":9094"}
-	for j := range nodes {
+func gossip(n *network.Network, i int) (args []string) {
+	args = []string{"--cluster.listen-address=" + n.Node(i) + ":9094"}
+	for j := range network.Nodes {
 		if j != i {
-			args = append(args, "--cluster.peer="+n.node(j)+":9094")
+			args = append(args, "--cluster.peer="+n.Node(j)+":9094")
 		}
 	}
 	return args
 }
 
-func broker(backend, param, port string) func(*network, int) []string {
-	return func(n *network, _ int) []string {
-		return []string{"--cluster.backend=" + backend, "--cluster.name=delivery", "--cluster.param=" + param + "=" + n.server() + ":" + port}
+func broker(backend, param string) func(*network.Network, int) []string {
+	return func(n *network.Network, _ int) []string {
+		return []string{"--cluster.backend=" + backend, "--cluster.name=delivery", "--cluster.param=" + param + "=" + n.Address(backend)}
 	}
 }
 
 // start returns the command that starts node i.
-func (s system) start(programs programs, n *network, i int, config, dir string) *exec.Cmd {
-	args := []string{"netns", "exec", n.space(i)}
+func (s system) start(programs programs, n *network.Network, i int, config, dir string) *exec.Cmd {
+	args := []string{"netns", "exec", n.Space(i)}
 	if s.name == "alertmanager" {
 		args = append(args, programs.alertmanager)
 	} else {
-		args = append(args, programs.ours, "alertmanager", "--cluster.peer-name="+n.space(i))
+		args = append(args, programs.ours, "alertmanager", "--cluster.peer-name="+n.Space(i))
 	}
 	args = append(args,
-		"--config.file="+config, "--storage.path="+filepath.Join(dir, n.space(i)),
-		"--web.listen-address="+n.node(i)+":9093", "--log.level=debug")
+		"--config.file="+config, "--storage.path="+filepath.Join(dir, n.Space(i)),
+		"--web.listen-address="+n.Node(i)+":9093", "--log.level=debug")
 	return exec.Command("ip", append(args, s.args(n, i)...)...)
 }
 

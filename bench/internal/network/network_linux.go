@@ -1,4 +1,4 @@
-package main
+package network
 
 import (
 	"context"
@@ -10,27 +10,35 @@ import (
 	"strings"
 )
 
-// network is a switch with three nodes behind it, each in a namespace of its
+// Network is a switch with three nodes behind it, each in a namespace of its
 // own. The host has two addresses there: one of the client and the receiver,
 // and one of the server, which a node can be cut off from by itself.
-type network struct {
+type Network struct {
 	prefix string     // of the names of namespaces and links
 	subnet string     // "198.19.200."
 	made   [][]string // the commands that undo what was made, the last first
 }
 
-const nodes = 3
+// Nodes is how many there are.
+const Nodes = 3
 
-func (n *network) host() string      { return n.subnet + "1" }
-func (n *network) server() string    { return n.subnet + "2" }
-func (n *network) node(i int) string { return fmt.Sprintf("%s%d", n.subnet, 11+i) }
-func (n *network) space(i int) string {
+// Host is the address of the client, which no node is cut off from.
+func (n *Network) Host() string { return n.subnet + "1" }
+
+// Server is the address for the server.
+func (n *Network) Server() string { return n.subnet + "2" }
+
+// Node is the address of node i.
+func (n *Network) Node(i int) string { return fmt.Sprintf("%s%d", n.subnet, 11+i) }
+
+// Space is the name of the namespace of node i.
+func (n *Network) Space(i int) string {
 	return fmt.Sprintf("%sn%d", n.prefix, i)
 }
 
-// build makes the network with the given number, below 50.
-func build(ctx context.Context, number, pid int) (*network, error) {
-	n := &network{prefix: fmt.Sprintf("cc%d-%d", pid, number), subnet: fmt.Sprintf("198.19.%d.", 200+number)}
+// Build makes the network with the given number, below 50.
+func Build(ctx context.Context, number, pid int) (*Network, error) {
+	n := &Network{prefix: fmt.Sprintf("cc%d-%d", pid, number), subnet: fmt.Sprintf("198.19.%d.", 200+number)}
 	if err := n.free(); err != nil {
 		return nil, err
 	}
@@ -41,24 +49,24 @@ func build(ctx context.Context, number, pid int) (*network, error) {
 		{"-n", hub, "link", "set", "switch", "up"},
 		{"link", "add", outside, "type", "veth", "peer", "name", "out", "netns", hub},
 		{"-n", hub, "link", "set", "out", "master", "switch", "up"},
-		{"addr", "add", n.host() + "/24", "dev", outside},
-		{"addr", "add", n.server() + "/24", "dev", outside},
+		{"addr", "add", n.Host() + "/24", "dev", outside},
+		{"addr", "add", n.Server() + "/24", "dev", outside},
 		{"link", "set", outside, "up"},
 	}
-	for i := range nodes {
-		space, port := n.space(i), fmt.Sprintf("p%d", i)
+	for i := range Nodes {
+		space, port := n.Space(i), fmt.Sprintf("p%d", i)
 		steps = append(steps, [][]string{
 			{"netns", "add", space},
 			{"-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns", hub},
 			{"-n", hub, "link", "set", port, "master", "switch", "up"},
-			{"-n", space, "addr", "add", n.node(i) + "/24", "dev", "eth0"},
+			{"-n", space, "addr", "add", n.Node(i) + "/24", "dev", "eth0"},
 			{"-n", space, "link", "set", "eth0", "up"},
 			{"-n", space, "link", "set", "lo", "up"},
 		}...)
 	}
 	for _, step := range steps {
-		if err := run(ctx, "ip", step...); err != nil {
-			return nil, errors.Join(err, n.remove())
+		if err := Run(ctx, "ip", step...); err != nil {
+			return nil, errors.Join(err, n.Remove())
 		}
 		switch {
 		case step[0] == "netns":
@@ -72,7 +80,7 @@ func build(ctx context.Context, number, pid int) (*network, error) {
 }
 
 // free returns an error if somebody uses the addresses.
-func (n *network) free() error {
+func (n *Network) free() error {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return err
@@ -85,31 +93,33 @@ func (n *network) free() error {
 	return nil
 }
 
-// remove deletes the link of the host, and the namespaces.
-func (n *network) remove() error {
+// Remove deletes the link of the host, and the namespaces.
+func (n *Network) Remove() error {
 	var errs []error
 	for _, undo := range slices.Backward(n.made) {
-		errs = append(errs, run(context.Background(), "ip", undo...))
+		errs = append(errs, Run(context.Background(), "ip", undo...))
 	}
 	return errors.Join(errs...)
 }
 
-// cut parts a node from all but the host's first address; heal undoes it.
-func (n *network) cut(ctx context.Context, i int) error {
+// Cut parts a node from all but the host's first address.
+func (n *Network) Cut(ctx context.Context, i int) error {
 	for _, rule := range [][]string{{"INPUT", "!", "-s"}, {"OUTPUT", "!", "-d"}} {
-		args := append([]string{"netns", "exec", n.space(i), "iptables", "-A"}, rule...)
-		if err := run(ctx, "ip", append(args, n.host(), "-j", "DROP")...); err != nil {
+		args := append([]string{"netns", "exec", n.Space(i), "iptables", "-A"}, rule...)
+		if err := Run(ctx, "ip", append(args, n.Host(), "-j", "DROP")...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (n *network) heal(ctx context.Context, i int) error {
-	return run(ctx, "ip", "netns", "exec", n.space(i), "iptables", "-F")
+// Heal undoes a Cut.
+func (n *Network) Heal(ctx context.Context, i int) error {
+	return Run(ctx, "ip", "netns", "exec", n.Space(i), "iptables", "-F")
 }
 
-func run(ctx context.Context, program string, args ...string) error {
+// Run runs a program. Its error says what that said.
+func Run(ctx context.Context, program string, args ...string) error {
 	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, out)
