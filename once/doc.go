@@ -46,6 +46,8 @@
 //     turns. On one Redis on loopback another node has a result after 0.2 ms, and after
 //     2 ms in 99 of 100 calls; of 50 keys for which the first called at just that moment
 //     36 were done twice, 5 ms before or after it none.
+//   - A node is cut off and does not know it yet, for some three seconds, in which the
+//     others drop it.
 //   - The nodes do not hear each other: until the partition, or the outage beyond grace,
 //     is over. Each side acts once. So do nodes that start and find nobody. What a node
 //     did and could not tell before it was closed is done again: Close says so.
@@ -53,12 +55,16 @@
 //     middle of it for so long that the others drop it: forever, or until it goes on.
 //   - Work takes longer than Limit, and does not end with its context.
 //   - There is no room to tell it: see Options.MaxKeys. Do says so.
-//   - Clocks are apart by more than Limit and Turn: attempts are forgotten at a time. If
-//     by more than Life, results are too.
+//   - Clocks are apart by more than an hour, or a quarter of Life if that is less: a node
+//     whose clock is so far ahead does not see that another one acts, and has its turn while
+//     work takes longer than that. If by more than Life it does not see results either, and
+//     if by more than a day, one does not hear the other.
 //
 // Each time that two nodes have acted is counted by clusterchannel_once_doubled_total,
 // on one of them, once they know of each other. Two sides of a partition that both
-// acted then know one result, the later one.
+// acted then know one result, the later one. How long it takes on each backend until all
+// know, and how often two act while nodes die, stand still and are cut off, is in
+// docs/numbers.md.
 //
 // Alertmanager sends its notifications in this way: instances take their turns, by
 // position, and look into the notification log before they send. This package has its

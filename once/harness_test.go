@@ -40,7 +40,8 @@ type fleet struct {
 	all   []*node // those too that have stopped
 	kept  *[]byte // nil: states are not kept
 
-	payload int // the largest; 0: the default
+	payload int                      // the largest; 0: the default
+	apart   map[string]time.Duration // by name: how far ahead of the time a node's clock is
 
 	mu   sync.Mutex
 	done map[string][]*node // by key: those that did it, in order
@@ -89,6 +90,9 @@ func (c *fleet) start(name string) *node {
 	}
 	o := c.opts
 	o.Logger, o.Registerer = quiet, n.registry
+	if ahead := c.apart[name]; ahead != 0 {
+		o.Now = func() time.Time { return time.Now().Add(ahead) }
+	}
 	if n.group, err = once.New(keeping{n.cluster, c.kept}, &o); err != nil {
 		c.t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ type ledger struct {
 	cluster  backend.ClusterChannel
 	notes    *replicated.Map[string, note]
 	opts     Options
-	instance string // this node
-	began    time.Time
+	instance string    // this node
+	began    time.Time // by this node's clock
 	met      *metrics
 
 	watching sync.WaitGroup
@@ -44,7 +44,7 @@ func newLedger(cluster backend.ClusterChannel, o Options, met *metrics) (*ledger
 		return nil, fmt.Errorf("once: %w", err)
 	}
 	l := &ledger{
-		cluster: cluster, notes: notes, opts: o, instance: cluster.View().Self().Instance, began: time.Now(), met: met,
+		cluster: cluster, notes: notes, opts: o, instance: cluster.View().Self().Instance, began: o.Now(), met: met,
 		results: map[string]bool{}, telling: map[string]bool{}, mine: map[string]time.Time{}, waiters: map[string]map[*waiter]bool{},
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -147,8 +147,11 @@ func (l *ledger) try(key string, a attempt) {
 	}
 }
 
-// memory is for how long attempts are known: longer than anybody waits for one.
-func (l *ledger) memory() time.Duration { return 2 * (l.opts.Limit + l.opts.Turn) }
+// memory is for how long attempts are known: longer than anybody waits for one, also by a
+// clock that is ahead.
+func (l *ledger) memory() time.Duration {
+	return 2*(l.opts.Limit+l.opts.Turn) + min(l.opts.Life/4, time.Hour)
+}
 
 // done tells that this node has done key. A result that is there already stays: then
 // two have done it.
@@ -222,7 +225,7 @@ func (l *ledger) changed(entry string, n note, there bool) {
 // heard counts a result of another node.
 func (l *ledger) heard(key string, n note) {
 	if n.At.After(l.began) { // else it was not here when the work was done
-		l.met.window.Observe(max(time.Since(n.At), 0).Seconds())
+		l.met.window.Observe(max(l.opts.Now().Sub(n.At), 0).Seconds())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

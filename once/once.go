@@ -161,7 +161,7 @@ func (g *Group) contained(ctx context.Context, key string, f func(context.Contex
 // tell tells the others that the work was done here.
 func (g *Group) tell(key string, value []byte) (Result, error) {
 	self := g.cluster.View().Self()
-	r := Result{Value: value, By: self.Name, Instance: self.Instance, At: time.Now(), Here: true}
+	r := Result{Value: value, By: self.Name, Instance: self.Instance, At: g.opts.Now(), Here: true}
 	known, err := g.tellResult(key, r)
 	if !known {
 		g.ledger.end(key) // else the others wait for it before they do it again

@@ -54,6 +54,9 @@ type Options struct {
 
 	// Registerer receives the metrics; nil for none.
 	Registerer prometheus.Registerer
+
+	// Now tells the time of this node's clock, for tests; nil means time.Now.
+	Now func() time.Time
 }
 
 // The errors of this package. Each is wrapped with the key and what happened; test
@@ -91,6 +94,9 @@ func (o *Options) complete() error {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.MaxKeys < 0 || o.MaxKeys > mostKeys {
 		return fmt.Errorf("once: %w: MaxKeys is %d, want 1 to %d, or 0 for 100,000", backend.ErrConfig, o.MaxKeys, mostKeys)

@@ -28,6 +28,7 @@ func (o *Options) notes() *replicated.Options {
 		Type:       "once",
 		MaxEntries: entries,
 		MaxBytes:   2*o.bytes() + bytesPerKey*int64(entries),
+		Now:        o.Now,
 		Tombstones: time.Second, // each entry ends by itself, and none lives longer than the one before
 	}
 }
