@@ -76,7 +76,7 @@ func (t turns) before(routing notify.RoutingStage) notify.RoutingStage {
 }
 
 // comebacks are instances that came back under the name of one that was among
-// the members shortly before: that restarted. Such an instance knows of no alert
+// the members shortly before, or still is: that restarted. Such an instance knows of no alert
 // that began before, until it is told of it again, and so nobody waits for it.
 // Where instances are known by their order of joining, as Alertmanager's, it would
 // be the last.
@@ -116,7 +116,11 @@ func (c *comebacks) see(v backend.View, now time.Time) {
 		}
 	}
 	for _, m := range v.Members {
-		if d, ok := c.gone[m.Name]; ok && d.instance != m.Instance && !has(c.present, m) {
+		if has(c.present, m) {
+			continue
+		}
+		d, ok := c.gone[m.Name]
+		if ok && d.instance != m.Instance || slices.ContainsFunc(c.present, func(o backend.Member) bool { return o.Name == m.Name }) {
 			c.at[m.Instance] = now
 		}
 	}

@@ -52,6 +52,7 @@ func TestTurns(t *testing.T) {
 	}{
 		"by position":                     {views: []view{{0, members("a1", "b1", "c1")}}, self: 2, began: time.Hour, now: time.Hour, took: 2 * turn},
 		"who came back is not waited for": {views: []view{{0, members("a1", "b1")}, {time.Hour, members("b1")}, {time.Hour + 5*time.Second, members("a2", "b1")}}, self: 1, began: time.Hour, now: time.Hour + 10*time.Second},
+		"nor where it was back unnoticed": {views: []view{{0, members("a1", "b1")}, {time.Hour, members("a1", "a2", "b1")}, {time.Hour + 5*time.Second, members("a2", "b1")}}, self: 1, began: time.Hour - time.Second, now: time.Hour + 10*time.Second},
 		"it is, if the alert began later": {views: []view{{0, members("a1", "b1")}, {time.Hour, members("b1")}, {time.Hour + 5*time.Second, members("a2", "b1")}}, self: 1, began: time.Hour + 6*time.Second, now: time.Hour + 10*time.Second, took: turn},
 		"it is, when it was told again":   {views: []view{{0, members("a1", "b1")}, {time.Hour, members("b1")}, {time.Hour + 5*time.Second, members("a2", "b1")}}, self: 1, began: time.Hour, now: time.Hour + 70*time.Second, took: turn},
 		"the same one is back from a cut": {views: []view{{0, members("a1", "b1")}, {time.Hour, members("b1")}, {time.Hour + 5*time.Second, members("a1", "b1")}}, self: 1, began: time.Hour, now: time.Hour + 10*time.Second, took: turn},

@@ -416,23 +416,38 @@ func (c *conn) receiveRenewals(driver.Handler) error {
 	}
 }
 
-const leaveTimeout = time.Second
+const leaveTimeout = time.Second // of each of the two requests
 
-// leave revokes the lease, and so deletes this node's keys.
+// leave tells the others that this node leaves, and then revokes the lease, and so
+// deletes this node's keys: a key that is deleted alone may come back.
 func (c *conn) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-	defer cancel()
-	revoke := func() error {
+	err := c.leaving(ctx, func(ctx context.Context) error {
+		_, err := c.kv.Put(ctx, &etcdserverpb.PutRequest{
+			Key: []byte(c.seat.memberKey()), Value: encodeMember(c.seat.self, true), Lease: c.seat.lease,
+		})
+		return err
+	})
+	if err != nil {
+		c.seat.logger.Debug("the others learn late that this node leaves", "after", revival, "err", plain(err))
+	}
+	err = c.leaving(ctx, func(ctx context.Context) error {
 		_, err := c.leases.LeaseRevoke(ctx, &etcdserverpb.LeaseRevokeRequest{ID: c.seat.lease})
 		return err
-	}
-	err := revoke()
-	if err != nil && c.seat.params.Username != "" && needsLogin(err) && c.login(ctx) == nil {
-		err = revoke()
-	}
+	})
 	if err != nil {
 		c.seat.logger.Debug("the lease was not revoked; the server keeps it until it expires", "ttl", c.ttl, "err", plain(err))
 	}
+}
+
+// leaving sends one of the last requests, once more if the token has expired.
+func (c *conn) leaving(ctx context.Context, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	err := request(ctx)
+	if err != nil && c.seat.params.Username != "" && needsLogin(err) && c.login(ctx) == nil {
+		err = request(ctx)
+	}
+	return err
 }
 
 // close releases the connection.

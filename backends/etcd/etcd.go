@@ -42,7 +42,8 @@
 // # Membership
 //
 // A node is a key under a lease, which it renews five times in its length,
-// without any write to the store. A node whose key vanishes without a goodbye, and
+// without any write to the store. A node that leaves says so in its key, and then
+// revokes the lease. One whose key vanishes without that, and
 // is not there again within 400 ms, has failed: by default 2.4 to 2.9 s after it was
 // last heard, as etcd looks for expired leases every half second. The shortest lease
 // is the server's, one and a half times its election timeout rounded up: 2s by
@@ -171,7 +172,7 @@ type seat struct {
 
 func newSeat(o driver.Options, p Params) *seat {
 	return &seat{
-		params: p, keys: newLayout(p.Prefix, o.Cluster), self: o.Self, record: encodeMember(o.Self), lease: leaseOf(o.Self.Instance),
+		params: p, keys: newLayout(p.Prefix, o.Cluster), self: o.Self, record: encodeMember(o.Self, false), lease: leaseOf(o.Self.Instance),
 		logger: o.Logger, tokens: credentials.NewPerRPCCredentialBundle(),
 	}
 }

@@ -36,10 +36,11 @@ type record struct {
 	Instance string            `json:"instance"`
 	Addr     string            `json:"addr,omitempty"`
 	Meta     map[string]string `json:"meta,omitempty"`
+	Leaving  bool              `json:"leaving,omitempty"` // it is closing, and its lease is about to go
 }
 
-func encodeMember(m driver.Member) []byte {
-	b, err := json.Marshal(record{m.Name, m.Instance, m.Addr, m.Meta})
+func encodeMember(m driver.Member, leaving bool) []byte {
+	b, err := json.Marshal(record{m.Name, m.Instance, m.Addr, m.Meta, leaving})
 	if err != nil {
 		panic(err) // everything in it can be encoded
 	}
@@ -52,14 +53,14 @@ var errNoMember = errors.New("is no member of this cluster")
 
 // member reads the key of a member. A key that somebody else has written is an
 // error: a member has a lease, and its key is its instance.
-func (l layout) member(kv *mvccpb.KeyValue) (driver.Member, error) {
+func (l layout) member(kv *mvccpb.KeyValue) (m driver.Member, leaving bool, err error) {
 	instance := strings.TrimPrefix(string(kv.Key), l.members)
 	var r record
 	if err := json.Unmarshal(kv.Value, &r); err != nil {
-		return driver.Member{}, errNoMember
+		return m, false, errNoMember
 	}
 	if kv.Lease == 0 || r.Instance == "" || r.Instance != instance || r.Name == "" || len(r.Name) > maxName || !utf8.ValidString(r.Name) {
-		return driver.Member{}, errNoMember
+		return m, false, errNoMember
 	}
-	return driver.Member{Name: r.Name, Instance: r.Instance, Addr: r.Addr, Meta: r.Meta}, nil
+	return driver.Member{Name: r.Name, Instance: r.Instance, Addr: r.Addr, Meta: r.Meta}, r.Leaving, nil
 }

@@ -28,14 +28,14 @@ func newRoster(s *seat, r *etcdserverpb.RangeResponse) roster {
 		seat: s, members: map[string]driver.Member{s.self.Instance: s.self}, vanished: map[string]time.Time{}, revision: r.Header.Revision,
 	}
 	for _, kv := range r.Kvs {
-		m, err := s.keys.member(kv)
+		m, leaving, err := s.keys.member(kv)
 		switch {
 		case err != nil:
 			roster.strangers = append(roster.strangers, string(kv.Key))
-		case m.Instance != s.self.Instance:
-			roster.members[m.Instance] = m
-		default:
+		case m.Instance == s.self.Instance:
 			roster.registered = kv.Lease == s.lease && string(kv.Value) == string(s.record)
+		case !leaving:
+			roster.members[m.Instance] = m
 		}
 	}
 	return roster
@@ -43,14 +43,14 @@ func newRoster(s *seat, r *etcdserverpb.RangeResponse) roster {
 
 func (r *roster) all() []driver.Member { return slices.Collect(maps.Values(r.members)) }
 
-// revival is how long a member stays whose key has gone, or has been overwritten. An etcd leader that was
-// paused may revoke leases that were renewed elsewhere meanwhile; their nodes see
-// that and write their keys again.
+// revival is how long a member stays whose key has gone, or has been overwritten, and which has not said that
+// it leaves. An etcd leader that was paused may revoke leases that were renewed elsewhere meanwhile; their
+// nodes see that and write their keys again.
 const revival = 400 * time.Millisecond
 
-// change applies an event on a member's key. It reports whether the list has
-// changed.
-func (r *roster) change(ev *mvccpb.Event) (changed bool, err error) {
+// change applies an event on a member's key, and hands on who leaves. It reports
+// whether the list has changed.
+func (r *roster) change(ev *mvccpb.Event, left func(driver.Member)) (changed bool, err error) {
 	instance := strings.TrimPrefix(string(ev.Kv.Key), r.seat.keys.members)
 	if instance == r.seat.self.Instance {
 		if ev.Type == mvccpb.Event_DELETE || ev.Kv.Lease != r.seat.lease || string(ev.Kv.Value) != string(r.seat.record) {
@@ -60,7 +60,17 @@ func (r *roster) change(ev *mvccpb.Event) (changed bool, err error) {
 	}
 	if ev.Type == mvccpb.Event_PUT {
 		var m driver.Member
-		if m, err = r.seat.keys.member(ev.Kv); err == nil {
+		var leaving bool
+		switch m, leaving, err = r.seat.keys.member(ev.Kv); {
+		case err == nil && leaving:
+			_, is := r.members[instance]
+			delete(r.members, instance)
+			delete(r.vanished, instance)
+			if is {
+				left(m)
+			}
+			return is, nil
+		case err == nil:
 			r.members[instance] = m
 			delete(r.vanished, instance)
 			return true, nil

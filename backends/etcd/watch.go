@@ -146,7 +146,7 @@ func (c *conn) take(events []*mvccpb.Event, h driver.Handler) error {
 		key := string(ev.Kv.Key)
 		switch {
 		case strings.HasPrefix(key, keys.members):
-			is, err := c.roster.change(ev)
+			is, err := c.roster.change(ev, h.Left)
 			changed = changed || is
 			switch {
 			case errors.Is(err, errNoMember):
