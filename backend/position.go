@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -49,15 +50,35 @@ func (v View) Owns(key string) bool {
 // the same on all nodes whose views agree. Of members with one name the first in the
 // list comes first.
 //
-// Each member that is yielded takes time in proportion to the number of members.
+// It takes n log n time for n members.
 func (v View) Order(key string) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
-		for rest := (View{Members: slices.Clone(v.Members)}); len(rest.Members) > 0; {
-			next := rest.Owner(key)
-			if !yield(next) {
+		order, of := make([]weighed, len(v.Members)), xxhash.Sum64String(key)
+		for i, m := range v.Members {
+			order[i] = weighed{weight(of ^ xxhash.Sum64String(m.Name)), i}
+		}
+		slices.SortFunc(order, func(a, b weighed) int {
+			return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.at, b.at))
+		})
+		for _, next := range order {
+			if !yield(v.Members[next.at]) {
 				return
 			}
-			rest.Members = slices.DeleteFunc(rest.Members, func(m Member) bool { return m.Instance == next.Instance })
 		}
 	}
+}
+
+// weighed is a member by its place in the list.
+type weighed struct {
+	weight uint64
+	at     int
+}
+
+// weight mixes the hash of a key and a name as package rendezvous does, which has no
+// order: of several members it chooses the one of the greatest.
+func weight(x uint64) uint64 {
+	x ^= x >> 12
+	x ^= x << 25
+	x ^= x >> 27
+	return x * 2685821657736338717
 }

@@ -28,11 +28,11 @@ type ledger struct {
 	stop     context.CancelFunc
 
 	mu      sync.Mutex
-	results map[string]bool      // keys that the map has a result of, or is to have one
-	mine    map[string]time.Time // keys that were done here and nowhere else, until they are forgotten
-	telling map[string]bool      // keys that are being told to be done here
-	latest  time.Time            // when something that was done here was last told
-	waiters map[string]map[*waiter]bool
+	results map[string]bool               // keys that the map has a result of, or is to have one
+	mine    map[string]time.Time          // keys that were done here and nowhere else, until they are forgotten
+	telling map[string]bool               // keys that are being told to be done here
+	latest  time.Time                     // when something that was done here was last told
+	callers map[string]map[*follower]bool // of each key
 }
 
 func newLedger(cluster backend.ClusterChannel, o Options, met *metrics) (*ledger, error) {
@@ -45,7 +45,7 @@ func newLedger(cluster backend.ClusterChannel, o Options, met *metrics) (*ledger
 	}
 	l := &ledger{
 		cluster: cluster, notes: notes, opts: o, instance: cluster.View().Self().Instance, began: o.Now(), met: met,
-		results: map[string]bool{}, telling: map[string]bool{}, mine: map[string]time.Time{}, waiters: map[string]map[*waiter]bool{},
+		results: map[string]bool{}, telling: map[string]bool{}, mine: map[string]time.Time{}, callers: map[string]map[*follower]bool{},
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
@@ -86,8 +86,12 @@ func (l *ledger) close() {
 	l.notes.Close()
 }
 
-// waiter is what is to be called when something is told of a key.
-type waiter struct{ wake func() }
+// follower is a call that follows what is told of a key.
+type follower struct {
+	wake func()          // is called when something is told; nil: nobody waits
+	told map[string]bool // instances whose attempts were told since take
+	all  bool            // all may have been
+}
 
 // The kinds of entries are the first byte of their keys in the map.
 const (
@@ -99,13 +103,13 @@ func resultKey(key string) string { return ofResult + key }
 
 func attemptKey(key, instance string) string { return ofAttempt + instance + "\x00" + key }
 
-// keyOf returns what an entry is of.
-func keyOf(entry string) string {
+// of returns what an entry is of: a key, and where it is an attempt the node's.
+func of(entry string) (key, instance string) {
 	if of, ok := strings.CutPrefix(entry, ofAttempt); ok {
-		_, key, _ := strings.Cut(of, "\x00")
-		return key
+		instance, key, _ = strings.Cut(of, "\x00")
+		return key, instance
 	}
-	return strings.TrimPrefix(entry, ofResult)
+	return strings.TrimPrefix(entry, ofResult), ""
 }
 
 // result returns the result for key, if it was done.
@@ -212,14 +216,14 @@ func (l *ledger) twice(key string) {
 
 // changed handles a change of the map.
 func (l *ledger) changed(entry string, n note, there bool) {
-	key := keyOf(entry)
+	key, instance := of(entry)
 	if strings.HasPrefix(entry, ofResult) {
 		l.count(key, there)
 		if there && n.Instance != l.instance {
 			l.heard(key, n)
 		}
 	}
-	l.wake(key)
+	l.wake(key, instance)
 }
 
 // heard counts a result of another node.
@@ -232,30 +236,55 @@ func (l *ledger) heard(key string, n note) {
 	l.twice(key)
 }
 
-// onChange has wake be called at each change of what is told of key, until stop is
-// called. wake must not block.
-func (l *ledger) onChange(key string, wake func()) (stop func()) {
-	w := &waiter{wake}
+// follow returns what is told of a key from now on, until leave is called.
+func (l *ledger) follow(key string) (f *follower, leave func()) {
+	f = &follower{told: map[string]bool{}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.waiters[key] == nil {
-		l.waiters[key] = map[*waiter]bool{}
+	if l.callers[key] == nil {
+		l.callers[key] = map[*follower]bool{}
 	}
-	l.waiters[key][w] = true
-	return func() {
+	l.callers[key][f] = true
+	return f, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if delete(l.waiters[key], w); len(l.waiters[key]) == 0 {
-			delete(l.waiters, key)
+		if delete(l.callers[key], f); len(l.callers[key]) == 0 {
+			delete(l.callers, key)
 		}
 	}
 }
 
-func (l *ledger) wake(key string) {
+// wakes has wake be called when something is told, until stop is called. wake must not
+// block.
+func (l *ledger) wakes(f *follower, wake func()) (stop func()) {
+	set := func(wake func()) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		f.wake = wake
+	}
+	set(wake)
+	return func() { set(nil) }
+}
+
+// take returns whose attempts were told since the last call.
+func (l *ledger) take(f *follower) (told map[string]bool, all bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for w := range l.waiters[key] {
-		w.wake()
+	told, all = f.told, f.all
+	f.told, f.all = map[string]bool{}, false
+	return told, all
+}
+
+func (l *ledger) wake(key, instance string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for f := range l.callers[key] {
+		if instance != "" {
+			f.told[instance] = true
+		}
+		if f.wake != nil {
+			f.wake()
+		}
 	}
 }
 
@@ -264,9 +293,11 @@ func (l *ledger) startOver() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.results)
-	for _, waiters := range l.waiters {
-		for w := range waiters {
-			w.wake()
+	for _, callers := range l.callers {
+		for f := range callers {
+			if f.all = true; f.wake != nil {
+				f.wake()
+			}
 		}
 	}
 }

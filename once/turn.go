@@ -14,15 +14,10 @@ import (
 // wait is one call's wait for its turn.
 type wait struct {
 	*Group
+	*rivals
 	key   string
 	began time.Time
-	acts  map[sighting]time.Time // since when this call knows that a node acts
-}
-
-// sighting is one attempt of a node.
-type sighting struct {
-	instance string
-	failed   int // attempts before
+	from  *follower // of what is told of the key
 }
 
 // await returns the result for key as soon as there is one, or found false when it is
@@ -33,7 +28,9 @@ func (g *Group) await(ctx context.Context, key string) (r Result, found bool, er
 	if err := g.cluster.WaitReady(ctx); err != nil {
 		return Result{}, false, cmp.Or(reason(ctx), err)
 	}
-	w := &wait{Group: g, key: key, began: time.Now(), acts: map[sighting]time.Time{}}
+	from, leave := g.ledger.follow(key)
+	defer leave()
+	w := &wait{Group: g, rivals: newRivals(), key: key, began: time.Now(), from: from}
 	turn := backend.NewTurn(g.cluster, g.opts.Turn)
 	for {
 		comes, err := w.look(ctx, turn)
@@ -41,7 +38,7 @@ func (g *Group) await(ctx context.Context, key string) (r Result, found bool, er
 			return r, true, nil
 		}
 		switch {
-		case comes && !w.meets(ctx):
+		case comes && !w.meets(ctx) && !w.news():
 			return Result{}, false, nil
 		case ctx.Err() != nil || errors.Is(err, backend.ErrClosed):
 			return Result{}, false, cmp.Or(reason(ctx), err)
@@ -54,7 +51,7 @@ func (g *Group) await(ctx context.Context, key string) (r Result, found bool, er
 func (w *wait) look(ctx context.Context, turn *backend.Turn) (comes bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.patience())
 	defer cancel()
-	defer w.ledger.onChange(w.key, cancel)()
+	defer w.ledger.wakes(w.from, cancel)()
 	if _, found := w.ledger.result(w.key); found {
 		return false, nil
 	}
@@ -71,7 +68,7 @@ func (w *wait) meets(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	defer w.ledger.onChange(w.key, cancel)()
+	defer w.ledger.wakes(w.from, cancel)()
 	<-ctx.Done()
 	return true
 }
@@ -82,7 +79,7 @@ func (w *wait) limit() time.Duration { return w.opts.Limit + w.opts.Turn }
 // patience is how long it is until the first of those that act has taken too long.
 func (w *wait) patience() time.Duration {
 	least := w.limit()
-	for _, since := range w.acts {
+	for _, since := range w.acting {
 		if left := w.limit() - time.Since(since); left > 0 {
 			least = min(least, left)
 		}
@@ -94,24 +91,25 @@ func (w *wait) patience() time.Duration {
 // another node acts, and while this one is away and may hear of it yet: else all that
 // come back at once would have their turns at once.
 func (w *wait) place(v backend.View) (place int, held bool) {
-	self, failed := v.Self(), map[string]int{}
-	held = v.Status != backend.Attached && (!v.Isolated || errors.Is(v.Err, backend.ErrCatchingUp))
-	for _, m := range v.Members {
-		a := w.ledger.attempt(w.key, m.Instance)
-		held = held || a.Acts && m.Instance != self.Instance && w.waitsFor(sighting{m.Instance, a.Failed})
-		failed[m.Instance] = a.Failed
+	told, all := w.ledger.take(w.from)
+	if all || !w.seated || v.Epoch != w.epoch {
+		w.seat(v, w.order(v))
+		w.news()
 	}
-	return placeOf(v, w.order(v), failed), held
+	for instance := range told {
+		w.note(instance, w.ledger.attempt(w.key, instance))
+	}
+	held = v.Status != backend.Attached && (!v.Isolated || errors.Is(v.Err, backend.ErrCatchingUp))
+	return w.before(), held || w.othersAct(w.limit())
 }
 
-// waitsFor reports whether an attempt has not taken too long yet.
-func (w *wait) waitsFor(s sighting) bool {
-	since, known := w.acts[s]
-	if !known {
-		since = time.Now()
-		w.acts[s] = since
+// news looks at the attempts of all members, and reports whether there is one that this
+// call has not been told of yet.
+func (w *wait) news() (any bool) {
+	for instance := range w.places {
+		any = w.note(instance, w.ledger.attempt(w.key, instance)) || any
 	}
-	return time.Since(since) < w.limit()
+	return any
 }
 
 // order yields the members in the order of their turns, if none has failed.
@@ -120,21 +118,4 @@ func (w *wait) order(v backend.View) iter.Seq[backend.Member] {
 		return slices.Values(v.Members)
 	}
 	return v.Order(w.key)
-}
-
-// placeOf returns how many members are before this node: those that have failed less
-// often, and of the others that have failed as often those before it in order.
-func placeOf(v backend.View, order iter.Seq[backend.Member], failed map[string]int) int {
-	self, before, place := v.Self().Instance, true, 0
-	for m := range order {
-		switch mine := failed[self]; {
-		case m.Instance == self && mine == 0:
-			return place
-		case m.Instance == self:
-			before = false
-		case failed[m.Instance] < mine || before && failed[m.Instance] == mine:
-			place++
-		}
-	}
-	return place
 }
