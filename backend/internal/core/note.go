@@ -27,7 +27,7 @@ const (
 	NoteSentAgain                  // Count updates of Key are sent again
 	NoteExchange                   // a pull was sent to Member; Text is the reason
 	NoteAnswered                   // a pull of Member was answered with Count bytes
-	NoteRefused                    // a Merge of Key failed
+	NoteRefused                    // a Merge of Key failed: of an update of Member, or of what it gave
 	NoteEcho                       // own heartbeat was heard after Took
 	NoteRaised                     // this node raised its incarnation; Text says why
 	NoteRejected                   // a message of Member was not believed; Text is the reason

@@ -198,7 +198,7 @@ func TestKeptTellsTheTruth(t *testing.T) {
 		t.Error("somebody else's word counts")
 	}
 	p.hears("b", &Kept{Keys: []KeptKey{{"s", 3, Ranges{{1, 2}}}}})
-	if s.String() != "top 3 arrived{} pending{} accounted{} lost{} missing{1-3} given{1-2}" {
+	if s.String() != "top 3 arrived{} pending{} accounted{} refused{} lost{} missing{1-3} given{1-2}" {
 		t.Errorf("%v", s)
 	}
 }

@@ -193,7 +193,8 @@ func (c *Core) opened(now time.Duration, s *stream, n uint64, pause time.Duratio
 }
 
 // UpdateMerged says that the Merge of a queued update has returned. After an
-// error the update is not held for merged.
+// error the update is not held for merged, and is not asked for again: when it came
+// once more it might be out of date, which a comparison of states is not.
 func (c *Core) UpdateMerged(now time.Duration, r Ref, err error) (wake bool) {
 	s := r.stream
 	if s == nil {
@@ -204,6 +205,10 @@ func (c *Core) UpdateMerged(now time.Duration, r Ref, err error) (wake bool) {
 	s.state.version++
 	if !s.gone {
 		s.merged(r.number, err == nil)
+		if err != nil {
+			c.note(NoteRefused, s.node, s.state.key, 1, err.Error())
+			wake = true
+		}
 	}
 	if c.link == catchingUp && s.state.merged == s.state.backlog {
 		c.begin(now)
@@ -211,7 +216,7 @@ func (c *Core) UpdateMerged(now time.Duration, r Ref, err error) (wake bool) {
 		c.end()
 		return true
 	}
-	return false
+	return wake
 }
 
 // announced notes that a node has used all numbers of a key up to one.

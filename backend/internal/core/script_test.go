@@ -736,6 +736,10 @@ func (w *world) do(args []string) {
 				}
 			}
 		}
+	case "forget": // forget KEY ITEM: the states have it no more, as what was deleted long ago
+		for _, n := range w.nodes {
+			delete(n.states[args[1]].items, args[2])
+		}
 	case "remove":
 		n := w.node(args[1])
 		delete(n.states, args[2])

@@ -7,8 +7,8 @@ import (
 )
 
 // stream is what is known of the numbers of one origin, in one incarnation, for
-// one key. Every number up to top is in exactly one of arrived or pending (or
-// both of them and accounted), accounted, lost and missing.
+// one key. Every number up to top is in exactly one of arrived, pending or refused (or
+// one of these and accounted), accounted, lost and missing.
 type stream struct {
 	node        *node
 	incarnation uint32
@@ -18,6 +18,7 @@ type stream struct {
 	arrived   Ranges // that very update was merged
 	pending   Ranges // it waits in the state's queue
 	accounted Ranges // a merged exchange had it
+	refused   Ranges // its Merge failed: a comparison may still bring it, that update never does
 	lost      Ranges // given up; a comparison may still bring it
 	missing   Ranges // none of these
 	given     Ranges // of missing: what its origin cannot give, and others are asked for
@@ -28,9 +29,9 @@ type stream struct {
 	gone   bool // the state was removed
 }
 
-// has reports whether that very update arrived.
+// has reports whether that very update arrived, whatever came of it.
 func (s *stream) has(n uint64) bool {
-	return n <= s.top && (s.arrived.Has(n) || s.pending.Has(n))
+	return n <= s.top && (s.arrived.Has(n) || s.pending.Has(n) || s.refused.Has(n))
 }
 
 // raise notes that the origin has used all numbers up to n. It reports
@@ -55,7 +56,7 @@ func (s *stream) lower(n uint64) (ok bool) {
 	switch {
 	case n >= s.top:
 		return true
-	case n < s.arrived.last(), n < s.pending.last():
+	case n < s.arrived.last(), n < s.pending.last(), n < s.refused.last():
 		return false
 	}
 	for _, set := range []*Ranges{&s.missing, &s.given, &s.lost, &s.accounted} {
@@ -101,8 +102,8 @@ func (s *stream) merged(n uint64, ok bool) {
 	}
 	if ok {
 		s.arrived.Add(n, n)
-	} else if !s.accounted.Has(n) {
-		s.lost.Add(n, n)
+	} else {
+		s.refused.Add(n, n)
 	}
 	s.bound()
 }
@@ -141,10 +142,11 @@ func (s *stream) reopen() {
 func (s *stream) bound() {
 	s.lost.AddAll(s.arrived.shed())
 	s.lost.AddAll(s.accounted.shed())
+	s.lost.AddAll(s.refused.shed())
 	s.lost.AddAll(s.missing.shed())
 	if len(s.lost) > maxRanges {
 		s.lost = Ranges{{s.lost[0].First, s.lost[len(s.lost)-1].Last}}
-		for _, set := range []Ranges{s.arrived, s.pending, s.accounted, s.missing} {
+		for _, set := range []Ranges{s.arrived, s.pending, s.accounted, s.refused, s.missing} {
 			s.lost.RemoveAll(set)
 		}
 		s.lost.shed()

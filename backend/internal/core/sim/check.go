@@ -283,10 +283,12 @@ func (c *check) verdict(p *process, origin string, u update, v core.Verdict) {
 	case v != core.Own && origin == p.instance && c.honest:
 		c.w.fail("%s does not know its own update %s#%d", p.instance, u.key, u.number)
 	case origin == p.instance:
-	case v == core.Duplicate && st != nil && !st.set.has(u.entry) && !st.waits(u.entry) && c.honest:
+	case v == core.Duplicate && st != nil && !st.set.has(u.entry) && !st.waits(u.entry) && !st.refused[u] && c.honest:
 		c.w.fail("%s drops %s#%d of %s as a duplicate, which it lacks", p.instance, u.key, u.number, origin)
 	case v == core.Deliver && st != nil && st.arrived.has(u.entry) && c.honest:
 		c.w.fail("%s is to merge %s#%d of %s, which it merged before", p.instance, u.key, u.number, origin)
+	case v == core.Deliver && st != nil && st.refused[u] && c.honest:
+		c.w.fail("%s is to merge %s#%d of %s, which it refused before", p.instance, u.key, u.number, origin)
 	case v == core.Unknown && st != nil:
 		c.w.fail("%s has %q and does not know it", p.instance, u.key)
 	case v == core.Refused && c.honest:

@@ -302,7 +302,7 @@ func (p *process) hearUpdate(origin string, u update) bool {
 		p.w.fail("%s is told to deliver an update for %q, which it does not have", p.instance, u.key)
 		return false
 	}
-	ok := st.enqueue(job{entry: u.entry, ref: ref})
+	ok := st.enqueue(job{update: u, ref: ref})
 	queued := p.core.Queued(p.clock(), ref, ok)
 	st.work()
 	return wake || queued

@@ -16,6 +16,7 @@ type state struct {
 	key     string
 	set     set
 	arrived set // merged as updates
+	refused map[update]bool
 	aside   set // entries that were refused once
 	like    likeness
 	odd     []*[]string // the steps that it behaves by, in order
@@ -44,7 +45,7 @@ var usual = likeness{merge: 50 * time.Microsecond, marshal: 200 * time.Microseco
 
 // job is one thing that waits for its turn: an update, or what an effect asks for.
 type job struct {
-	entry   int
+	update  update
 	ref     core.Ref
 	marshal *core.Marshal
 	fetch   *core.Fetch
@@ -52,7 +53,7 @@ type job struct {
 }
 
 func newState(p *process, key string) *state {
-	return &state{p: p, key: key, like: usual}
+	return &state{p: p, key: key, like: usual, refused: map[update]bool{}}
 }
 
 // enqueue reports whether there was room.
@@ -70,7 +71,7 @@ func (st *state) enqueue(j job) bool {
 
 // waits reports whether e waits in the queue as an update.
 func (st *state) waits(e int) bool {
-	is := func(j job) bool { return j.marshal == nil && j.fetch == nil && j.merge == nil && j.entry == e }
+	is := func(j job) bool { return j.marshal == nil && j.fetch == nil && j.merge == nil && j.update.entry == e }
 	return st.current != nil && is(*st.current) || slices.ContainsFunc(st.queue, is)
 }
 
@@ -137,9 +138,10 @@ func (st *state) finish(j *job, snapshot set) {
 		var err error
 		if p.w.chance(st.like.refuses) {
 			err = errRefused
+			st.refused[j.update] = true
 		} else {
-			st.set.add(j.entry)
-			st.arrived.add(j.entry)
+			st.set.add(j.update.entry)
+			st.arrived.add(j.update.entry)
 		}
 		if p.core.UpdateMerged(p.clock(), j.ref, err) {
 			p.carryOut("UpdateMerged")
