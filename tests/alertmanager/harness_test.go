@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +32,54 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type node struct {
 	url    string
 	opened int // how often the page was
+	held   atomic.Pointer[held]
+}
+
+// held are answers that are kept back.
+type held struct {
+	request string // the beginning of method and path of those that are asked for
+	got     chan struct{}
+	release chan struct{}
+}
+
+// hold keeps back the answers to requests that begin so, as of now. asked waits for
+// one; what follows it is answered at once. release ends all of it.
+func (n *node) hold(t *testing.T, request string) (asked, release func()) {
+	t.Helper()
+	h := &held{request, make(chan struct{}, 1), make(chan struct{})}
+	n.held.Store(h)
+	end := sync.OnceFunc(func() { n.held.CompareAndSwap(h, nil); close(h.release) })
+	t.Cleanup(end)
+	return func() {
+		t.Helper()
+		select {
+		case <-h.got:
+			n.held.CompareAndSwap(h, nil)
+		case <-time.After(browser.Patience):
+			t.Fatalf("nothing asked for %s", request)
+		}
+	}, end
+}
+
+// slow answers as h does, and keeps back what is held.
+func (n *node) slow(h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		held := n.held.Load()
+		if held == nil || !strings.HasPrefix(r.Method+" "+r.URL.Path, held.request) {
+			h.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, r)
+		select {
+		case held.got <- struct{}{}:
+		default:
+		}
+		<-held.release
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes()) // to whom may be gone
+	}
 }
 
 // start starts an instance below a route prefix, which ends with the test.
@@ -41,13 +93,15 @@ func start(t *testing.T, prefix, config string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(app.Handler())
+	n := &node{}
+	server := httptest.NewServer(n.slow(app.Handler()))
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
 		server.Close()
 		app.Close()
 	})
-	return &node{url: server.URL + prefix}
+	n.url = server.URL + prefix
+	return n
 }
 
 // call calls the API, and decodes its answer into answer where that is not nil.

@@ -3,6 +3,7 @@ package alertmanager_test
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -367,6 +368,96 @@ func TestRefresh(t *testing.T) {
 	if !browser.Eval[bool](t, b, `(() => { const i = document.activeElement; return i.value === "half a wo" && i.selectionStart === 2 && i.selectionEnd === 4 })()`) {
 		t.Error("what was typed is lost")
 	}
+}
+
+// drawn waits until the node has answered, and the page has been drawn.
+func drawn(t *testing.T, b *browser.Browser) {
+	t.Helper()
+	browser.Eval[bool](t, b, `(() => {
+		window.drawn = false;
+		fetch("api/v2/status").then((r) => r.text()).then(() => requestAnimationFrame(() => requestAnimationFrame(() => { window.drawn = true })));
+		return true;
+	})()`)
+	b.Until(t, `window.drawn`)
+}
+
+// TestSlowAnswers: nothing that a reader types or sees is replaced by an answer that
+// is late, and the focus stays where it was.
+func TestSlowAnswers(t *testing.T) {
+	b := browser.New(t)
+	b.Expect("400 (Bad Request)")
+	n := start(t, "", twoTeams)
+	n.fire(t, named("DiskFull", "team", "web"), named("Slow"))
+	const form = `document.getElementById("silence-form")`
+	focused := func(t *testing.T, selector string) {
+		t.Helper()
+		if !browser.Eval[bool](t, b, fmt.Sprintf(`document.activeElement.matches(%q)`, selector)) {
+			t.Errorf("the focus is not on %s but on %s", selector, browser.Eval[string](t, b, `document.activeElement.outerHTML.slice(0, 100)`))
+		}
+	}
+	t.Run("of an older look", func(t *testing.T) {
+		id := n.silence(t, "Known")
+		n.open(t, b, "#/silences/"+id, "because")
+		look := func() {
+			t.Helper()
+			browser.Eval[bool](t, b, `document.dispatchEvent(new Event("visibilitychange"))`)
+		}
+		asked, release := n.hold(t, "GET /api/v2/silence/")
+		look()
+		asked()
+		n.call(t, http.MethodDelete, "silence/"+id, nil, nil)
+		b.Do(t, chromedp.Focus("#expire"))
+		look()
+		b.Until(t, `document.getElementById("about").innerText.includes("expired")`)
+		release()
+		drawn(t, b)
+		if !browser.Eval[bool](t, b, `document.getElementById("about").innerText.includes("expired") && document.getElementById("expire").hidden`) {
+			t.Error("an older answer has replaced a newer one")
+		}
+		focused(t, "#edit")
+	})
+	t.Run("of what is edited", func(t *testing.T) {
+		n.open(t, b, "#/silences/"+n.silence(t, "Slow"), "because")
+		asked, release := n.hold(t, "GET /api/v2/silence/")
+		browser.Eval[bool](t, b, `document.getElementById("edit").click() ?? true`)
+		asked()
+		browser.Eval[bool](t, b, form+`.elements.comment.focus() ?? true`)
+		b.Do(t, chromedp.KeyEvent("typed"))
+		if typed := browser.Eval[string](t, b, form+`.elements.comment.value`); typed != "" {
+			t.Errorf("%q can be typed, and will be lost", typed)
+		}
+		release()
+		b.Until(t, form+`.elements.comment.value === "because" && !`+form+`.inert`)
+	})
+	for button, request := range map[string]string{"[name=save]": "POST /api/v2/silences", "#preview": "GET /api/v2/alerts"} {
+		t.Run("of what is refused by "+button, func(t *testing.T) {
+			n.open(t, b, "#/silences/new?comment=why&filter="+url.QueryEscape(`a=~"("`), "New silence")
+			browser.Eval[bool](t, b, `(`+form+`.elements.creator.value = "me") === "me"`)
+			asked, release := n.hold(t, request)
+			b.Do(t, chromedp.Focus(button), chromedp.KeyEvent(kb.Enter))
+			asked()
+			drawn(t, b)
+			release()
+			b.Shows(t, "missing closing )")
+			drawn(t, b)
+			focused(t, button)
+		})
+	}
+	t.Run("of one filter of two", func(t *testing.T) {
+		n.open(t, b, "#/alerts", "alert")
+		browser.Eval[bool](t, b, `(() => {
+			const { filter, group } = document.getElementById("alerts-form").elements;
+			filter.value = 'alertname="DiskFull"';
+			filter.dispatchEvent(new Event("change", { bubbles: true }));
+			group.value = "te";
+			return true;
+		})()`)
+		b.Shows(t, "1 alert in 1 group")
+		drawn(t, b)
+		if typed := browser.Eval[string](t, b, `document.getElementById("alerts-form").elements.group.value`); typed != "te" {
+			t.Errorf("what was typed has become %q", typed)
+		}
+	})
 }
 
 // TestHostile shows alerts whose every text is an attack, and silences them.

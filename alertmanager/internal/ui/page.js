@@ -110,13 +110,15 @@ const duration = (rest) => ["d", "h", "m", "s"].map((name) => {
 	return n > 0 ? n + name : "";
 }).join("");
 
-// What is shown lives until leave is called; its requests end with it.
+// What is shown lives until leave is called, and a look at the API until the next
+// one: their requests end with them, so that no older answer replaces a newer one.
 let leave = new AbortController();
+let look = new AbortController();
 
 // ask calls the API. Its error is a text for people.
 const ask = async (path, options) => {
 	const signal = leave.signal;
-	const response = await fetch("api/v2/" + path, { signal, ...options }).catch(() => {
+	const response = await fetch("api/v2/" + path, { signal, cache: "no-store", ...options }).catch(() => {
 		throw new Error("the node does not answer; what is shown may be old");
 	});
 	const body = await response.text();
@@ -161,7 +163,7 @@ const alertList = (alerts) => alerts.length === 0 ? [el("p", {}, "None.")] : [
 ].filter((e) => e !== null);
 
 // affected asks for the alerts that matchers are about, in whichever state.
-const affected = async (box, matchers) => show(box, alertList(await ask("alerts" + search(filters(matchers)))));
+const affected = async (box, matchers, options) => show(box, alertList(await ask("alerts" + search(filters(matchers)), options)));
 
 // regroup makes groups of the alerts that have the same values of these labels,
 // whichever receivers they go to.
@@ -176,8 +178,8 @@ const regroup = (groups, by) => {
 	return [...fresh.entries()].sort(([a], [b]) => a < b ? -1 : 1).map(([, group]) => group);
 };
 
-// A view is opened with the parts of the address, and then loads, again and again
-// unless it is open once.
+// A view is opened with the parts of the address, and then loads with the signal of
+// the look, again and again unless it is open once.
 const views = {};
 
 const alertStates = ["active", "silenced", "inhibited", "muted"];
@@ -196,14 +198,14 @@ views.alerts = {
 		this.wanted = { text: form.filter.value, receiver, by, states: alertStates.map((state) => [state, form[state].checked]) };
 	},
 	receiver: (name) => el("option", { value: name, "data-key": `=${name}` }, name || "all"),
-	async load() {
+	async load(options) {
 		const { text, receiver, by, states } = this.wanted;
 		const asked = [...filters(parse(text)), ...states];
-		const names = (await ask("receivers")).map(({ name }) => name);
+		const names = (await ask("receivers", options)).map(({ name }) => name);
 		show($("alerts-form").elements.receiver, [...new Set(["", ...names, receiver])].map(this.receiver));
 		// The address has the name of one, or a regular expression.
 		if (receiver !== "") asked.push(["receiver", names.includes(receiver) ? receiver.replace(/[\\.+*?()|[\]{}^$]/g, "\\$&") : receiver]);
-		let groups = (await ask("alerts/groups" + search(asked))).filter(({ alerts }) => alerts.length > 0);
+		let groups = (await ask("alerts/groups" + search(asked), options)).filter(({ alerts }) => alerts.length > 0);
 		if (by.length > 0) groups = regroup(groups, by);
 		const seen = {};
 		let room = most;
@@ -229,8 +231,8 @@ views.silences = {
 	open(query) {
 		$("silences-form").elements.filter.value = this.text = query.get("filter") ?? "";
 	},
-	async load() {
-		const silences = await ask("silences" + search(filters(parse(this.text))));
+	async load(options) {
+		const silences = await ask("silences" + search(filters(parse(this.text))), options);
 		show($("states"), silenceStates.map((state) => {
 			const those = silences.filter(({ status }) => status.state === state);
 			return el("details", { class: "card", "data-key": state, ...(state === "expired" ? {} : { open: "" }) },
@@ -247,7 +249,7 @@ views.silences = {
 	},
 };
 
-const one = (id) => ask(`silence/${encodeURIComponent(id)}`);
+const one = (id, options) => ask(`silence/${encodeURIComponent(id)}`, options);
 
 views.silence = {
 	open(query, id) {
@@ -256,8 +258,8 @@ views.silence = {
 		$("affected").replaceChildren();
 		$("edit").hidden = $("expire").hidden = true;
 	},
-	async load() {
-		const s = await one(this.id);
+	async load(options) {
+		const s = await one(this.id, options);
 		const matchers = s.matchers.map(fromAPI);
 		const expired = s.status.state === "expired";
 		show($("about"), el("div", { class: `card silence ${s.status.state}` },
@@ -268,8 +270,9 @@ views.silence = {
 		$("edit").href = expired ? newSilence(matchers, { comment: s.comment }) : `#/silences/${s.id}/edit`;
 		say($("edit"), expired ? "Recreate" : "Edit");
 		$("edit").hidden = false;
+		if (expired && document.activeElement === $("expire")) $("edit").focus();
 		$("expire").hidden = expired;
-		await affected($("affected"), matchers);
+		await affected($("affected"), matchers, options);
 	},
 };
 
@@ -307,7 +310,7 @@ views.form = {
 		this.former = null;
 		say($("form-h"), id ? "Edit silence" : "New silence");
 		fields.save.textContent = id ? "Save" : "Create";
-		fields.save.disabled = id !== undefined; // until it is loaded
+		$("silence-form").inert = id !== undefined; // until it is loaded, which replaces what is in it
 		say($("refused"), "");
 		$("previewed").replaceChildren();
 		let matchers = query.get("filter") ?? "";
@@ -324,11 +327,11 @@ views.form = {
 		fields.creator.value = creator;
 		fields.comment.value = comment;
 	},
-	async load() {
+	async load(options) {
 		if (!this.id) return;
-		const s = this.former = await one(this.id);
+		const s = this.former = await one(this.id, options);
 		this.fill(s.matchers.map((m) => readable(fromAPI(m))).join("\n"), s.startsAt, s.endsAt, s.createdBy, s.comment);
-		fields.save.disabled = false;
+		$("silence-form").inert = false;
 	},
 	// matchers returns those in the form; without any, a silence would be of all.
 	matchers() {
@@ -345,14 +348,14 @@ views.form = {
 		};
 		const { silenceID } = await ask("silences", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(silence) });
 		remembered(createdBy);
-		location.hash = `#/silences/${silenceID}`;
+		visit(`#/silences/${silenceID}`);
 	},
 };
 
 views.status = {
 	open() {},
-	async load() {
-		const { cluster, versionInfo, uptime, config } = await ask("status");
+	async load(options) {
+		const { cluster, versionInfo, uptime, config } = await ask("status", options);
 		show($("facts"), el("div", { class: "card" }, facts([
 			["Version", versionInfo.version], ["Running since", when(uptime)], ["Cluster", cluster.status], ["Name", cluster.name ?? "-"],
 			["Peers", el("ul", {}, (cluster.peers ?? []).map(({ name, address }) => el("li", {}, el("bdi", {}, name), " at ", el("bdi", {}, address))))],
@@ -382,19 +385,28 @@ let timer;
 
 const refresh = async () => {
 	clearTimeout(timer);
-	const [mine, view] = [leave, views[current]];
+	look.abort();
+	const mine = look = new AbortController();
+	const view = views[current];
 	try {
-		await view.load();
-		if (mine !== leave) return;
+		await view.load({ signal: mine.signal });
+		if (mine !== look) return;
 		say($("error"), "");
 		say($("live"), "live");
 	} catch (e) {
-		if (mine !== leave) return;
+		if (mine !== look) return;
 		say($("error"), e.message);
 		say($("live"), "not live");
 	}
 	clearTimeout(timer);
 	if (!view.once) timer = setTimeout(() => { if (!document.hidden) refresh(); }, interval);
+};
+
+// visit goes to an address at once: until an event has told of it, a reader may have
+// typed something that its view would replace.
+const visit = (hash) => {
+	history.pushState(null, "", hash);
+	go();
 };
 
 const go = () => {
@@ -440,16 +452,18 @@ for (const [form, address] of [["alerts-form", filterAlerts], ["silences-form", 
 	for (const kind of ["submit", "change"]) $(form).addEventListener(kind, (event) => {
 		event.preventDefault();
 		if (location.hash === address()) refresh();
-		else location.hash = address();
+		else visit(address());
 	});
 }
 
-// attempt runs what a button stands for, and says where it fails.
+// attempt runs what a button stands for, not twice at once, and says where it fails.
+// A button that is disabled would lose the focus.
 const attempt = async (button, box, action) => {
-	button.disabled = true;
+	if (button.hasAttribute("aria-disabled")) return;
+	button.setAttribute("aria-disabled", "true");
 	say(box, "");
 	try { await action(); } catch (e) { say(box, e.message); }
-	button.disabled = false;
+	button.removeAttribute("aria-disabled");
 };
 
 for (const input of [fields.start, fields.duration, fields.end]) input.addEventListener("input", () => keep(input));
