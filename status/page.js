@@ -1,25 +1,30 @@
 "use strict";
 const live = document.getElementById("live");
 const say = (text) => { if (live.textContent !== text) live.textContent = text; };
-// What a reader has scrolled, focused or opened stays so.
-const renew = (old, section) => {
-	const box = old.querySelector(".scroll");
-	const left = box === null ? 0 : box.scrollLeft;
-	const focused = box !== null && box === document.activeElement;
-	old.replaceWith(section);
-	const now = section.querySelector(".scroll");
-	if (box === null || now === null) return;
-	now.scrollLeft = left;
-	if (focused) now.focus({ preventScroll: true });
+// renew makes old what fresh is, each node in its place, so that what a reader has
+// scrolled, focused, marked or opened stays so.
+const renew = (old, fresh) => {
+	if (old.nodeName !== fresh.nodeName) {
+		old.replaceWith(fresh);
+		return;
+	}
+	if (old.nodeType === Node.TEXT_NODE) {
+		if (old.data !== fresh.data) old.data = fresh.data;
+		return;
+	}
+	for (const { name } of [...old.attributes]) if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);
+	for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+	const [had, has] = [[...old.childNodes], [...fresh.childNodes]];
+	had.forEach((node, i) => { if (i < has.length) renew(node, has[i]); else node.remove(); });
+	old.append(...has.slice(had.length));
 };
 const take = (event) => {
 	const next = document.createElement("template");
 	next.innerHTML = event.data;
 	for (const section of [...next.content.children]) {
 		const old = document.getElementById(section.id);
-		if (old?.querySelector("details[open]")) section.querySelector("details")?.setAttribute("open", "");
 		if (old === null) document.getElementById("main").append(section);
-		else if (old.outerHTML !== section.outerHTML) renew(old, section);
+		else renew(old, section);
 	}
 	say("live");
 };

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/clusterchannel/clusterchannel/backends/memory"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
@@ -75,8 +76,8 @@ func TestInBrowser(t *testing.T) {
 	b.Shows(t, "detached")
 }
 
-// TestFocusStays: who has moved to a table by the keyboard is not thrown out of
-// it by the next update.
+// TestFocusStays: who has moved to a table, or to what is folded, by the keyboard is
+// not thrown out of it by the next update, and keeps what is opened and marked.
 func TestFocusStays(t *testing.T) {
 	b := browser.New(t)
 	bus := memory.NewBus()
@@ -87,6 +88,16 @@ func TestFocusStays(t *testing.T) {
 	b.Until(t, `document.getElementById("members").innerText.includes("late")`)
 	if !browser.Eval[bool](t, b, `document.activeElement === document.querySelector("#members .scroll")`) {
 		t.Error("the focus is lost")
+	}
+	b.Do(t, chromedp.Focus("#counters summary"), chromedp.KeyEvent(kb.Enter))
+	const zeros = `document.querySelector("#counters details")`
+	b.Until(t, zeros+`.open`)
+	browser.Eval[bool](t, b, `getSelection().selectAllChildren(document.querySelector("#node dd")) ?? true`)
+	counted := browser.Eval[string](t, b, `document.querySelector("#counters table").innerText`)
+	a.say(t, "one more")
+	b.Until(t, fmt.Sprintf(`document.querySelector("#counters table").innerText !== %q`, counted))
+	if !browser.Eval[bool](t, b, zeros+`.open && document.activeElement.matches("#counters summary") && getSelection().toString() === "a"`) {
+		t.Errorf("the focus, what was opened or what was marked is lost: %s", browser.Eval[string](t, b, `document.activeElement.outerHTML.slice(0, 100) + getSelection()`))
 	}
 }
 
