@@ -178,6 +178,11 @@ func TestReload(t *testing.T) {
 	}{
 		{"route:\n  receiver: [", []string{file, "line 2"}},
 		{config(after.url) + "templates: [broken.tmpl]\n", []string{file, "broken.tmpl"}},
+		{
+			config(after.url) + "inhibit_rules: [{source_matchers: [a=b], target_matchers: [c=d]}]\n" +
+				"tracing: {endpoint: 127.0.0.1:1, client_type: http, tls_config: {ca_file: absent.pem}}\n",
+			[]string{file, "tracing", "absent.pem"},
+		},
 	} {
 		writeFile(t, file, c.content)
 		err := n.app.Reload()
@@ -197,8 +202,11 @@ func TestReload(t *testing.T) {
 	}
 	fire(t, []*node{n}, "Old")
 	before.waitFor(t, "Old")
-	if status := n.get(t, "/api/v2/status"); strings.Contains(status, "broken.tmpl") {
-		t.Errorf("the refused configuration is in force: %s", status)
+	if status := n.get(t, "/api/v2/status"); strings.Contains(status, "broken.tmpl") || strings.Contains(status, "absent.pem") {
+		t.Errorf("a refused configuration is in force: %s", status)
+	}
+	if metrics := n.get(t, "/metrics"); !strings.Contains(metrics, "\nalertmanager_inhibition_rules 0\n") {
+		t.Error("the metrics are of a refused configuration")
 	}
 
 	writeFile(t, file, config(after.url))

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/alertmanager/notify"
 	"github.com/prometheus/client_golang/prometheus"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -50,10 +52,15 @@ func newMetrics(r prometheus.Registerer, clustered bool) *metrics {
 	return m
 }
 
-func (m *metrics) configured(receivers, integrations, inhibitRules int) {
-	m.receivers.Set(float64(receivers))
+// configured is told of what is in force.
+func (m *metrics) configured(receivers map[string][]notify.Integration, conf *config.Config) {
+	integrations := 0
+	for _, built := range receivers {
+		integrations += len(built)
+	}
+	m.receivers.Set(float64(len(receivers)))
 	m.integrations.Set(float64(integrations))
-	m.inhibitRules.Set(float64(inhibitRules))
+	m.inhibitRules.Set(float64(len(conf.InhibitRules)))
 }
 
 // instrument measures the requests to a handler.

@@ -75,6 +75,7 @@ func (r *reloader) apply(conf *config.Config) error {
 		return unusable(r.opts.ConfigFile, fmt.Errorf("tracing: %w", err))
 	}
 	r.events.ApplyConfig(conf.EventRecorder)
+	r.metrics.configured(receivers, conf)
 	r.warn(routes)
 
 	r.halt()
@@ -128,7 +129,6 @@ func (r *reloader) receivers(conf *config.Config, routes *dispatch.Route, tmpl *
 	used := map[string]bool{}
 	routes.Walk(func(route *dispatch.Route) { used[route.RouteOpts.Receiver] = true })
 	all := make(map[string][]notify.Integration, len(used))
-	integrations := 0
 	for _, c := range conf.Receivers {
 		if !used[c.Name] {
 			r.opts.Logger.Info("skipping creation of receiver not referenced by any route", "component", "configuration", "receiver", c.Name)
@@ -139,9 +139,7 @@ func (r *reloader) receivers(conf *config.Config, routes *dispatch.Route, tmpl *
 			return nil, fmt.Errorf("receiver %q: %w", c.Name, err)
 		}
 		all[c.Name] = built
-		integrations += len(built)
 	}
-	r.metrics.configured(len(used), integrations, len(conf.InhibitRules))
 	return all, nil
 }
 
