@@ -3,8 +3,10 @@ package command
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +19,7 @@ import (
 // arguments returns the arguments of a command line in the parser's form. An
 // argument @FILE stands for the lines of that file. Flags without a command
 // belong to the command alertmanager, so that the program can replace
-// Alertmanager's own.
+// Alertmanager's own, whose other words for help it knows too.
 func arguments(given []string) (all []string, err error) {
 	for _, arg := range given {
 		file, ok := strings.CutPrefix(arg, "@")
@@ -33,6 +35,11 @@ func arguments(given []string) (all []string, err error) {
 			if line = strings.TrimRight(line, "\r\n"); line != "" && !strings.HasPrefix(line, "#") {
 				all = append(all, line)
 			}
+		}
+	}
+	for i, arg := range all {
+		if arg == "--help-long" || arg == "--help-man" {
+			all[i] = "--help" // which is always long
 		}
 	}
 	if len(all) > 0 && strings.HasPrefix(all[0], "--") && all[0] != "--help" && all[0] != "--version" {
@@ -52,6 +59,21 @@ var durations = kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFun
 		return fmt.Errorf("%q is not a duration, such as 30s, 1h30m or 5d", text)
 	}
 	target.SetInt(int64(d))
+	return nil
+}))
+
+// integers may be written as floating point numbers, as Alertmanager's may: charts
+// write 1000000 as 1e+06.
+var integers = kong.TypeMapper(reflect.TypeFor[int](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("number", &text); err != nil {
+		return err
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || n != math.Trunc(n) || math.Abs(n) > 1<<53 {
+		return fmt.Errorf("%q is not a whole number", text)
+	}
+	target.SetInt(int64(n))
 	return nil
 }))
 

@@ -76,6 +76,9 @@ func (f *clusterFlags) config() (backend.Config, bool, error) {
 	for key, value := range c.Params {
 		c.Params[key] = plainAddresses(value)
 	}
+	if strings.HasPrefix(c.Params["advertise_address"], ":") {
+		delete(c.Params, "advertise_address") // a port alone, to which Alertmanager gives no meaning either
+	}
 	for i, flag := range own.flags {
 		value := own.text(i)
 		if flag.Switch && value == "" {

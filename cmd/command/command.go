@@ -80,7 +80,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 	*c = cli{Alertmanager: alertmanagerCmd{Cluster: newClusterFlags()}, Doctor: doctorCmd{Cluster: newClusterFlags()}}
 	return kong.Must(c, append([]kong.Option{
 		kong.Vars{"backend": usualBackend(), "version": versionText(name), "features": strings.Join(featurecontrol.AllowedFlags, ", ")},
-		durations,
+		durations, integers,
 		kong.Name(name),
 		kong.Description("A service becomes highly available by one config key."),
 	}, options...)...)

@@ -21,6 +21,7 @@ import (
 // those of the Prometheus Operator.
 var target = map[string]string{
 	"job": "alertmanager-main", "instance": "10.0.0.5:9093", "namespace": "monitoring", "service": "alertmanager-main", "pod": "alertmanager-main-0",
+	"container": "alertmanager", "endpoint": "web", "node": "worker-1", "cluster": "east", "prometheus": "monitoring/k8s", "prometheus_replica": "k8s-0",
 }
 
 // mixinExpressions returns those of Alertmanager's own mixin: the alerts, which
