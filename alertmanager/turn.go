@@ -18,6 +18,11 @@ import (
 // every alert: Prometheus tells of each again once a minute.
 const resend = time.Minute
 
+// deaf is for how long after an instance came back an alert may begin of which it is
+// not told: it is among the members before it takes alerts. By its own clock it is
+// twice that, as the others may see it late.
+const deaf = 2 * time.Second
+
 // yield is for how long an instance that started lately lets the others go first with
 // an alert that began before: they did not wait for it, and may be sending.
 const yield = 2 * time.Second
@@ -51,7 +56,7 @@ func (t turns) Exec(ctx context.Context, _ *slog.Logger, alerts ...*alert.Alert)
 
 // yield lets the others go first with an alert that began before this instance did.
 func (t turns) yield(ctx context.Context, began time.Time) {
-	if !began.Before(t.started) || time.Since(t.started) > resend || len(t.cluster.View().Members) < 2 {
+	if !began.Before(t.started.Add(2*deaf)) || time.Since(t.started) > resend || len(t.cluster.View().Members) < 2 {
 		return
 	}
 	timer := time.NewTimer(yield)
@@ -137,7 +142,7 @@ func (c *comebacks) inFront(v backend.View, began time.Time) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range v.Members[:min(v.Position, len(v.Members))] {
-		if at, ok := c.at[m.Instance]; ok && began.Before(at) && time.Since(at) < resend {
+		if at, ok := c.at[m.Instance]; ok && began.Before(at.Add(deaf)) && time.Since(at) < resend {
 			n++
 		}
 	}
