@@ -93,7 +93,7 @@ func (e *entries) now() (*reconcile.Set, error) {
 	defer e.mu.Unlock()
 	e.spare = ids
 	if e.set == nil || e.sum != sum || e.count != len(ids) {
-		e.sum, e.count, e.set, e.view = sum, len(ids), reconcile.NewSet(slices.Clone(ids)), nil
+		e.sum, e.count, e.set, e.view = sum, len(ids), reconcile.NewSet(ids), nil
 	}
 	return e.set, nil
 }

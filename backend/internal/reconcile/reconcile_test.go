@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -151,6 +153,39 @@ func TestASetIsOneWhateverTheOrder(t *testing.T) {
 	}
 	if x, y := NewSet(slices.Clone(a)), NewSet(a[1:]); x.Digest() == y.Digest() {
 		t.Error("another set has the same digest")
+	}
+}
+
+// Whatever ids look like, they are put in their order, and the digest is of them in it:
+// other versions compute the same.
+func TestIDsInOrder(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for name, of := range map[string]func(i int) (id ID){
+		"random":           func(i int) ID { return ids(i, i+1)[0] },
+		"counted":          func(i int) ID { return counted(i, i+1)[0] },
+		"counted in front": func(i int) (id ID) { binary.LittleEndian.PutUint64(id[:], uint64(i)); return id },
+		"alike in front":   func(i int) (id ID) { binary.BigEndian.PutUint64(id[5:], mark(uint64(i))); return id },
+		"one of two":       func(i int) (id ID) { id[15], id[3] = byte(i%2), 7; return id },
+		"far apart":        func(i int) (id ID) { id[0] = byte(i%2) << 7; binary.BigEndian.PutUint16(id[14:], uint16(i)); return id },
+		"all the same":     func(int) ID { return ID{1, 2, 3} },
+	} {
+		for _, n := range []int{0, 1, 2, 3, 4, 5, 100, 5000} {
+			var all []ID
+			for i := range n {
+				all = append(all, of(i))
+			}
+			r.Shuffle(n, func(i, j int) { all[i], all[j] = all[j], all[i] })
+			want := slices.Clone(all)
+			slices.SortFunc(want, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+			want = slices.Compact(want)
+			set, sum := NewSet(all), sha256.New()
+			for _, id := range want {
+				sum.Write(id[:])
+			}
+			if !slices.Equal(set.ids, want) || set.Digest() != binary.LittleEndian.Uint64(sum.Sum(nil)) {
+				t.Errorf("%d that are %s are not in order", n, name)
+			}
+		}
 	}
 }
 

@@ -18,7 +18,7 @@
 package reconcile
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
@@ -37,16 +37,91 @@ type Set struct {
 	digest uint64
 }
 
-// NewSet returns the set of ids, which it takes over. One that is there twice
+// NewSet returns the set of ids, which it does not keep. One that is there twice
 // counts once.
 func NewSet(ids []ID) *Set {
-	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
-	ids = slices.Compact(ids)
-	h := sha256.New()
+	ids = slices.Compact(inOrder(ids))
+	h, block := sha256.New(), make([]byte, 0, 4096)
 	for i := range ids {
-		h.Write(ids[i][:])
+		if block = append(block, ids[i][:]...); len(block) == cap(block) {
+			h.Write(block)
+			block = block[:0]
+		}
 	}
+	h.Write(block)
 	return &Set{ids, binary.LittleEndian.Uint64(h.Sum(nil))}
+}
+
+// fewInOrder is up to how many ids are put in order one by one.
+const fewInOrder = 24
+
+// inOrder returns a copy of ids in their order. Put by the first bits in which they are not
+// all alike, hashes are nearly in it.
+func inOrder(ids []ID) []ID {
+	n := len(ids)
+	sorted := make([]ID, n)
+	if n == 0 {
+		return sorted
+	}
+	var high, low uint64 // the bits in which ids differ
+	first, second := halves(&ids[0])
+	for i := range ids {
+		h, l := halves(&ids[i])
+		high, low = high|(h^first), low|(l^second)
+	}
+	alike := bits.LeadingZeros64(high)
+	if high == 0 {
+		alike += bits.LeadingZeros64(low)
+	}
+	width := bits.Len(uint(n / 4))
+	bucket := func(id *ID) uint64 {
+		h, l := halves(id)
+		if alike < 64 {
+			h = h<<alike | l>>(64-alike)
+		} else {
+			h = l << (alike - 64)
+		}
+		return h >> (64 - width)
+	}
+	ends := make([]uint32, 1<<width+1)
+	for i := range ids {
+		ends[bucket(&ids[i])+1]++
+	}
+	for i := 1; i < len(ends); i++ {
+		ends[i] += ends[i-1]
+	}
+	for i := range ids {
+		at := &ends[bucket(&ids[i])] // where it begins, and in the end where the next one does
+		sorted[*at] = ids[i]
+		*at++
+	}
+	begin := uint32(0)
+	for _, end := range ends[:len(ends)-1] {
+		if some := sorted[begin:end]; len(some) > fewInOrder {
+			slices.SortFunc(some, compare)
+		} else {
+			for i := 1; i < len(some); i++ {
+				for j := i; j > 0 && compare(some[j], some[j-1]) < 0; j-- {
+					some[j], some[j-1] = some[j-1], some[j]
+				}
+			}
+		}
+		begin = end
+	}
+	return sorted
+}
+
+func halves(id *ID) (high, low uint64) {
+	return binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
+}
+
+func compare(a, b ID) int {
+	ah, al := halves(&a)
+	bh, bl := halves(&b)
+	if ah != bh {
+		return cmp.Compare(ah, bh)
+	}
+	return cmp.Compare(al, bl)
 }
 
 // Len is the number of ids.
@@ -58,47 +133,45 @@ func (s *Set) Digest() uint64 { return s.digest }
 // View is a set under a salt. It is never modified.
 type View struct {
 	salt   uint64
+	set    *Set
 	places []uint64 // in order
-	ids    []ID     // of the places
+	at     []uint32 // where in the set the ids of the places are
 	sums   []uint64 // of the marks of all places before each, and of all
 }
 
 // View returns the set under a salt.
 func (s *Set) View(salt uint64) *View {
 	n := len(s.ids)
-	v := &View{salt: salt, places: make([]uint64, n), ids: make([]ID, n), sums: make([]uint64, n+1)}
-	type placed struct {
-		place uint64
-		index uint32
-	}
+	v := &View{salt: salt, set: s, places: make([]uint64, n), at: make([]uint32, n), sums: make([]uint64, n+1)}
 	// Places are spread evenly: put by their first bits, they are nearly in order.
-	shift := 64 - bits.Len(uint(n/4))
-	begins := make([]uint32, 1<<bits.Len(uint(n/4))+1)
-	all, sorted := make([]placed, n), make([]placed, n)
+	width := bits.Len(uint(n / 4))
+	ends := make([]uint32, 1<<width+1)
+	for i := range s.ids {
+		ends[place(&s.ids[i], salt)>>(64-width)+1]++
+	}
+	for i := 1; i < len(ends); i++ {
+		ends[i] += ends[i-1]
+	}
 	for i := range s.ids {
 		p := place(&s.ids[i], salt)
-		all[i] = placed{p, uint32(i)}
-		begins[p>>shift+1]++
+		end := &ends[p>>(64-width)]
+		v.places[*end], v.at[*end] = p, uint32(i)
+		*end++
 	}
-	for i := 1; i < len(begins); i++ {
-		begins[i] += begins[i-1]
-	}
-	ends := slices.Clone(begins)
-	for _, p := range all {
-		sorted[ends[p.place>>shift]] = p
-		ends[p.place>>shift]++
-	}
-	for i := 1; i < len(sorted); i++ {
-		for j := i; j > 0 && sorted[j].place < sorted[j-1].place; j-- {
-			sorted[j], sorted[j-1] = sorted[j-1], sorted[j]
+	for i := 1; i < n; i++ {
+		for j := i; j > 0 && v.places[j] < v.places[j-1]; j-- {
+			v.places[j], v.places[j-1] = v.places[j-1], v.places[j]
+			v.at[j], v.at[j-1] = v.at[j-1], v.at[j]
 		}
 	}
-	for i, p := range sorted {
-		v.places[i], v.ids[i] = p.place, s.ids[p.index]
-		v.sums[i+1] = v.sums[i] + mark(p.place)
+	for i, p := range v.places {
+		v.sums[i+1] = v.sums[i] + mark(p)
 	}
 	return v
 }
+
+// id is that of a place.
+func (v *View) id(i int) ID { return v.set.ids[v.at[i]] }
 
 // place is where an id is under a salt.
 func place(id *ID, salt uint64) uint64 {

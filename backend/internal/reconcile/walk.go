@@ -84,7 +84,9 @@ func (w *Walk) compare(ranges []Range, prints []uint64) {
 			continue
 		}
 		if from, to := w.view.bounds(r); prints[i] == 0 && from < to {
-			w.gives = append(w.gives, w.view.ids[from:to]...)
+			for ; from < to; from++ {
+				w.gives = append(w.gives, w.view.id(from))
+			}
 			continue
 		}
 		if last := len(w.open) - 1; last >= 0 && w.open[last].Last+1 == r.First && w.view.count(w.open[last])+w.view.count(r) == 0 {
@@ -164,7 +166,7 @@ func (w *Walk) Took(reply *Reply, entries int) error {
 				return fmt.Errorf("%w: it wants what was not listed", ErrLie)
 			}
 			from, _ := w.view.bounds(l.Range)
-			w.gives = append(w.gives, w.view.ids[from+k])
+			w.gives = append(w.gives, w.view.id(from+k))
 		}
 		if next := reply.Next; next != 0 && next <= l.Last {
 			if i == 0 && next <= l.First || entries == 0 {
@@ -254,7 +256,7 @@ func (v *View) match(f *Found, l List) bool {
 				f.Next = v.places[i]
 				return false
 			}
-			f.IDs, f.places = append(f.IDs, v.ids[i]), append(f.places, v.places[i])
+			f.IDs, f.places = append(f.IDs, v.id(i)), append(f.places, v.places[i])
 			i++
 		case i == j || theirs[0] < v.places[i]:
 			if n := len(f.Wants); n == 0 || f.Wants[n-1] != theirs[0] {
