@@ -65,6 +65,7 @@ func (m *mail) post(l letter) bool {
 		if len(m.bulk) >= maxBulk || m.bytes+l.size > maxBulkBytes && m.bytes > 0 {
 			return false
 		}
+		m.renew(&l)
 		m.bulk = append(m.bulk, l)
 		m.bytes += l.size
 		signal(m.bulkWake)
@@ -228,6 +229,50 @@ func (m *mail) holding(key string, digest uint64) []byte {
 	return nil
 }
 
+// renew puts the states that a letter holds in place of those that wait to be sent: the
+// later says more, and a node holds one copy of what it sends, besides the one that is on
+// its way. m.mu is held.
+func (m *mail) renew(l *letter) {
+	for _, now := range l.states() {
+		for i := range m.bulk {
+			b := &m.bulk[i]
+			for _, old := range b.states() {
+				if old.key == now.key {
+					m.bytes += len(*now.data) - len(*old.data)
+					b.size += len(*now.data) - len(*old.data)
+					*old.digest, *old.data = *now.digest, *now.data
+					if old.known != nil && now.known != nil {
+						*old.known = *now.known
+					}
+				}
+			}
+		}
+	}
+}
+
+// heldState is a state in a letter.
+type heldState struct {
+	key    string
+	known  *bool // whether digest counts; nil: nobody asks
+	digest *uint64
+	data   *[]byte
+}
+
+// states returns the whole states that a letter holds.
+func (l *letter) states() (all []heldState) {
+	switch m := l.message.(type) {
+	case *core.Answer:
+		for i := range m.Items {
+			if it := &m.Items[i]; it.Outcome == core.Data {
+				all = append(all, heldState{it.Key, &it.HasDigest, &it.Digest, &it.Data})
+			}
+		}
+	case *core.Push:
+		all = append(all, heldState{m.Key, nil, &m.Digest, &m.Data})
+	}
+	return all
+}
+
 // newLetter returns the letter of a message.
 func newLetter(to string, message core.Message) letter {
 	l := letter{to: to, message: message}
@@ -257,16 +302,9 @@ func (l *letter) encoded(e *wire.Encoder) (head, tail []byte) {
 
 // data returns a state that the letter holds, by its key and its digest.
 func (l *letter) data(key string, digest uint64) []byte {
-	switch m := l.message.(type) {
-	case *core.Answer:
-		for i := range m.Items {
-			if it := &m.Items[i]; it.Key == key && it.Digest == digest {
-				return it.Data
-			}
-		}
-	case *core.Push:
-		if m.Key == key && m.Digest == digest {
-			return m.Data
+	for _, s := range l.states() {
+		if s.key == key && *s.digest == digest {
+			return *s.data
 		}
 	}
 	return nil

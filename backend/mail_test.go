@@ -55,6 +55,51 @@ func TestManyAnswersHoldOneCopy(t *testing.T) {
 	}
 }
 
+// A state that changes while answers wait is sent as it is by then: what waits is one
+// copy, of the last.
+func TestWhatWaitsIsTheLatest(t *testing.T) {
+	m := newMail()
+	answer := func(digest uint64, data string) core.Message {
+		return &core.Answer{Items: []core.AnswerItem{{Key: "other", Outcome: core.Equal, Digest: 7}, {Key: "s", Outcome: core.Data, HasDigest: true, Digest: digest, Data: []byte(data)}}}
+	}
+	post := func(to string, message core.Message) {
+		t.Helper()
+		if !m.post(newLetter(to, message)) {
+			t.Fatal("there was no room")
+		}
+	}
+	post("a", answer(1, "1"))
+	sending, _ := m.nextBulk()
+	post("b", answer(2, "22"))
+	post("c", &core.Push{To: "c", Key: "s", Digest: 3, Data: []byte("333")})
+	post("d", &core.Push{To: "d", Key: "t", Digest: 5, Data: []byte("55555")})
+	post("e", answer(4, "4444"))
+	if got := string(sending.data("s", 1)); got != "1" {
+		t.Errorf("on its way is %q, want what it was when it left", got)
+	}
+	copies, bytes := map[*byte]bool{}, 0
+	m.doneBulk()
+	for i := range 4 {
+		l, ok := m.nextBulk()
+		if !ok {
+			t.Fatal("nothing waits")
+		}
+		m.doneBulk()
+		bytes += l.size
+		if l.to == "d" {
+			continue
+		}
+		data := l.data("s", 4)
+		if string(data) != "4444" || l.size != len(data) {
+			t.Fatalf("letter %d holds %q, of %d bytes", i, data, l.size)
+		}
+		copies[&data[0]] = true
+	}
+	if len(copies) != 1 || bytes != 17 || m.bytes != 0 {
+		t.Errorf("%d copies and %d bytes waited, and %d are left", len(copies), bytes, m.bytes)
+	}
+}
+
 // sizes is a driver that takes frames of any size, and notes how large they are.
 type sizes struct {
 	driver.Driver

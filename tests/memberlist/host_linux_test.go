@@ -12,9 +12,11 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +59,7 @@ type reply struct {
 	Got       map[string]time.Time // updates and when they were first merged
 	Metrics   string
 	Heap      uint64 // the largest, in bytes
+	Live      uint64 // the largest without garbage
 	Memory    uint64 // the same, with stacks
 	Count     int    // of connections made, or packets sent
 	Found     []driver.Finding
@@ -94,8 +97,10 @@ type hostNode struct {
 	got     map[string]time.Time
 	history []string
 	heap    uint64
+	live    uint64
 	memory  uint64
 	dialled []net.Conn // as a stranger
+	plain   bool       // the state has no digest
 }
 
 func (n *hostNode) do(r request) (reply, error) {
@@ -118,7 +123,16 @@ func (n *hostNode) do(r request) (reply, error) {
 		runtime.GC()
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.history, n.heap, n.memory = nil, 0, 0
+		n.history, n.heap, n.memory, n.live = nil, 0, 0, 0
+	case "plain":
+		n.plain = true
+	case "descriptors": // so many at most; those that are open stay
+		var limit syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			return reply{}, err
+		}
+		limit.Cur = min(uint64(r.Size), limit.Max)
+		return reply{}, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	case "examine":
 		return n.examine(r), nil
 	case "strangers":
@@ -162,7 +176,11 @@ func (n *hostNode) open(r request) error {
 			n.mu.Unlock()
 		}
 	}()
-	n.state, err = n.channel.AddState("s", n, nil)
+	var state backend.State = n
+	if n.plain {
+		state = struct{ backend.State }{n}
+	}
+	n.state, err = n.channel.AddState("s", state, nil)
 	return err
 }
 
@@ -190,13 +208,13 @@ func (n *hostNode) strangers(r request) (s reply, err error) {
 	return s, nil
 }
 
-// flood sends packets for a time. In each a mark is another number.
+// flood sends packets for a time, or so many. In each a mark is another number.
 func flood(r request) (s reply, err error) {
 	conn, err := net.Dial("udp", r.Name)
 	if err != nil {
 		return s, err
 	}
-	for began := time.Now(); time.Since(began) < r.After; s.Count++ {
+	for began := time.Now(); time.Since(began) < r.After && (r.Size == 0 || s.Count < r.Size); s.Count++ {
 		_, _ = conn.Write(bytes.Replace(r.Say, []byte("MARK"), fmt.Appendf(nil, "%08d", s.Count), 1)) // some are lost
 	}
 	return s, conn.Close()
@@ -234,18 +252,22 @@ func (n *hostNode) status() (reply, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s.Memory = n.memory
+	s.Memory, s.Live = n.memory, n.live
 	s.Metrics, s.Heap, s.History, s.Got = text.String(), n.heap, slices.Clone(n.history), maps.Clone(n.got)
 	return s, nil
 }
 
-// measure keeps the largest heap.
+// measure keeps the largest heap, and the largest that was in use when garbage was
+// collected.
 func (n *hostNode) measure() {
-	for range time.Tick(20 * time.Millisecond) {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	for range time.Tick(10 * time.Millisecond) {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
+		metrics.Read(live)
 		n.mu.Lock()
 		n.heap, n.memory = max(n.heap, m.HeapAlloc), max(n.memory, m.HeapAlloc+m.StackInuse)
+		n.live = max(n.live, live[0].Value.Uint64())
 		n.mu.Unlock()
 	}
 }
