@@ -1,6 +1,7 @@
 package nats_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"net"
@@ -45,6 +46,21 @@ cluster { name: public, listen: "127.0.0.1:%d", routes: [%s] }`, i, conf, port, 
 	return all
 }
 
+// greeting returns the line that a server says first.
+func greeting(t *testing.T, s *local) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // it was read only
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
 // addresses returns parameters for servers at addrs.
 func addresses(addrs ...string) map[string]string {
 	return map[string]string{"servers": strings.Join(addrs, ",")}
@@ -69,10 +85,15 @@ func TestDoctorOfCluster(t *testing.T) {
 	all[1].Exec(t, "nats-server", "--signal", "ldm="+all[1].path("pid"))
 	testkit.Eventually(t, 20*time.Second, func() error {
 		conn, err := net.Dial("tcp", all[1].Addr())
-		if err != nil {
-			return nil
+		if err == nil {
+			return errors.Join(errors.New("it still accepts clients"), conn.Close())
 		}
-		return errors.Join(errors.New("it still accepts clients"), conn.Close())
+		for _, other := range []*local{all[0], all[2]} { // it tells them later
+			if strings.Contains(greeting(t, other), all[1].Addr()) {
+				return fmt.Errorf("%s still announces it", other.Addr())
+			}
+		}
+		return nil
 	})
 	d = examine(t, whole)
 	d.Say(t, "tcp", driver.Fail, all[1].Addr())
