@@ -29,13 +29,36 @@ const take = (event) => {
 	say("live");
 };
 // The browser connects again by itself after a broken connection, but not after an
-// answer that is an error, as of a proxy while the node restarts.
+// answer that is an error, as of a proxy while the node restarts, and not where
+// nothing arrives any more, as of a network that is cut: the node says something
+// each 15 seconds.
+const patience = 40000;
 const follow = () => {
 	const source = new EventSource(location.pathname);
-	source.onmessage = take;
+	const lost = () => say("the connection is lost; what is shown may be old");
+	let silent;
+	const heard = () => {
+		clearTimeout(silent);
+		silent = setTimeout(() => {
+			source.close();
+			lost();
+			follow();
+		}, patience);
+	};
+	heard();
+	source.onmessage = (event) => {
+		heard();
+		take(event);
+	};
+	source.addEventListener("alive", () => {
+		heard();
+		say("live");
+	});
 	source.onerror = () => {
-		say("the connection is lost; what is shown may be old");
-		if (source.readyState === EventSource.CLOSED) setTimeout(follow, 2000);
+		lost();
+		if (source.readyState !== EventSource.CLOSED) return;
+		clearTimeout(silent);
+		setTimeout(follow, 2000);
 	};
 };
 follow();

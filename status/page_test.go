@@ -2,6 +2,7 @@ package status_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backends/memory"
@@ -221,6 +223,31 @@ func TestStream(t *testing.T) {
 	if response, _ := ask(t, url, "text/html"); response.StatusCode != http.StatusOK {
 		t.Errorf("a closed page: %s", response.Status)
 	}
+}
+
+// TestSignOfLife: where nothing changes, the stream says so with an event.
+func TestSignOfLife(t *testing.T) {
+	t.Parallel()
+	_, url := serve(t, status.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it was read
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if lines.Text() == "event: alive" {
+			return
+		}
+	}
+	t.Errorf("nothing says that it is alive: %v", lines.Err())
 }
 
 func TestReadOnly(t *testing.T) {

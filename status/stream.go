@@ -7,7 +7,7 @@ import (
 )
 
 // aliveEvery is how often a stream without events sends a sign of life: proxies
-// end a silent one.
+// end a silent one, and the page takes it for lost.
 const aliveEvery = 15 * time.Second
 
 // sendLimit is how long a reader may take for one event.
@@ -66,7 +66,7 @@ func (p *Page) serveStream(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-changed:
 		case <-alive.C:
-			if !write(w, out, []byte(": alive\n\n")) {
+			if !write(w, out, []byte("event: alive\ndata:\n\n")) {
 				return
 			}
 		case <-r.Context().Done():

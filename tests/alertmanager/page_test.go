@@ -370,6 +370,22 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// TestNoAnswer: a node that does not answer for ever, as behind a network that is cut,
+// is told as such, and asked again.
+func TestNoAnswer(t *testing.T) {
+	b := browser.New(t)
+	n := start(t, "", twoTeams)
+	n.fire(t, named("DiskFull"))
+	b.Do(t, browser.Hurry(20))
+	n.open(t, b, "", "1 alert")
+	asked, release := n.hold(t, "GET /api/v2/alerts/groups")
+	b.Shows(t, "the node does not answer")
+	b.Until(t, `document.getElementById("live").textContent === "not live"`)
+	asked()
+	release()
+	b.Until(t, `document.getElementById("live").textContent === "live" && document.getElementById("error").textContent === ""`)
+}
+
 // drawn waits until the node has answered, and the page has been drawn.
 func drawn(t *testing.T, b *browser.Browser) {
 	t.Helper()

@@ -130,6 +130,59 @@ func TestAfterAnError(t *testing.T) {
 	b.Until(t, live)
 }
 
+// mute is a writer from whose node nothing arrives, as behind a network that is cut.
+type mute struct{ http.ResponseWriter }
+
+func (mute) Write(b []byte) (int, error) { return len(b), nil }
+func (mute) WriteHeader(int)             {}
+func (mute) FlushError() error           { return nil }
+
+// switched writes as mute does, once that is on.
+type switched struct {
+	http.ResponseWriter
+	cut *atomic.Bool
+}
+
+func (s switched) to() http.ResponseWriter {
+	if s.cut.Load() {
+		return mute{s.ResponseWriter}
+	}
+	return s.ResponseWriter
+}
+func (s switched) Write(b []byte) (int, error) { return s.to().Write(b) }
+func (s switched) WriteHeader(code int)        { s.to().WriteHeader(code) }
+func (s switched) FlushError() error           { return http.NewResponseController(s.to()).Flush() }
+
+// TestAfterSilence: a connection on which nothing arrives any more, without an end, is
+// told as lost and made anew; one without news is not.
+func TestAfterSilence(t *testing.T) {
+	b := browser.New(t)
+	a := open(t, memory.NewBus(), "a")
+	page := status.New(status.Options{Channel: a.ClusterChannel, Interval: 100 * time.Millisecond})
+	var cut atomic.Bool
+	var streams atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept") == "text/event-stream" {
+			streams.Add(1)
+		}
+		page.ServeHTTP(switched{w, &cut}, r)
+	}))
+	t.Cleanup(func() {
+		page.Close()
+		server.CloseClientConnections()
+		server.Close()
+	})
+	b.Do(t, browser.Hurry(10), chromedp.Navigate(server.URL))
+	b.Until(t, live)
+	cut.Store(true)
+	b.Until(t, `document.getElementById("live").textContent.includes("lost")`)
+	cut.Store(false)
+	b.Until(t, live)
+	if n := streams.Load(); n < 2 {
+		t.Errorf("%d streams were opened, want a second one", n)
+	}
+}
+
 // TestHostileInBrowser shows a page in which every text is an attack.
 func TestHostileInBrowser(t *testing.T) {
 	b := browser.New(t)

@@ -5,6 +5,7 @@
 
 const $ = (id) => document.getElementById(id);
 const interval = 15000;
+const patience = 30000;
 const most = 500; // of alerts, and of silences in one state, on the page at once
 
 // el makes an element. An attribute that is null is left out, and so is a child.
@@ -115,18 +116,31 @@ const duration = (rest) => ["d", "h", "m", "s"].map((name) => {
 let leave = new AbortController();
 let look = new AbortController();
 
-// ask calls the API. Its error is a text for people.
-const ask = async (path, options) => {
-	const signal = leave.signal;
-	const response = await fetch("api/v2/" + path, { signal, cache: "no-store", ...options }).catch(() => {
-		throw new Error("the node does not answer; what is shown may be old");
-	});
-	const body = await response.text();
-	let read = body;
-	try { read = JSON.parse(body || "null"); } catch { /* it is text */ }
-	if (!response.ok) throw new Error(`${response.status}: ${read?.message ?? (read || response.statusText)}`);
-	if (typeof read === "string") throw new Error("the answer is not that of an Alertmanager");
-	return read;
+// ask calls the API. Its error is a text for people. A node that is cut off may not
+// answer for ever.
+const ask = async (path, { signal = leave.signal, ...options } = {}) => {
+	const request = new AbortController();
+	const end = () => request.abort();
+	if (signal.aborted) end();
+	signal.addEventListener("abort", end);
+	const limit = setTimeout(end, patience);
+	const answer = async () => {
+		const response = await fetch("api/v2/" + path, { signal: request.signal, cache: "no-store", ...options });
+		return [response, await response.text()];
+	};
+	try {
+		const [response, body] = await answer().catch(() => {
+			throw new Error("the node does not answer; what is shown may be old");
+		});
+		let read = body;
+		try { read = JSON.parse(body || "null"); } catch { /* it is text */ }
+		if (!response.ok) throw new Error(`${response.status}: ${read?.message ?? (read || response.statusText)}`);
+		if (typeof read === "string") throw new Error("the answer is not that of an Alertmanager");
+		return read;
+	} finally {
+		clearTimeout(limit);
+		signal.removeEventListener("abort", end);
+	}
 };
 
 const filters = (matchers) => matchers.map((m) => ["filter", write(m)]);
