@@ -39,6 +39,7 @@ type seats struct {
 	stateOf func() *store
 	share   func(*store) backend.State // how its state is shared; nil: as it is, and what is new is passed on
 	compare time.Duration              // how often states are compared; 0: the default
+	meter   *meter                     // of what the nodes say; nil: it is not looked at
 }
 
 // seat is one node.
@@ -123,12 +124,21 @@ func (m *seats) aim(c *backend.Config) error {
 // driver opens the backend's driver, and counts the frames that it hands over.
 func (m *seats) driver() driver.OpenFunc {
 	open := backends[m.place.Backend]
-	if m.frames == nil {
+	if m.frames == nil && m.meter == nil {
 		return open
 	}
 	return func(ctx context.Context, o driver.Options) (driver.Driver, error) {
 		d, err := open(ctx, o)
-		return counted{d, m.frames}, err
+		if err != nil {
+			return d, err
+		}
+		if m.meter != nil {
+			d = metered{d, o.Self.Instance, m.meter}
+		}
+		if m.frames != nil {
+			d = counted{d, m.frames}
+		}
+		return d, nil
 	}
 }
 

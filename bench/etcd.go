@@ -45,13 +45,15 @@ func etcdUsage(ctx context.Context, e endpoint) (u usage, err error) {
 		for lines.Scan() {
 			series, value, _ := strings.Cut(lines.Text(), " ")
 			name, _, _ := strings.Cut(series, "{")
-			var to *float64
+			to, in := (*float64)(nil), false
 			switch name {
 			case "grpc_server_msg_received_total":
 				to = &u.In
 			case "grpc_server_msg_sent_total":
 				to = &u.Out
-			case "etcd_network_client_grpc_received_bytes_total", "etcd_network_client_grpc_sent_bytes_total":
+			case "etcd_network_client_grpc_received_bytes_total":
+				to, in = &u.Bytes, true
+			case "etcd_network_client_grpc_sent_bytes_total":
 				to = &u.Bytes
 			default:
 				continue
@@ -61,6 +63,9 @@ func etcdUsage(ctx context.Context, e endpoint) (u usage, err error) {
 				return err
 			}
 			*to += v
+			if in {
+				u.BytesIn += v
+			}
 		}
 		return lines.Err()
 	})

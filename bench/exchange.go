@@ -29,13 +29,44 @@ const (
 type repair struct {
 	Way     way
 	Entries int
-	Differ  int // 0: one joins
+	Differ  int  // 0: one joins
+	Equal   bool // instead: two that differ in nothing are compared
+}
+
+// what names the repair.
+func (r repair) what() string {
+	switch {
+	case r.Equal:
+		return "a comparison of equals"
+	case r.Differ == 0:
+		return "one joins"
+	}
+	return fmt.Sprintf("%d differ", r.Differ)
+}
+
+// wholeMost is the largest state that is exchanged whole, and theirMost one that
+// Alertmanager is not seen to exchange.
+const (
+	wholeMost = 256 << 20
+	theirMost = 100 << 20
+)
+
+// unable says why a repair is not tried; it is empty where it is.
+func (r repair) unable() string {
+	switch size := r.Entries * entrySize; {
+	case r.Way == wholeState && size > wholeMost:
+		return "not above 256 MiB"
+	case r.Way == pushPull && size > theirMost:
+		return "not tried"
+	}
+	return ""
 }
 
 // effort is what a repair takes.
 type effort struct {
 	Took      time.Duration
 	Used      usage
+	Rounds    int
 	Allocated float64 // bytes, of all nodes
 	Late      bool    // it was not over
 }
@@ -63,7 +94,7 @@ func (r repair) gather(t task) (mesh, error) {
 		return m, nil
 	}
 	m := &seats{
-		place: t.Place, cluster: "bench-" + rand.Text()[:8], stateOf: first.copy, compare: time.Second,
+		place: t.Place, cluster: "bench-" + rand.Text()[:8], stateOf: first.copy, compare: time.Second, meter: newMeter(),
 		share: map[way]func(*store) backend.State{entryWise: byEntry, wholeState: whole}[r.Way],
 	}
 	for range t.Nodes {
@@ -85,6 +116,9 @@ func (r repair) measure(ctx context.Context, t task) (effort, error) {
 	if err := rest(ctx, exchangeSettle); err != nil { // what they do once they meet is over
 		return effort{}, err
 	}
+	if r.Equal {
+		return r.compare(ctx, t, m)
+	}
 	idle, err := rate(ctx, t, m, 3*time.Second)
 	if err != nil {
 		return effort{}, err
@@ -94,8 +128,41 @@ func (r repair) measure(ctx context.Context, t task) (effort, error) {
 	return e, err
 }
 
+// compareFor is how long two that are equal are looked at.
+const compareFor = 10 * time.Second
+
+// compare measures what one comparison takes, of those that two members make while they
+// are equal. CPU time and what is allocated are of all that they do meanwhile.
+func (r repair) compare(ctx context.Context, t task, m mesh) (e effort, err error) {
+	own, ok := m.(*seats)
+	if !ok {
+		return e, fmt.Errorf("%s compares nothing", r.Way)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	pulls, bytes := own.meter.compared()
+	e.Used, err = used(ctx, t.Place, m, func() error { return rest(ctx, compareFor) })
+	runtime.ReadMemStats(&after)
+	nowPulls, nowBytes := own.meter.compared()
+	if nowPulls == pulls {
+		return e, errors.Join(err, fmt.Errorf("nothing was compared within %v", compareFor))
+	}
+	e.Used = e.Used.times(1 / float64(nowPulls-pulls))
+	e.Used.Said = float64(nowBytes-bytes) / float64(nowPulls-pulls)
+	e.Allocated = float64(after.TotalAlloc-before.TotalAlloc) / float64(nowPulls-pulls)
+	e.Rounds = 1
+	return e, err
+}
+
 // run measures the repair itself.
 func (r repair) run(ctx context.Context, t task, m mesh) (e effort, err error) {
+	rounds := func() (n int) {
+		if own, ok := m.(*seats); ok {
+			_, n = own.meter.soFar()
+		}
+		return n
+	}
+	began := rounds()
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -125,6 +192,7 @@ func (r repair) run(ctx context.Context, t task, m mesh) (e effort, err error) {
 	})
 	runtime.ReadMemStats(&after)
 	e.Allocated = float64(after.TotalAlloc - before.TotalAlloc)
+	e.Rounds = rounds() - began
 	return e, err
 }
 
@@ -144,6 +212,10 @@ func ways(p place) []way {
 	return []way{entryWise, wholeState}
 }
 
+// manyJoin is how large a state may be that is joined in clusters of all sizes; a larger
+// one is in the first.
+const manyJoin = 100 << 20
+
 // exchange prints and draws what it takes to make states equal.
 func exchange(ctx context.Context, o options, p place, sizes []int, where string) (err error) {
 	var counts []int
@@ -154,7 +226,7 @@ func exchange(ctx context.Context, o options, p place, sizes []int, where string
 		}
 		counts = append(counts, n)
 	}
-	table := grid{{"entries of 200 bytes", "nodes", "what", "how", "took", "messages", "bytes", "CPU", "allocated"}}
+	table := grid{{"entries of 200 bytes", "nodes", "what", "how", "took", "rounds", "members send", "messages", "bytes in, out", "CPU", "allocated"}}
 	var drawn []series
 	for _, n := range counts {
 		for _, w := range ways(p) {
@@ -166,7 +238,10 @@ func exchange(ctx context.Context, o options, p place, sizes []int, where string
 				drawn = append(drawn, s)
 			}
 		}
-		for _, nodes := range sizes {
+		for i, nodes := range sizes {
+			if i > 0 && n*entrySize > manyJoin {
+				break
+			}
 			for _, w := range ways(p) {
 				if _, err := o.repair(ctx, p, nodes, repair{Way: w, Entries: n}, &table); err != nil {
 					return err
@@ -186,6 +261,11 @@ func exchange(ctx context.Context, o options, p place, sizes []int, where string
 // repairs measures what it takes to make two members equal that differ in some entries.
 // Alertmanager's exchange all once a minute, however many differ: one number is enough.
 func (o options) repairs(ctx context.Context, p place, entries int, w way, table *grid) (prices []price, err error) {
+	if w != pushPull {
+		if _, err := o.repair(ctx, p, 2, repair{Way: w, Entries: entries, Equal: true}, table); err != nil {
+			return nil, err
+		}
+	}
 	for _, differ := range differences {
 		if w == pushPull && len(prices) > 0 {
 			prices = append(prices, price{Nodes: differ, Join: prices[0].Join})
@@ -211,24 +291,39 @@ var exchangeFigure = figure{panels: []panel{
 
 // repair measures one repair in a process of its own, and adds a line to the table.
 func (o options) repair(ctx context.Context, p place, nodes int, r repair, table *grid) (e effort, err error) {
-	what := fmt.Sprintf("%d differ", r.Differ)
-	if r.Differ == 0 {
-		what = "one joins"
+	line := []string{fmt.Sprint(r.Entries), fmt.Sprint(nodes), r.what(), string(r.Way)}
+	if why := r.unable(); why != "" {
+		*table = append(*table, append(line, why, "", "", "", "", "", ""))
+		return effort{Late: true}, nil
 	}
 	err = task{Do: doRepair, Role: ourRole, Place: p, Nodes: nodes, Repair: r}.run(ctx, &e)
-	line := []string{fmt.Sprint(r.Entries), fmt.Sprint(nodes), what, string(r.Way)}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return e, ctx.Err()
 	case err != nil:
 		return e, err
 	case e.Late:
-		*table = append(*table, append(line, fmt.Sprintf("not within %v", exchangePatience), "", "", "", ""))
+		*table = append(*table, append(line, fmt.Sprintf("not within %v", exchangePatience), "", "", "", "", "", ""))
 	default:
-		*table = append(*table, append(line, took(e.Took).Text, fmt.Sprintf("%.0f", max(0, e.Used.messages())), size(e.Used.Bytes),
-			took(max(0, e.Used.Own)).Text, size(e.Allocated)))
+		*table = append(*table, append(line, e.cells()...))
 	}
 	return e, nil
+}
+
+// cells are those of an effort: its time, rounds, traffic and work.
+func (e effort) cells() []string {
+	text, rounds, said := "", "", ""
+	if e.Took > 0 {
+		text = took(e.Took).Text
+	}
+	if e.Rounds > 0 {
+		rounds, said = fmt.Sprint(e.Rounds), size(e.Used.Said)
+	}
+	bytes := size(e.Used.Bytes)
+	if e.Used.BytesIn > 0 {
+		bytes = size(e.Used.BytesIn) + ", " + size(e.Used.Bytes-e.Used.BytesIn)
+	}
+	return []string{text, rounds, said, fmt.Sprintf("%.0f", max(0, e.Used.messages())), bytes, took(max(0, e.Used.Own)).Text, size(e.Allocated)}
 }
 
 // size writes a number of bytes.

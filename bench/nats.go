@@ -45,7 +45,7 @@ func natsVersion(ctx context.Context, e endpoint) (string, error) {
 
 func natsUsage(ctx context.Context, e endpoint) (usage, error) {
 	v, err := readVarz(ctx, e)
-	return usage{In: v.InMsgs, Out: v.OutMsgs, Bytes: v.InBytes + v.OutBytes}, err
+	return usage{In: v.InMsgs, Out: v.OutMsgs, Bytes: v.InBytes + v.OutBytes, BytesIn: v.InBytes}, err
 }
 
 // bareNATS is nats.go with nothing around it: each node subscribes, and the

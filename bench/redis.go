@@ -64,7 +64,7 @@ func redisUsage(ctx context.Context, e endpoint) (usage, error) {
 			return usage{}, err
 		}
 	}
-	return usage{In: v[0], Bytes: v[1] + v[2], Server: time.Duration((v[3] + v[4]) * float64(time.Second))}, nil
+	return usage{In: v[0], Bytes: v[1] + v[2], BytesIn: v[1], Server: time.Duration((v[3] + v[4]) * float64(time.Second))}, nil
 }
 
 // models is a mesh of nodes that behave like Grafana's peers.

@@ -16,21 +16,23 @@ import (
 type usage struct {
 	In, Out float64       // messages to and from the server; without one, packets of the loopback are Out
 	Bytes   float64       // in both directions
+	BytesIn float64       // of these to the server; 0: it does not tell
+	Said    float64       // bytes that our nodes handed to their drivers
 	Server  time.Duration // CPU time; 0 if unknown
 	Own     time.Duration // CPU time of this process
 }
 
 func (u usage) since(v usage) usage {
-	return usage{u.In - v.In, u.Out - v.Out, u.Bytes - v.Bytes, u.Server - v.Server, u.Own - v.Own}
+	return usage{u.In - v.In, u.Out - v.Out, u.Bytes - v.Bytes, u.BytesIn - v.BytesIn, u.Said - v.Said, u.Server - v.Server, u.Own - v.Own}
 }
 
 func (u usage) plus(v usage) usage {
-	return usage{u.In + v.In, u.Out + v.Out, u.Bytes + v.Bytes, u.Server + v.Server, u.Own + v.Own}
+	return usage{u.In + v.In, u.Out + v.Out, u.Bytes + v.Bytes, u.BytesIn + v.BytesIn, u.Said + v.Said, u.Server + v.Server, u.Own + v.Own}
 }
 
 func (u usage) times(f float64) usage {
 	scale := func(d time.Duration) time.Duration { return time.Duration(float64(d) * f) }
-	return usage{u.In * f, u.Out * f, u.Bytes * f, scale(u.Server), scale(u.Own)}
+	return usage{u.In * f, u.Out * f, u.Bytes * f, u.BytesIn * f, u.Said * f, scale(u.Server), scale(u.Own)}
 }
 
 func (u usage) messages() float64 { return u.In + u.Out }
@@ -49,6 +51,9 @@ func look(ctx context.Context, p place, m mesh) (u usage, err error) {
 		u.Out, u.Bytes = loopback()
 	}
 	u.Own = cpuTime()
+	if own, ok := m.(*seats); ok {
+		u.Said = own.said()
+	}
 	return u, err
 }
 
