@@ -146,7 +146,7 @@ func (c *courier) bring(d delivery) error {
 	if forward() {
 		return nil
 	}
-	if err = fmt.Errorf("memberlist: %s: %w", p.node.Name, err); c.sender.roster.holds(p.node.Name) {
+	if err = fmt.Errorf("memberlist: %s: %w", p.node.Name, err); c.sender.roster.holds(p.node.Name) && !isQuestion(b) {
 		c.sender.gate.do(func(h driver.Handler) { h.Lost(p.Member, err) })
 	}
 	return err

@@ -51,6 +51,8 @@ func (d *delegate) control(b []byte) {
 		d.gate.do(func(h driver.Handler) { h.Frame(b[2:]) })
 	case controlWitness:
 		d.roster.witness(b)
+	case controlRelay:
+		d.roster.reacher(b)
 	default:
 		d.roster.control(b)
 	}

@@ -41,10 +41,79 @@ func (s *sender) forward(to *member, b []byte) bool {
 	}
 	wrapped := addressed(controlForward, to.node.Name, b)
 	asked := false
-	for _, p := range some(s.forwarders(to), n) {
+	for _, p := range some(s.roster.whoReaches(to, s.forwarders(to)), n) {
 		asked = s.pass(p, wrapped) == nil || asked
 	}
 	return asked
+}
+
+// reachers are the members that say that they reach one.
+type reachers struct {
+	said  map[string]time.Time // by name: when
+	asked time.Time
+	word  chan struct{} // closed when one says so
+}
+
+const (
+	askedReachers = 16               // members that are asked at a time
+	reacherFor    = 10 * time.Second // how long a word counts
+)
+
+// whoReaches returns those of some members that say that they reach p, or all of them if
+// none is known to. It waits for an answer where nobody was asked lately.
+func (r *roster) whoReaches(p *member, all []*member) []*member {
+	name := p.node.Name
+	r.mu.Lock()
+	if r.alive[name] == nil || len(all) == 0 {
+		r.mu.Unlock()
+		return all
+	}
+	of := r.reachers[name]
+	if of == nil {
+		of = &reachers{said: map[string]time.Time{}, word: make(chan struct{})}
+		r.reachers[name] = of
+	}
+	now := time.Now()
+	ask, first, word := now.Sub(of.asked) > r.mesh.settings.ReconnectInterval, now.Sub(of.asked) > reacherFor, of.word
+	if ask {
+		of.asked = now
+	}
+	r.mu.Unlock()
+	if ask {
+		for _, w := range some(all, askedReachers) {
+			_ = r.sender.pass(w, addressed(controlWitness, name, []byte(r.self))) // it may be lost
+		}
+	}
+	if first {
+		timer := time.NewTimer(r.mesh.settings.ProbeTimeout)
+		defer timer.Stop()
+		select {
+		case <-word:
+		case <-timer.C:
+		case <-r.ctx.Done():
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := slices.DeleteFunc(slices.Clone(all), func(w *member) bool { return time.Since(of.said[w.node.Name]) > reacherFor })
+	if len(known) == 0 {
+		return all
+	}
+	return known
+}
+
+// reacher notes that a member says that it reaches another one.
+func (r *roster) reacher(b []byte) {
+	name, who, ok := addressee(b)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	of := r.reachers[name]
+	if !ok || of == nil || r.alive[string(who)] == nil {
+		return
+	}
+	of.said[string(who)] = time.Now()
+	close(of.word)
+	of.word = make(chan struct{})
 }
 
 // forwarders are the own members that may pass something on to one: not those that
@@ -97,11 +166,11 @@ func (s *sender) pass(p *member, b []byte) error {
 	return err
 }
 
-// unreachable reports whether neither packets nor streams to a member are known to
-// arrive.
+// unreachable reports whether packets to a member are lost, and the last stream could not
+// be made.
 func (s *sender) unreachable(p *member) bool {
 	s.mu.Lock()
 	c := s.couriers[p.node.Name]
 	s.mu.Unlock()
-	return c != nil && c.unreachable() && !s.packetsPass(p)
+	return c != nil && c.failed.Load() != 0 && !s.packetsPass(p)
 }

@@ -48,7 +48,8 @@
 // that it was for and all further ones go by streams, until pings are answered. A
 // frame for a member that no stream reaches within 100 milliseconds either, or four
 // round trips, is passed on by two others, one if it is 16 KiB or more: so it arrives
-// within 0.3 s though its sender and its receiver cannot reach each other. With
+// within 0.3 s though its sender and its receiver cannot reach each other. Sixteen are
+// asked whether they reach it, and those that say so within ten seconds pass it on. With
 // encryption_keys or TLS the first may take a second. Where all reach each other
 // nothing is passed on; to a member that has crashed and is not yet dropped, what
 // is sent is sent twice. What neither way brings to a member is counted, by
@@ -74,7 +75,8 @@
 // SWIM: each node probes one other every probe_interval, with the help of three
 // more where that fails, and a suspect has one interval to refute. Beyond that:
 //
-//   - a node that leaves tells all others itself; that is seen in milliseconds
+//   - a node that leaves tells all others itself; that is seen in milliseconds. One
+//     that answers five seconds later is back: its goodbye was late
 //   - a member is reached if it answers a ping, or handles a stream, or if another
 //     member says that it does so there. A member that is reached stays one,
 //     whatever else is the case, and one that has failed is back when it is reached,
@@ -129,7 +131,9 @@
 // Large messages, states and lists of one source, by what their headers claim, take
 // 60 MiB at a time; more waits for its turn. Up to 4096 others are believed to be
 // members: who knows the label can invent them, unless traffic is encrypted. What is
-// above, or has another label, is refused and counted as rejected.
+// above, or has another label, is refused and counted as rejected. An Alertmanager is
+// looked for when it joins, or is said to, 64 at a time: one that nobody reaches is
+// listed for a second or two.
 package memberlist
 
 import (

@@ -46,6 +46,7 @@ type roster struct {
 	mu        sync.Mutex
 	alive     map[string]*member         // the nodes that memberlist holds alive, this one included
 	gone      map[string]bool            // nodes that said goodbye
+	goneAt    map[string]time.Time       // when they did
 	vacant    map[string]bool            // addresses of those
 	unproven  map[string]bool            // nodes that memberlist alone holds alive, and nobody has reached since they failed
 	farewell  map[string]bool            // Alertmanagers that said goodbye to memberlist
@@ -58,8 +59,10 @@ type roster struct {
 	foreign   []*member                  // the Alertmanagers among others; likewise
 	changes   chan struct{}              // closed when others is replaced
 	examined  map[string]bool            // nodes whose refusals are being looked at
-	witnessed map[*member]bool           // members that are looked at for others
+	witnessed map[[2]string]bool         // members that are looked at for others, and for whom
+	reachers  map[string]*reachers       // by node: who says that it reaches it
 	refusing  *complaint                 // of members that are reached, and whose hosts refuse connections
+	vetting   chan struct{}              // cap maxVetted: held by who looks for a member that may be nobody
 	ended     bool                       // no more checks begin
 	checks    sync.WaitGroup
 
@@ -82,9 +85,11 @@ const (
 	idleTurn      = 10 * time.Second       // the roster is checked at least this often
 	wholeTimeout  = 500 * time.Millisecond // for all to come back, once one has
 	findTimeout   = 100 * time.Millisecond
+	buriedFor     = 5 * time.Second // how long a node may take to end after its goodbye
 
 	askedWitnesses    = 4  // members that are asked whether they reach one
 	maxWitnessed      = 64 // members that are looked at for others at a time
+	maxVetted         = 64 // members that may be nobody and are looked for at a time
 	farewellIntervals = 5  // gossip intervals within which an Alertmanager's goodbye comes
 )
 
@@ -92,9 +97,10 @@ const (
 func newRoster(c *conn) *roster {
 	return &roster{
 		self: nodeName(c.self), mesh: &c.mesh, gate: &c.gate, logger: c.logger, ctx: c.ctx, wake: make(chan struct{}, 1),
-		alive: map[string]*member{}, gone: map[string]bool{}, vacant: map[string]bool{},
+		alive: map[string]*member{}, gone: map[string]bool{}, goneAt: map[string]time.Time{}, vacant: map[string]bool{},
 		unproven: map[string]bool{}, farewell: map[string]bool{}, refusals: map[string]bool{}, excused: map[string]time.Time{},
-		inquiry: map[string][]chan struct{}{}, examined: map[string]bool{}, witnessed: map[*member]bool{}, refusing: refusal(), failed: map[string]*member{},
+		inquiry: map[string][]chan struct{}{}, examined: map[string]bool{}, witnessed: map[[2]string]bool{}, refusing: refusal(), failed: map[string]*member{},
+		reachers: map[string]*reachers{}, vetting: make(chan struct{}, maxVetted),
 		changes: make(chan struct{}), shown: map[string]*member{}, held: map[string]time.Time{},
 	}
 }
@@ -135,11 +141,16 @@ func (r *roster) join(p *member) (greet bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := p.node.Name
-	if old := r.alive[name]; old == nil || old.Addr != p.Addr {
+	fresh := r.alive[name] == nil || r.alive[name].Addr != p.Addr
+	if fresh {
 		delete(r.gone, name) // it left one address for another
+		delete(r.goneAt, name)
 		greet = r.first()
 	}
 	r.alive[name] = p
+	if fresh && p.foreign && !r.ended {
+		r.checks.Go(func() { r.vet(p) })
+	}
 	delete(r.farewell, name)
 	if r.failed[name] != nil {
 		r.doubtful(p)
@@ -154,6 +165,54 @@ func (r *roster) join(p *member) (greet bool) {
 	}
 	r.updated()
 	return greet
+}
+
+// vet looks for an Alertmanager that has joined, or is said to have: whoever knows the
+// label can invent one, and memberlist probes one member at a time.
+func (r *roster) vet(p *member) {
+	if r.look(p) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.alive[p.node.Name] == p {
+		r.doubtful(p)
+		r.updated()
+	}
+}
+
+// look reports whether a member that may be nobody is reached by any, or cannot be looked
+// for any more.
+func (r *roster) look(p *member) bool {
+	select {
+	case r.vetting <- struct{}{}:
+		defer func() { <-r.vetting }()
+		return r.inquire(p, quietly) != byNobody
+	case <-r.ctx.Done():
+		return true
+	}
+}
+
+// reach is that of the mesh. Who shares an address with others is there if it answers by
+// its name; by a connection alone only if none of them does.
+func (r *roster) reach(p *member) bool {
+	var others []*member
+	r.mu.Lock()
+	for name, q := range r.alive {
+		if q.Addr == p.Addr && name != p.node.Name && !r.gone[name] {
+			others = append(others, q)
+		}
+	}
+	r.mu.Unlock()
+	switch {
+	case len(others) == 0:
+		return r.mesh.reach(p)
+	case r.mesh.ping(p):
+		return true
+	case len(others) > lookAt || slices.Contains(each(others, r.mesh.ping), true):
+		return false
+	}
+	return r.mesh.knock(p)
 }
 
 // first reports whether this node is the one of its kind that acts for all. r.mu is
@@ -184,19 +243,27 @@ func (r *roster) lost(name string) {
 	delete(r.alive, name)
 	delete(r.unproven, name)
 	delete(r.excused, name)
+	delete(r.reachers, name)
 	r.updated()
 }
 
 // answered notes that a node has answered a probe, and returns it unless it has
-// left.
+// left. One that goes on to answer long after its goodbye is back: the goodbye was told
+// after it had left one address and come to another.
 func (r *roster) answered(name string) *member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.proven(name)
+	p := r.alive[name]
 	if r.gone[name] {
-		return nil
+		if p == nil || time.Since(r.goneAt[name]) < buriedFor {
+			return nil
+		}
+		delete(r.gone, name)
+		delete(r.vacant, p.Addr)
+		r.updated()
 	}
-	return r.alive[name]
+	return p
 }
 
 // holds reports whether a node is a member, or may be one again soon.
@@ -335,6 +402,7 @@ const (
 	controlRefused = 'r' // the named node's host refuses connections: who reaches it?
 	controlReached = 'v' // the named node is reached
 	controlWitness = 'w' // who reaches the named node? asks another
+	controlRelay   = 'h' // the named node is reached by another, which says so
 	controlForward = 'f' // a message to pass on to another node
 	controlDirect  = 'd' // a frame for its receiver alone, which passes it on to nobody
 	controlAsk     = 'a' // a packet and a stream are to be sent to the address
@@ -344,6 +412,11 @@ const (
 
 func controlMessage(kind byte, name string) []byte {
 	return append([]byte{controlMark, kind}, name...)
+}
+
+// isQuestion reports whether a message is about who reaches whom, and so may be lost.
+func isQuestion(b []byte) bool {
+	return len(b) > 1 && b[0] == controlMark && slices.Contains([]byte{controlRefused, controlReached, controlWitness, controlRelay, controlAsk}, b[1])
 }
 
 // control handles such a message. An unknown kind is from a later version.
@@ -362,8 +435,11 @@ func (r *roster) control(b []byte) {
 	case controlGoodbye:
 		if len(r.gone) >= maxRemembered {
 			clear(r.gone)
+			clear(r.goneAt)
 		}
-		r.gone[name] = true
+		if !r.gone[name] {
+			r.gone[name], r.goneAt[name] = true, time.Now()
+		}
 		r.vacate(p.Addr)
 		r.updated()
 	case controlRefused:
@@ -618,7 +694,7 @@ func (r *roster) inquire(p *member, ask int) (who int) {
 		r.mu.Unlock()
 		return byOther
 	}
-	r.checks.Go(func() { answer <- r.mesh.reach(p) })
+	r.checks.Go(func() { answer <- r.reach(p) })
 	r.inquiry[name] = append(r.inquiry[name], word)
 	witnesses := slices.DeleteFunc(slices.Clone(r.ours), func(w *member) bool { return w.node.Name == name })
 	r.mu.Unlock()
@@ -671,19 +747,21 @@ func (r *roster) endInquiry(name string, word chan struct{}) {
 func (r *roster) witness(b []byte) {
 	name, asker, ok := addressee(b)
 	p, to := r.named(name), r.named(string(asker))
+	look := [2]string{name, string(asker)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !ok || p == nil || to == nil || to.foreign || r.ended || len(r.witnessed) >= maxWitnessed || r.witnessed[p] {
+	if !ok || p == nil || to == nil || to.foreign || r.ended || len(r.witnessed) >= maxWitnessed || r.witnessed[look] {
 		return
 	}
-	r.witnessed[p] = true
+	r.witnessed[look] = true
 	r.checks.Go(func() {
-		if r.mesh.reach(p) {
+		if r.reach(p) {
 			_ = r.sender.pass(to, controlMessage(controlReached, name)) // it may be lost
+			_ = r.sender.pass(to, addressed(controlRelay, name, []byte(r.self)))
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.witnessed, p)
+		delete(r.witnessed, look)
 	})
 }
 
@@ -714,7 +792,7 @@ func (r *roster) prove(name string) {
 		if p == nil || !doubtful {
 			return
 		}
-		if r.inquire(p, quietly) != byNobody {
+		if r.look(p) {
 			r.mu.Lock()
 			r.proven(name)
 			r.mu.Unlock()

@@ -2,44 +2,82 @@ package interop_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/conformance/testca"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
-// Two members that cannot reach each other, but both reach a third, have each other's
-// updates by it, small and large, without waiting for an exchange.
+// Members that cannot reach each other, but both reach another one, have each other's
+// updates by that one, small and large, without waiting for an exchange.
 func TestPartialPartition(t *testing.T) {
-	l := newLAN(t)
-	a, b, c := l.host(t), l.host(t), l.host(t)
-	openAll(t, nil, a, b, c)
-	a.filter(t, "-A INPUT -s "+b.ip+" -j DROP", "-A OUTPUT -d "+b.ip+" -j DROP")
-	before := c.call(t, request{Do: "status"})
-	for i := range 3 {
-		for _, size := range []int{10, 5000, 1 << 20} {
-			for _, pair := range [][2]*host{{a, b}, {b, a}} {
-				name := fmt.Sprint(pair[0].name(), i, "/", size)
-				began := time.Now()
-				pair[0].call(t, request{Do: "broadcast", Name: name, Size: size})
-				has(t, pair[1], name)
-				t.Logf("%d bytes from %s: %v", size, pair[0].name(), time.Since(began).Round(time.Millisecond))
-			}
-		}
+	plain, encrypted := map[string]string{}, map[string]string{"tls_config_file": testca.GossipFile(t, t.TempDir())}
+	both := func(t *testing.T, a, b *host) {
+		a.filter(t, "-A INPUT -s "+b.ip+" -j DROP", "-A OUTPUT -d "+b.ip+" -j DROP")
 	}
-	logged(t, a, `what="members that others reach cannot be reached" err="to or from b at`)
-	for _, h := range []*host{a, b, c} {
-		s := h.call(t, request{Do: "status"})
-		if s.Members != "abc" {
-			t.Errorf("%s lists %q", h.name(), s.Members)
-		}
-		if n := s.value(t, "clusterchannel_resyncs_total") - before.value(t, "clusterchannel_resyncs_total"); h != c && n > 4 {
-			t.Errorf("%s has asked for %v states: the updates came by exchange", h.name(), n)
-		}
-		if n := s.value(t, "clusterchannel_undelivered_total"); n != 0 {
-			t.Errorf("%s has lost %v frames", h.name(), n)
-		}
+	oneWay := func(t *testing.T, a, b *host) { a.filter(t, "-A INPUT -s "+b.ip+" -j DROP") }
+	for name, c := range map[string]struct {
+		params map[string]string
+		apart  int // members that a is apart from
+		cut    func(t *testing.T, a, b *host)
+	}{
+		"one from one":               {plain, 1, both},
+		"one from one, with TLS":     {encrypted, 1, both},
+		"one from two":               {plain, 2, both},
+		"one from one, one way":      {plain, 1, oneWay},
+		"one from one, one way, TLS": {encrypted, 1, oneWay},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLAN(t)
+			var hosts []*host
+			for range 2 + c.apart {
+				hosts = append(hosts, l.host(t))
+			}
+			openAll(t, c.params, hosts...)
+			a, others, relay := hosts[0], hosts[1:1+c.apart], hosts[1+c.apart]
+			before := relay.call(t, request{Do: "status"})
+			var pairs [][2]*host
+			for _, b := range others {
+				c.cut(t, a, b)
+				pairs = append(pairs, [2]*host{a, b}, [2]*host{b, a})
+			}
+			for i := range 3 {
+				for _, size := range []int{10, 5000, 1 << 20} {
+					for _, pair := range pairs {
+						name := fmt.Sprint(pair[0].name(), pair[1].name(), i, "/", size)
+						began := time.Now()
+						pair[0].call(t, request{Do: "broadcast", Name: name, Size: size})
+						has(t, pair[1], name)
+						t.Logf("%d bytes from %s to %s: %v", size, pair[0].name(), pair[1].name(), time.Since(began).Round(time.Millisecond))
+					}
+				}
+			}
+			testkit.Eventually(t, 20*time.Second, func() error {
+				for _, b := range others {
+					told := regexp.MustCompile(`what="members that others reach cannot be reached" err="to or from .*\b` + b.name() + ` at`)
+					if !told.MatchString(a.log.String()) {
+						return fmt.Errorf("%s does not say that it does not reach %s", a.name(), b.name())
+					}
+				}
+				return nil
+			})
+			for _, h := range hosts {
+				s := h.call(t, request{Do: "status"})
+				if s.Members != "abcd"[:len(hosts)] {
+					t.Errorf("%s lists %q", h.name(), s.Members)
+				}
+				if n := s.value(t, "clusterchannel_resyncs_total") - before.value(t, "clusterchannel_resyncs_total"); h != relay && n > 9 { // of 18 updates and more
+					t.Errorf("%s has asked for %v states: the updates came by exchange", h.name(), n)
+				}
+				if n := s.value(t, "clusterchannel_undelivered_total"); n != 0 {
+					t.Errorf("%s has lost %v frames", h.name(), n)
+				}
+			}
+		})
 	}
 }
 

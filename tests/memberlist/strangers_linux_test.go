@@ -1,7 +1,10 @@
 package interop_test
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,4 +107,77 @@ func TestFloodsOfPackets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Alertmanagers that somebody invents, who knows the label, are dropped as anybody who
+// does not answer, however many they are and wherever they are said to be.
+func TestInventedMembersAreDropped(t *testing.T) {
+	const many = 100
+	for name, where := range map[string]func(t *testing.T, l *lan, a, crowd *host) (ip string){
+		"where no host is":      func(*testing.T, *lan, *host, *host) string { return subnet + "250" },
+		"where nothing listens": func(_ *testing.T, _ *lan, _, crowd *host) string { return crowd.ip },
+		"where everything is dropped": func(t *testing.T, l *lan, _, _ *host) string {
+			h := l.host(t)
+			h.filter(t, "-A INPUT -j DROP")
+			return h.ip
+		},
+		"where a member is": func(_ *testing.T, _ *lan, a, _ *host) string { return a.ip },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLAN(t)
+			a, b, c, crowd := l.host(t), l.host(t), l.host(t), l.host(t)
+			all := []*host{a, b, c}
+			openAll(t, nil, all...)
+			for _, h := range all {
+				h.call(t, request{Do: "forget"})
+			}
+			say := "\xf4\x03lan\x04\x86\xabIncarnation\x01\xa4Node\xa8MARK\xa4Addr\xa4" + string(net.ParseIP(where(t, l, a, crowd)).To4()) + "\xa4Port\xcd\x23\x86\xa4Meta\xc0\xa3Vsn\xa6\x01\x05\x02\x02\x05\x04"
+			crowd.call(t, request{Do: "flood", Name: b.ip + ":9094", After: 10 * time.Second, Size: many, Say: []byte(say)})
+			testkit.Eventually(t, 10*time.Second, func() error {
+				if !slices.ContainsFunc(b.call(t, request{Do: "status"}).History, func(v string) bool { return len(v) > many/2 }) {
+					return errors.New("few are believed")
+				}
+				return nil
+			})
+			began := time.Now()
+			testkit.Eventually(t, 15*time.Second, func() error {
+				for _, h := range all {
+					if s := h.call(t, request{Do: "status"}); s.Members != "abc" {
+						return fmt.Errorf("%s lists %d members", h.name(), len(s.Members))
+					}
+				}
+				return nil
+			})
+			t.Logf("all have dropped them after %v", time.Since(began).Round(time.Millisecond))
+			for _, h := range all {
+				for _, v := range h.call(t, request{Do: "status"}).History {
+					if !strings.HasSuffix(v, "abc attached") {
+						t.Errorf("%s has seen %q", h.name(), v)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A process without descriptors accepts nobody. It says so now and then, takes no
+// processor for it, and goes on when there are some.
+func TestNoDescriptorsLeft(t *testing.T) {
+	l := newLAN(t)
+	a, b := l.host(t), l.host(t)
+	openAll(t, nil, a, b)
+	lines := func() int {
+		return strings.Count(a.log.String(), "level=WARN") + strings.Count(a.log.String(), "level=ERROR")
+	}
+	a.call(t, request{Do: "descriptors", Size: 1})
+	b.call(t, request{Do: "broadcast", Name: "large", Size: 5000}) // by a stream
+	logged(t, a, "accepting a connection failed")
+	before := lines()
+	<-time.After(3 * time.Second)
+	if n := lines() - before; n > 6 {
+		t.Errorf("%d lines in three seconds", n)
+	}
+	a.call(t, request{Do: "descriptors", Size: 1000})
+	has(t, a, "large")
+	agreed(t, a, b)
 }
