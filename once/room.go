@@ -29,6 +29,7 @@ func (o *Options) notes() *replicated.Options {
 		MaxEntries: entries,
 		MaxBytes:   2*o.bytes() + bytesPerKey*int64(entries),
 		Now:        o.Now,
+		Registerer: o.Registerer,
 		Tombstones: time.Second, // each entry ends by itself, and none lives longer than the one before
 	}
 }

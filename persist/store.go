@@ -130,7 +130,14 @@ func (s *Store) Keep(ctx context.Context, key string, st backend.State) (backend
 // before it is added: for what adds its state by itself, such as the types of package
 // replicated. ctx bounds each load.
 func (s *Store) Keeping(ctx context.Context, node backend.ClusterChannel) backend.ClusterChannel {
-	return keeping{node, ctx, s}
+	kept := keeping{node, ctx, s}
+	if i, ok := node.(backend.Inspector); ok {
+		return struct {
+			keeping
+			backend.Inspector
+		}{kept, i}
+	}
+	return kept
 }
 
 // keeping is a node whose states a Store keeps.

@@ -60,8 +60,20 @@
 // # Bad input
 //
 // What another member says is merged entry by entry: one that is malformed, of another
-// type, too far ahead, or that finds no room is refused, and counted by Stats.Refused
-// and by the metrics of the node, which logs the reason. All others are merged.
+// type or a later version, too far ahead, or that finds no room is refused, and counted by
+// Stats.Refused and by the metrics of the node, which logs the reason. All others are merged.
+//
+// # Metrics
+//
+//	clusterchannel_replicated_entries          keys that have a value
+//	clusterchannel_replicated_tombstones       deletions that are remembered, and expired entries that are
+//	clusterchannel_replicated_bytes            encoded keys and values, which Options.MaxBytes bounds
+//	clusterchannel_replicated_full_ratio       how much of MaxEntries or of MaxBytes is used, the greater: from 1 on writes are ErrFull
+//	clusterchannel_replicated_ahead_total      entries whose clock was more than MaxAhead ahead: merged, and not believed
+//	clusterchannel_replicated_refused_total    entries that were not merged, by reason
+//
+// They have the labels cluster_name and key, which is that of Attach. A reason is malformed,
+// version, type, ahead, full or codec.
 //
 // # Persistence
 //

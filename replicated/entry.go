@@ -8,6 +8,34 @@ import (
 	"time"
 )
 
+// What members tell each other, a change as well as a whole state, is an update:
+//
+//	1 byte      version, 1
+//	1 byte      length of the type's name
+//	...         the name, see Options.Type
+//	any number of
+//	  uvarint   length of the entry
+//	  ...       the entry
+//
+// An entry has one encoding, of which backend.EntryIDOf makes its id. Numbers have their
+// greatest byte first, and times are milliseconds since 1970:
+//
+//	8 bytes     stamp: a time of 48 bits, and a count of 16
+//	1 byte      form: 0 deleted, 1 lasting, 2 expiring
+//	if deleted
+//	  8 bytes   when it is forgotten
+//	if expiring
+//	  8 bytes   when it ends
+//	  8 bytes   for how many milliseconds it is remembered from then on, at most
+//	  8 bytes   when the last of all ends whose place it took; 2^63-1: never
+//	2 bytes     length of the key
+//	...         the key
+//	...         the value, to the end of the entry; none if deleted
+//
+// The keys of a Counter and a Register, and the values of all, are those of their files. An
+// update of a later version is refused by ErrVersion as a whole, and an entry of a later
+// form by itself: what changes the meaning of either needs a new number.
+
 // form says what an entry is. Of two with one stamp the one of the greater form wins.
 type form byte
 
@@ -94,7 +122,7 @@ func parse(encoded string) (entry, error) {
 	}
 	e.stamp, e.form = stamp(number(encoded)), form(encoded[8])
 	if e.form > expiring {
-		return e, fmt.Errorf("%w: an entry of form %d, known up to %d: a later version has written it", ErrMalformed, e.form, expiring)
+		return e, fmt.Errorf("%w: an entry of form %d, known up to %d: upgrade this node", ErrVersion, e.form, expiring)
 	}
 	rest := encoded[9:]
 	if len(rest) < times[e.form]+2 {
@@ -196,8 +224,10 @@ func body(b []byte, tag string) (string, error) {
 	switch {
 	case len(b) < 2:
 		return "", fmt.Errorf("%w: an update of %d bytes", ErrMalformed, len(b))
-	case b[0] != version:
-		return "", fmt.Errorf("%w: an update of version %d, known is %d", ErrMalformed, b[0], version)
+	case b[0] == 0:
+		return "", fmt.Errorf("%w: an update of version 0", ErrMalformed)
+	case b[0] > version:
+		return "", fmt.Errorf("%w: an update of version %d, known up to %d: upgrade this node", ErrVersion, b[0], version)
 	case len(b) < 2+int(b[1]):
 		return "", fmt.Errorf("%w: the name of a type is cut off", ErrMalformed)
 	}

@@ -18,8 +18,12 @@ var (
 	// type under the same key.
 	ErrType = errors.New("of another type")
 
-	// ErrMalformed: bytes are no update, or one of a later version.
+	// ErrMalformed: bytes are no update.
 	ErrMalformed = errors.New("malformed")
+
+	// ErrVersion: an update or an entry is of a later version of this package, which the
+	// node that wrote it has: upgrade this one.
+	ErrVersion = errors.New("of a later version")
 
 	// ErrAhead: an entry is of a time more than a day ahead of this node's clock:
 	// either that clock is wrong, or the writer's was.

@@ -60,7 +60,8 @@ func TestHostileEntries(t *testing.T) {
 		}{
 			"nothing":                  {nil, replicated.ErrMalformed},
 			"one byte":                 {[]byte{1}, replicated.ErrMalformed},
-			"a later version":          {[]byte{2, 0}, replicated.ErrMalformed},
+			"a later version":          {[]byte{2, 0}, replicated.ErrVersion},
+			"no version":               {[]byte{0, 0}, replicated.ErrMalformed},
 			"a type that is cut off":   {[]byte{1, 200, 'm'}, replicated.ErrMalformed},
 			"another type":             {update("map[string]int", good), replicated.ErrType},
 			"a long type":              {update(strings.Repeat("t", 255)), replicated.ErrType},
@@ -68,7 +69,7 @@ func TestHostileEntries(t *testing.T) {
 			"a length of 2^63":         {append(update(mapTag, good), 255, 255, 255, 255, 255, 255, 255, 255, 127), replicated.ErrMalformed},
 			"a length without an end":  {append(update(mapTag, good), 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255), replicated.ErrMalformed},
 			"a short entry":            {update(mapTag, good, []byte("short")), replicated.ErrMalformed},
-			"an unknown form":          {update(mapTag, good, raw(now<<16, 3, nil, "x", "")), replicated.ErrMalformed},
+			"an unknown form":          {update(mapTag, good, raw(now<<16, 3, nil, "x", "")), replicated.ErrVersion},
 			"times that are cut off":   {update(mapTag, good, raw(now<<16, expiring, nil, "", "")), replicated.ErrMalformed},
 			"a key that is cut off":    {update(mapTag, good, append(raw(now<<16, lasting, nil, "", "")[:9], 1, 0)), replicated.ErrMalformed},
 			"a deletion with a value":  {update(mapTag, good, raw(now<<16, dead, []uint64{now + day}, "x", "1")), replicated.ErrMalformed},

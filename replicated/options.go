@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/clusterchannel/clusterchannel/backend"
 )
 
@@ -40,6 +42,10 @@ type Options struct {
 	// to be believed, up to an hour; default one minute. See Time in the documentation
 	// of the package.
 	MaxAhead time.Duration
+
+	// Registerer receives the metrics from Attach to Close; nil for none. See Metrics in the
+	// documentation of the package.
+	Registerer prometheus.Registerer
 
 	// Now tells the time, for tests; nil means time.Now.
 	Now func() time.Time

@@ -5,9 +5,39 @@ import (
 	"fmt"
 )
 
+// The reasons for which entries are refused.
+const (
+	reasonMalformed = "malformed"
+	reasonVersion   = "version"
+	reasonType      = "type"
+	reasonAhead     = "ahead"
+	reasonFull      = "full"
+	reasonCodec     = "codec"
+)
+
+var reasons = []string{reasonMalformed, reasonVersion, reasonType, reasonAhead, reasonFull, reasonCodec}
+
+// reasonOf returns why an entry is refused.
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, ErrVersion):
+		return reasonVersion
+	case errors.Is(err, ErrType):
+		return reasonType
+	case errors.Is(err, ErrAhead):
+		return reasonAhead
+	case errors.Is(err, ErrFull):
+		return reasonFull
+	case errors.Is(err, ErrMalformed):
+		return reasonMalformed
+	}
+	return reasonCodec // of the caller, or a panic of it
+}
+
 // refusal is the error of a Merge that has not merged all entries that it got.
 type refusal struct {
 	all, bad, ahead int // entries; that are refused; that are of a time to come
+	by              map[string]int
 	first           error
 }
 
@@ -18,6 +48,10 @@ func (r *refusal) note(err error) {
 		return
 	}
 	r.bad++
+	if r.by == nil {
+		r.by = map[string]int{}
+	}
+	r.by[reasonOf(err)]++
 	if errors.Is(err, ErrAhead) {
 		r.ahead++
 	}

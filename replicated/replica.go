@@ -20,8 +20,9 @@ type replica struct {
 	called func(key string) string     // what an entry of a key is called in an error
 	turned func(key string, live bool) // told under mu of a key that may have got a value, or lost it
 
-	writing sync.Mutex // is held for a whole write of this node, its broadcast included
-	channel backend.Channel
+	writing    sync.Mutex // is held for a whole write of this node, its broadcast included
+	channel    backend.Channel
+	unregister func() // the metrics, once it is attached
 
 	mu       sync.Mutex
 	closed   bool
@@ -30,14 +31,14 @@ type replica struct {
 	watchers map[*watcher]struct{}
 	timer    *time.Timer // nil: nothing is due
 	timerDue uint64
-	sweeps   sync.WaitGroup // timers that may still call
-	refused  uint64         // entries
+	sweeps   sync.WaitGroup    // timers that may still call
+	refused  map[string]uint64 // entries, by reason
 }
 
 // newReplica returns a replica of a kind, such as "set of string", unless the options
 // name it.
 func newReplica(kind string, o Options, check func(e entry) error) *replica {
-	r := &replica{tag: kind, limits: o, check: check, called: quoted, turned: func(string, bool) {}, table: newTable(), watchers: map[*watcher]struct{}{}}
+	r := &replica{tag: kind, limits: o, check: check, called: quoted, turned: func(string, bool) {}, table: newTable(), watchers: map[*watcher]struct{}{}, refused: map[string]uint64{}}
 	if o.Type != "" {
 		r.tag = o.Type
 	}
@@ -80,7 +81,12 @@ func (r *replica) Attach(node backend.ClusterChannel, key string) error {
 	if err != nil {
 		return err
 	}
-	r.channel = channel
+	unregister, err := r.register(node, key)
+	if err != nil {
+		channel.Remove()
+		return err
+	}
+	r.channel, r.unregister = channel, unregister
 	return nil
 }
 
@@ -96,6 +102,7 @@ func (r *replica) Close() {
 	defer r.writing.Unlock()
 	if r.channel != nil {
 		r.channel.Remove()
+		r.unregister()
 	}
 	r.mu.Lock()
 	if !r.closed {
@@ -123,7 +130,7 @@ type Stats struct {
 	Tombstones int    // deletions that are remembered, and expired entries that are
 	Bytes      int64  // of all of them, encoded
 	Ahead      uint64 // entries of another clock that was more than MaxAhead ahead: they were merged, their time not believed
-	Refused    uint64 // how often an entry was not merged: malformed, of another type, of a time to come, or no room; one that is offered again counts again
+	Refused    uint64 // how often an entry was not merged: malformed, of another type or a later version, of a time to come, or no room; one that is offered again counts again
 }
 
 // Stats returns the numbers as they are now.
@@ -135,7 +142,11 @@ func (r *replica) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := &r.table
-	return Stats{t.live, len(t.order) - t.live, t.bytes, r.clock.ahead, r.refused}
+	s := Stats{Entries: t.live, Tombstones: len(t.order) - t.live, Bytes: t.bytes, Ahead: r.clock.ahead}
+	for _, entries := range r.refused {
+		s.Refused += entries
+	}
+	return s
 }
 
 // held returns the entry of a key.
@@ -367,7 +378,7 @@ func (r *replica) Merge(b []byte) error {
 	}
 	rest, err := body(b, r.tag)
 	if err != nil {
-		r.refuse(1)
+		r.refuse(map[string]int{reasonOf(err): 1})
 		return err
 	}
 	r.settle()
@@ -385,14 +396,16 @@ func (r *replica) Merge(b []byte) error {
 	if refused.bad == 0 {
 		return nil
 	}
-	r.refuse(refused.bad)
+	r.refuse(refused.by)
 	return &refused
 }
 
-func (r *replica) refuse(entries int) {
+func (r *replica) refuse(by map[string]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refused += uint64(entries)
+	for reason, entries := range by {
+		r.refused[reason] += uint64(entries)
+	}
 }
 
 // mergeEntry merges one entry of another member, of which it keeps a copy.
