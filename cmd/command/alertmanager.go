@@ -63,13 +63,24 @@ type alertmanagerCmd struct {
 	Cluster     clusterFlags  `embed:"" prefix:"cluster."`
 }
 
+// iniKeys are the keys of an ini file that count in place of other flags than those
+// of the cluster, given there or not.
+var iniKeys = map[string]string{
+	"data.retention": "notification_log_retention", "rules.execute": "execute_alerts", "rules.single-evaluation": "ha_single_node_evaluation",
+	"rules.evaluation-timeout": "evaluation_timeout", "rules.min-interval": "min_interval",
+}
+
 // AfterApply refuses flags that would be ignored.
 func (c *alertmanagerCmd) AfterApply(k *kong.Context) error {
-	instead := ""
-	if c.ConfigINI != "" {
-		instead = "--config.ini"
+	if c.ConfigINI == "" {
+		return c.Cluster.conflict(k, "")
 	}
-	return c.Cluster.conflict(k, instead)
+	for _, p := range k.Path {
+		if p.Flag != nil && iniKeys[p.Flag.Name] != "" {
+			return fmt.Errorf("--%s is given beside --config.ini, whose key %s says it: set it there, or leave it out", p.Flag.Name, iniKeys[p.Flag.Name])
+		}
+	}
+	return c.Cluster.conflict(k, "--config.ini")
 }
 
 // Run runs the instance until ctx is done. All its output is in the log; if the
@@ -240,7 +251,19 @@ func (c *alertmanagerCmd) cluster(logger *slog.Logger) (backend.Config, bool, er
 		return backend.Config{}, false, fmt.Errorf("--config.ini: %w", err)
 	}
 	c.PeerTimeout, c.Retention = s.PeerTimeout, s.NotificationLogRetention
-	c.MaxSilences, c.MaxSilenceSize = cmp.Or(s.MaxSilences, c.MaxSilences), cmp.Or(s.MaxSilenceSize, c.MaxSilenceSize)
+	for _, limit := range []struct {
+		flag, key string
+		to        *int
+		by        int
+	}{
+		{"silences.max-silences", "alertmanager_max_silences_count", &c.MaxSilences, s.MaxSilences},
+		{"silences.max-silence-size-bytes", "alertmanager_max_silence_size_bytes", &c.MaxSilenceSize, s.MaxSilenceSize},
+	} {
+		if *limit.to != 0 && limit.by != 0 && *limit.to != limit.by {
+			return backend.Config{}, false, usageError{fmt.Errorf("%w: --%s is %d, and the key %s in --config.ini is %d: leave one out", backend.ErrConfig, limit.flag, *limit.to, limit.key, limit.by)}
+		}
+		*limit.to = cmp.Or(limit.by, *limit.to)
+	}
 	c.Rules.byGrafana(s)
 	warnOfINI(c.ConfigINI, s, logger)
 	return s.Config, s.Config.Backend != "", nil

@@ -61,7 +61,7 @@ func TestByGrafanasFile(t *testing.T) {
 			return err
 		})
 	}
-	limited, url := instance(t, conf, "--storage.path=", "--silences.max-silences=5", "--config.ini="+file(t, "limits.ini",
+	limited, url := instance(t, conf, "--storage.path=", "--silences.max-silence-size-bytes=100000", "--config.ini="+file(t, "limits.ini",
 		"[unified_alerting]\nalertmanager_max_silences_count = 1\nmax_attempts = 5\n[alerting]\nexecute_alerts = false\n[quota]\nalerting_rule_evaluation_results = 9\n"))
 	silence(t, url, "quiet", "the only one")
 	more, err := http.Post(url+"/api/v2/silences", "application/json", strings.NewReader(
