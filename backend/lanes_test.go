@@ -95,3 +95,67 @@ func TestAMemberThatCannotBeReachedDelaysNobody(t *testing.T) {
 		}
 	})
 }
+
+// Nor does it delay the data that others have asked for.
+func TestAMemberThatCannotBeReachedDelaysNobodysAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		self := make(chan string, 1)
+		answered := make(chan time.Time, 100)
+		handlers := make(chan driver.Handler, 1)
+		d := &script{
+			caps: func() driver.Caps {
+				return driver.Caps{Membership: true, Send: func(ctx context.Context, to driver.Member, frame []byte) error {
+					if !bytes.Contains(frame, []byte("the same")) { // what the state holds
+						return nil
+					}
+					if to.Instance == "c" {
+						answered <- time.Now()
+						return nil
+					}
+					<-ctx.Done() // nobody answers
+					return ctx.Err()
+				}}
+			},
+			serve: func(ctx context.Context, h driver.Handler) error {
+				h.Members([]driver.Member{{Name: "a", Instance: <-self}, {Name: "b", Instance: "b"}, {Name: "c", Instance: "c"}})
+				h.Link(nil)
+				for _, m := range []string{"b", "c"} {
+					h.Frame(heartbeatOf(driver.Member{Name: m, Instance: m}))
+				}
+				handlers <- h
+				<-ctx.Done()
+				return nil
+			},
+		}
+		open := func(ctx context.Context, o driver.Options) (driver.Driver, error) {
+			self <- o.Self.Instance
+			return d, nil
+		}
+		c, err := backend.Open(t.Context(), ownDriver(open))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = c.Close(ctx)
+		}()
+		if _, err := c.AddState("s", &notes{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		h, v := <-handlers, c.View()
+		after(time.Second)
+		began := time.Now()
+		for _, m := range []string{"b", "c"} {
+			h.Frame(codec.Encode(wire.NewEncoder("t", m), &core.Pull{To: v.Members[v.Position].Instance, ID: 1, Items: []core.PullItem{{Key: "s"}}}))
+		}
+		select {
+		case at := <-answered:
+			if took := at.Sub(began); took > 100*time.Millisecond {
+				t.Errorf("c has its answer after %v", took)
+			}
+		case <-time.After(time.Minute):
+			t.Error("c has no answer after a minute")
+		}
+	})
+}

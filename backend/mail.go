@@ -15,7 +15,8 @@ const (
 	maxControl   = 1024      // small messages for all, and as many that are for one member each
 	maxLanes     = 64        // members that small ones are sent to at a time
 	maxBulk      = 1024      // states and updates sent again
-	maxBulkBytes = 256 << 20 // of those
+	maxBulkBytes = 256 << 20 // of those that wait, and of those that are being sent, but for one that is larger
+	maxSending   = 16        // members that data is sent to at a time: as many as the core answers at a time
 )
 
 // letter is a message that waits to be sent. A large one is encoded when its turn
@@ -31,8 +32,8 @@ type letter struct {
 
 // mail holds the messages that wait to be sent: small ones for all, which wait for
 // nothing; small ones for one member, which wait for those to the same member; and
-// those with data, which go one after the other. To one member an answer goes behind
-// the data that it belongs to.
+// those with data, which do too, and for the data that is for all among themselves. To
+// one member an answer goes behind the data that it belongs to.
 type mail struct {
 	mu      sync.Mutex
 	control []letter
@@ -40,8 +41,8 @@ type mail struct {
 	busy    int              // lanes that are sent from
 	direct  int              // letters in lanes
 	bulk    []letter
-	bytes   int     // of bulk
-	sending *letter // whose data is being sent; nil: none is
+	bytes   int       // of bulk
+	sending []*letter // whose data is being sent, one of each receiver
 
 	controlWake, laneWake, bulkWake chan struct{}
 }
@@ -147,15 +148,20 @@ func (m *mail) follows(l letter) bool {
 	if _, ok := l.message.(*core.Answer); !ok {
 		return false
 	}
-	return m.sending != nil && m.sending.to == l.to || slices.ContainsFunc(m.bulk, func(b letter) bool { return b.to == l.to })
+	return m.isSendingTo(l.to) || slices.ContainsFunc(m.bulk, func(b letter) bool { return b.to == l.to })
 }
 
-// again queues a message whose receiver the transport did not know. It is data's
-// turn before.
+// isSendingTo reports whether data is being sent to a receiver. m.mu is held.
+func (m *mail) isSendingTo(to string) bool {
+	return slices.ContainsFunc(m.sending, func(l *letter) bool { return l.to == to })
+}
+
+// again queues a message whose receiver the transport did not know, before all else
+// for it.
 func (m *mail) again(l letter) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.bulk = append(m.bulk, l)
+	m.bulk = slices.Insert(m.bulk, 0, l)
 	m.bytes += l.size
 	signal(m.bulkWake)
 }
@@ -172,24 +178,39 @@ func (m *mail) nextControl() (l letter, ok bool) {
 	return l, true
 }
 
-// nextBulk takes the next message with data. doneBulk follows.
-func (m *mail) nextBulk() (l letter, ok bool) {
+// nextBulk takes the next message with data. Where the transport can send to one
+// member, that is the next one for a receiver that nothing is being sent to, once there
+// is room for it; else one goes after the other. doneBulk follows.
+func (m *mail) nextBulk(unicast bool) *letter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.bulk) == 0 {
-		return l, false
+	if len(m.sending) >= maxSending || len(m.sending) > 0 && !unicast {
+		return nil
 	}
-	l = m.bulk[0]
-	m.bulk = slices.Delete(m.bulk, 0, 1) // what it held is free to go
+	i := slices.IndexFunc(m.bulk, func(l letter) bool { return !m.isSendingTo(l.to) })
+	if i < 0 {
+		return nil
+	}
+	l := m.bulk[i]
+	held := l.size
+	for _, o := range m.sending {
+		held += o.size
+	}
+	if len(m.sending) > 0 && held > maxBulkBytes {
+		return nil
+	}
+	m.bulk = slices.Delete(m.bulk, i, i+1) // what it held is free to go
 	m.bytes -= l.size
-	m.sending = &l
-	return l, true
+	m.sending = append(m.sending, &l)
+	return &l
 }
 
-func (m *mail) doneBulk() {
+// doneBulk ends what nextBulk has begun.
+func (m *mail) doneBulk(l *letter) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.sending = nil
+	m.sending = slices.DeleteFunc(m.sending, func(o *letter) bool { return o == l })
+	signal(m.bulkWake) // another one may wait for it
 }
 
 // drop empties the queues: there is no link.
@@ -208,7 +229,7 @@ func (m *mail) drop() {
 func (m *mail) isEmpty() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.control) == 0 && len(m.lanes) == 0 && len(m.bulk) == 0 && m.sending == nil
+	return len(m.control) == 0 && len(m.lanes) == 0 && len(m.bulk) == 0 && len(m.sending) == 0
 }
 
 // holding returns a state that waits to be sent, or is being sent: many members ask
@@ -216,8 +237,8 @@ func (m *mail) isEmpty() bool {
 func (m *mail) holding(key string, digest uint64) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.sending != nil {
-		if b := m.sending.data(key, digest); b != nil {
+	for _, l := range m.sending {
+		if b := l.data(key, digest); b != nil {
 			return b
 		}
 	}

@@ -38,12 +38,13 @@ func TestManyAnswersHoldOneCopy(t *testing.T) {
 		answer(i)
 	}
 	for range 19 {
-		if _, ok := n.mail.nextBulk(); !ok {
+		l := n.mail.nextBulk(false)
+		if l == nil {
 			t.Fatal("nothing waits")
 		}
-		n.mail.doneBulk()
+		n.mail.doneBulk(l)
 	}
-	n.mail.nextBulk() // the last is being sent
+	n.mail.nextBulk(false) // the last is being sent
 	answer(20)
 	if len(copies) != 1 {
 		t.Errorf("21 answers hold %d copies of the state", len(copies))
@@ -124,5 +125,69 @@ func TestAStateIsSentInPieces(t *testing.T) {
 	}
 	if len(d.sent) != 6 || slices.Max(d.sent) > pieceBytes {
 		t.Errorf("frames of %d bytes", d.sent)
+	}
+}
+
+// Data for several members leaves side by side, but no more of it at once than there is
+// memory for; to one member, and to all, one goes after the other.
+func TestWhatIsSentAtOnce(t *testing.T) {
+	m := newMail()
+	post := func(to string, size int) {
+		if !m.post(letter{to: to, size: size}) {
+			t.Fatalf("there is no room for %d bytes to %q", size, to)
+		}
+	}
+	next := func(want string) *letter {
+		t.Helper()
+		l := m.nextBulk(true)
+		if got := fmt.Sprint(l != nil); l == nil && want != "nothing" || l != nil && l.to != want {
+			t.Fatalf("is something sent to %q next: %s", want, got)
+		}
+		return l
+	}
+	post("b", 1)
+	post("b", 2)
+	post("", 1)
+	post("", 1)
+	post("c", maxBulkBytes-10)
+	first := next("b")
+	next("")
+	large := next("c")
+	next("nothing") // to b and to all something is being sent
+	post("d", 20)
+	next("nothing") // there is no memory
+	m.doneBulk(large)
+	next("d")
+	m.doneBulk(first)
+	if next("b").size != 2 {
+		t.Error("it is another one")
+	}
+
+	m = newMail()
+	for i := range maxSending + 1 {
+		post(fmt.Sprint(i), 1)
+	}
+	for range maxSending {
+		first = m.nextBulk(true)
+	}
+	next("nothing")
+	m.doneBulk(first)
+	next(fmt.Sprint(maxSending))
+
+	m = newMail()
+	post("b", maxBulkBytes+1)
+	post("c", 0) // is small, and in a lane
+	large = next("b")
+	if !m.post(newLetter("b", &core.Answer{End: true})) || m.nextBulk(true) != nil {
+		t.Error("the end of an answer overtakes it")
+	}
+	m.again(letter{to: "b", size: 3}) // the transport does not know b
+	m.doneBulk(large)
+	if next("b").size != 3 {
+		t.Error("something else for b goes before what is sent again")
+	}
+	post("d", 1)
+	if m.nextBulk(false) != nil {
+		t.Error("two are sent at once to all")
 	}
 }

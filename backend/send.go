@@ -332,15 +332,17 @@ func (n *node) sendLane(to string) {
 	}
 }
 
-// bulkLoop hands messages with data to the driver.
+// bulkLoop hands messages with data to the driver, to several members side by side.
 func (n *node) bulkLoop() {
+	var sending sync.WaitGroup
+	defer sending.Wait()
 	for n.work.Err() == nil {
 		s, changed := n.link.current()
-		l, ok := letter{}, false
+		var l *letter
 		if s != nil && s.attached.Load() {
-			l, ok = n.mail.nextBulk()
+			l = n.mail.nextBulk(s.caps.Send != nil)
 		}
-		if !ok {
+		if l == nil {
 			select {
 			case <-n.mail.bulkWake:
 			case <-changed:
@@ -348,11 +350,13 @@ func (n *node) bulkLoop() {
 			}
 			continue
 		}
-		if !l.until.IsZero() {
-			n.pause(joinStep)
-		}
-		s.deliver(n.work, l)
-		n.mail.doneBulk()
+		sending.Go(func() {
+			defer n.mail.doneBulk(l)
+			if !l.until.IsZero() {
+				n.pause(joinStep)
+			}
+			s.deliver(n.work, *l)
+		})
 	}
 }
 
