@@ -88,6 +88,40 @@ func TestWaitReady(t *testing.T) {
 	}
 }
 
+// What happens to a joiner beside the rows of the table: it is ready as soon as it can be,
+// and what it waited for is not waited for when it cannot come any more.
+func TestNeighboursOfWaitReady(t *testing.T) {
+	for name, c := range map[string]struct {
+		script string
+		ready  time.Duration // from the end of the script, at most
+		how    Readiness
+	}{
+		"detached at first":                         {twoOld + "node j s\n down j\n run 2s\n up j", 200 * time.Millisecond, Synced},
+		"all others are detached":                   {twoOld + "down a\n down b\n run 1s\n node j s", 600 * time.Millisecond, Alone},
+		"a state that is stuck is removed":          {twoOld + "state a t slow=1h\n state b t slow=1h\n run 1s\n node j s t\n run 1s\n remove j t", 50 * time.Millisecond, Synced},
+		"who was asked crashes, and another has it": {twoOld + "state a s slow=2s\n state b s slow=300ms\n node j s\n run 100ms\n kill b", 2500 * time.Millisecond, Synced},
+		"who was asked crashes, and nobody has it":  {"node a s\n run 5s\n state a s slow=2s\n node j s\n run 1s\n kill a", 3 * time.Second, Alone},
+		"who was asked leaves":                      {twoOld + "close a\n node j s", 200 * time.Millisecond, Synced},
+		"the others begin a moment later":           {"node j s\n run 100ms\n node a,b s", 3600 * time.Millisecond, Synced},
+		"one of those that lack it is stuck":        {twoOld + "node c s\n run 3s\n state c s slow=1h\n node j s new", 400 * time.Millisecond, Synced},
+		"no list comes":                             {twoOld + "loses list 10\n node j s", time.Second, Synced},
+		"a merge fails for a moment":                {twoOld + "node j s\n state j s fails\n run 1s\n state j s sound", time.Second, Synced},
+		"it stood still":                            {twoOld + "node j s\n stop j\n run 20s\n go j", 200 * time.Millisecond, Synced},
+		"native, and one is stuck":                  {"transport native unicast" + twoOld + "state a s slow=1h\n node j s", 3 * time.Second, Synced},
+		"native, and all start at once":             {"transport native unicast\n node a,b,j s", 3600 * time.Millisecond, Synced},
+		"five start at once":                        {"transport unicast\n node a,b,c,d,j s", 3600 * time.Millisecond, Synced},
+	} {
+		w := scene(t, c.script)
+		j, began := w.node("j"), w.now
+		for j.core.View().Ready == Settling && w.now < began+30*time.Second {
+			w.run(time.Millisecond)
+		}
+		if v := j.core.View(); v.Ready != c.how || w.now-began > c.ready || len(v.Unready) > 0 {
+			t.Errorf("%s: %v after %v without %v, want %v within %v", name, v.Ready, w.now-began, v.Unready, c.how, c.ready)
+		}
+	}
+}
+
 // A state that is added later has a limit of its own, and becomes ready after it
 // too.
 func TestLateStates(t *testing.T) {
