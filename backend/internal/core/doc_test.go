@@ -66,7 +66,7 @@ func TestBudgetsOfTheDocument(t *testing.T) {
 		"keys of a stranger":                     fmt.Sprint(maxStrangerKeys),
 		"streams":                                fmt.Sprint(maxStreams),
 		"ranges of a set":                        fmt.Sprint(maxRanges),
-		"updates kept":                           fmt.Sprintf("%d KiB and %d a key, %d MiB in all", keptBytes/kib, keptItems, keptTotal/mib),
+		"updates kept":                           fmt.Sprintf("%d KiB and %d a key, %d MiB in all, %v", keptBytes/kib, keptItems, keptTotal/mib, keptFor),
 		"keys in one request for updates":        fmt.Sprintf("%d, of %d ranges", maxWants, maxWantRanges),
 		"missed updates of keys without a state": fmt.Sprintf("%d, %v", maxUnregistered, unregisteredFor),
 		"catching up":                            fmt.Sprint(catchUpLimit),

@@ -90,6 +90,7 @@ func (c *Core) raise(above uint32, why string) {
 	c.pulse.Reset()
 	c.note(NoteRaised, nil, "", uint64(c.incarnation), why)
 	for _, st := range c.keys {
+		c.expireKept(st)
 		st.assigned = st.kept.renumber()
 		st.sent, st.earlier, st.former, st.own = st.assigned, [2]mark{}, 0, nil
 		c.tellSoon(st)

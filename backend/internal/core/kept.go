@@ -1,5 +1,7 @@
 package core
 
+import "time"
+
 // kept are the last updates of this node for one key, to be sent again to who
 // missed them. Their bytes are in one ring, so that an update costs a copy and
 // nothing else.
@@ -13,7 +15,8 @@ type kept struct {
 
 type keptEntry struct {
 	number uint64
-	at, n  int    // in ring
+	since  time.Duration
+	at, n  int32  // in ring
 	alone  []byte // instead, where it is larger than the ring may be
 }
 
@@ -22,26 +25,26 @@ const smallRing = 4 << 10
 
 // add keeps an update, and lets go of those that do not fit beside it. It
 // returns by how much the memory has grown.
-func (k *kept) add(number uint64, data []byte) (grown int) {
+func (k *kept) add(now time.Duration, number uint64, data []byte) (grown int) {
 	before := len(k.ring)
 	for len(k.entries)-k.head >= keptItems {
 		grown -= k.drop()
 	}
 	switch {
 	case len(data) > keptBytes/4:
-		grown += k.addAlone(number, data)
+		grown += k.addAlone(now, number, data)
 	default:
 		for k.size+len(data) > len(k.ring) && len(k.ring) < keptBytes {
 			k.grow()
 		}
-		grown += k.addRing(number, data)
+		grown += k.addRing(now, number, data)
 	}
 	return grown + len(k.ring) - before
 }
 
 // addAlone keeps one large update with bytes of its own. They are used again by
 // the next large one.
-func (k *kept) addAlone(number uint64, data []byte) (grown int) {
+func (k *kept) addAlone(now time.Duration, number uint64, data []byte) (grown int) {
 	var buf []byte
 	for k.head < len(k.entries) && k.size+len(data) > keptBytes {
 		if e := k.entries[k.head]; e.alone != nil {
@@ -50,12 +53,12 @@ func (k *kept) addAlone(number uint64, data []byte) (grown int) {
 		grown -= k.drop()
 	}
 	buf = append(buf[:0], data...)
-	k.push(keptEntry{number: number, alone: buf})
+	k.push(keptEntry{number: number, since: now, alone: buf})
 	k.size += len(buf)
 	return grown + cap(buf)
 }
 
-func (k *kept) addRing(number uint64, data []byte) (grown int) {
+func (k *kept) addRing(now time.Duration, number uint64, data []byte) (grown int) {
 	if k.tail+len(data) > len(k.ring) {
 		for k.oldestAbove(k.tail) { // what lies there would be skipped
 			grown -= k.drop()
@@ -66,7 +69,7 @@ func (k *kept) addRing(number uint64, data []byte) (grown int) {
 		grown -= k.drop()
 	}
 	copy(k.ring[k.tail:], data)
-	k.push(keptEntry{number: number, at: k.tail, n: len(data)})
+	k.push(keptEntry{number: number, since: now, at: int32(k.tail), n: int32(len(data))})
 	k.tail += len(data)
 	k.size += len(data)
 	return grown
@@ -84,12 +87,12 @@ func (k *kept) oldest() (e keptEntry, ok bool) {
 
 func (k *kept) oldestAbove(at int) bool {
 	e, ok := k.oldest()
-	return ok && e.at >= at && k.head < len(k.entries)
+	return ok && int(e.at) >= at && k.head < len(k.entries)
 }
 
 func (k *kept) oldestWithin(from, to int) bool {
 	e, ok := k.oldest()
-	return ok && e.at < to && from < e.at+e.n
+	return ok && int(e.at) < to && from < int(e.at+e.n)
 }
 
 func (k *kept) push(e keptEntry) {
@@ -104,9 +107,18 @@ func (k *kept) push(e keptEntry) {
 func (k *kept) drop() (freed int) {
 	e := &k.entries[k.head]
 	freed = cap(e.alone)
-	k.size -= e.n + len(e.alone)
+	k.size -= int(e.n) + len(e.alone)
 	*e = keptEntry{}
 	k.head++
+	return freed
+}
+
+// expire lets go of what is kept since before a time, and returns how much memory that
+// gives back.
+func (k *kept) expire(before time.Duration) (freed int) {
+	for k.head < len(k.entries) && k.entries[k.head].since < before {
+		freed += k.drop()
+	}
 	return freed
 }
 
@@ -118,7 +130,7 @@ func (k *kept) grow() {
 			bigger.size += len(e.alone)
 			continue
 		}
-		bigger.addRing(e.number, k.ring[e.at:e.at+e.n])
+		bigger.addRing(e.since, e.number, k.ring[e.at:e.at+e.n])
 	}
 	*k = bigger
 }

@@ -18,7 +18,7 @@ func TestKeptIsTheNewest(t *testing.T) {
 				b[i] = byte(rnd.Uint32())
 			}
 			said[n] = b
-			memory += k.add(n, b)
+			memory += k.add(0, n, b)
 			if got, ok := k.get(n); !ok || !bytes.Equal(got, b) {
 				t.Fatalf("largest %d: the last, %d, is not kept", largest, n)
 			}
@@ -46,7 +46,7 @@ func TestKeptIsTheNewest(t *testing.T) {
 func TestKeptFillsItsRing(t *testing.T) {
 	var k kept
 	for n := uint64(1); n <= 100_000; n++ {
-		k.add(n, make([]byte, 100))
+		k.add(0, n, make([]byte, 100))
 	}
 	if k.size < keptBytes-200 {
 		t.Errorf("%d bytes are kept of %d", k.size, keptBytes)
@@ -56,7 +56,7 @@ func TestKeptFillsItsRing(t *testing.T) {
 func TestKeptAreCounted(t *testing.T) {
 	var k kept
 	for n := uint64(1); n <= 3*keptItems; n++ {
-		k.add(n, nil)
+		k.add(0, n, nil)
 	}
 	if n := len(k.entries) - k.head; n != keptItems || len(k.entries) > 3*keptItems {
 		t.Errorf("%d empty updates are kept, in %d", n, len(k.entries))
@@ -66,7 +66,7 @@ func TestKeptAreCounted(t *testing.T) {
 func TestKeptGetsNewNumbers(t *testing.T) {
 	var k kept
 	for n := uint64(1); n <= 10; n++ {
-		k.add(n, make([]byte, keptBytes/8))
+		k.add(0, n, make([]byte, keptBytes/8))
 	}
 	first, _ := k.get(k.first(0))
 	last := k.renumber()

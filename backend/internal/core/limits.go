@@ -15,6 +15,7 @@ const (
 	keptBytes      = 256 << 10              // of the last updates of one key
 	keptItems      = 8192                   // of one key
 	keptTotal      = 16 << 20               // of all keys of a node
+	keptFor        = 10 * time.Minute       // after which an update is not sent again
 	originAsks     = 3                      // of an origin, before others are asked
 	originPatience = 500 * time.Millisecond // after the first; it doubles
 	resendWindow   = 250 * time.Millisecond // within which one resend on a bus serves all who ask

@@ -107,13 +107,13 @@ func TestLimits(t *testing.T) {
 		}},
 		"bytes of an update that is kept in the ring": {keptBytes / 4, func(p *pair, n int) bool {
 			var k kept
-			k.add(1, make([]byte, n))
+			k.add(0, 1, make([]byte, n))
 			return k.entries[0].alone == nil
 		}},
 		"bytes of large updates that are kept": {keptBytes, func(p *pair, n int) bool {
 			var k kept
-			k.add(1, make([]byte, keptBytes/2))
-			k.add(2, make([]byte, n-keptBytes/2))
+			k.add(0, 1, make([]byte, keptBytes/2))
+			k.add(0, 2, make([]byte, n-keptBytes/2))
 			return k.first(3) == 1
 		}},
 		"exchanges under way": {maxPulls, func(p *pair, n int) bool {
@@ -257,7 +257,7 @@ func TestWhatIsKept(t *testing.T) {
 		t.Error("something is kept of nothing")
 	}
 	for n := uint64(5); n <= 7; n++ {
-		k.add(n, []byte{byte(n)})
+		k.add(0, n, []byte{byte(n)})
 	}
 	for n := uint64(4); n <= 8; n++ {
 		if b, ok := k.get(n); ok != (n >= 5 && n <= 7) || ok && b[0] != byte(n) {

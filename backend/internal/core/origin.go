@@ -24,6 +24,7 @@ func (c *Core) onMissing(p *node, m *Missing) {
 				continue
 			}
 			k.Last = st.sent
+			c.expireKept(st)
 			have := Ranges{{st.kept.first(st.assigned + 1), st.assigned}}
 			if have[0].First > have[0].Last {
 				have = nil
@@ -43,6 +44,10 @@ func (c *Core) onMissing(p *node, m *Missing) {
 		c.send(p.Instance, answer)
 	}
 }
+
+// expireKept lets go of updates that are too old to be sent again: what they say may have
+// been deleted since, and the deletion forgotten.
+func (c *Core) expireKept(st *state) { c.keptAll -= st.kept.expire(c.now - keptFor) }
 
 // allTold reports whether all on a bus have just heard what this node says of these
 // numbers: after an outage each member asks for the same.

@@ -225,3 +225,40 @@ func TestForeignKeys(t *testing.T) {
 		t.Errorf("%v, %v", a, b)
 	}
 }
+
+// An update is sent again for as long as it is not out of date, whoever asks, and when the
+// incarnation is raised.
+func TestWhatIsKeptForTooLong(t *testing.T) {
+	for after, again := range map[time.Duration]int{keptFor: 2, keptFor + time.Second: 1} {
+		p := newPair(t, Transport{Unicast: true}, "s")
+		p.roster.get("b").beat.Announced(time.Hour, time.Hour)
+		_, first := p.Assign("s", []byte("x"))
+		p.Sent(p.now, "s", first)
+		since := p.Core.now
+		p.after(keptFor / 2)
+		_, second := p.Assign("s", []byte("y"))
+		p.Sent(p.now, "s", second)
+		p.now = since + after
+		p.sent = nil
+		p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Count: 9, Interval: time.Minute, Worth: Whole})
+		p.hears("b", &Missing{To: "a", Wants: []Want{{"s", 0, Ranges{{first, second}}}}})
+		sent := p.sent
+		updates := 0
+		for _, r := range take[Resend](p) {
+			updates += len(r.Updates)
+		}
+		p.sent = sent
+		kept := take[*Kept](p)
+		if updates != again || len(kept) != 1 || len(kept[0].Keys[0].Gone) != 2-again {
+			t.Errorf("after %v: %d updates are sent again, and told %v", after, updates, kept)
+		}
+		p.hears("a", &Goodbye{})
+		updates = 0
+		for _, r := range take[Resend](p) {
+			updates += len(r.Updates)
+		}
+		if updates != again || p.keptAll != len(p.states["s"].kept.ring) {
+			t.Errorf("after %v: %d are sent with a new incarnation", after, updates)
+		}
+	}
+}

@@ -14,7 +14,7 @@ func (c *Core) Assign(key string, data []byte) (incarnation uint32, number uint6
 	}
 	st.assigned++
 	st.version++
-	c.keptAll += st.kept.add(st.assigned, data)
+	c.keptAll += st.kept.add(c.now, st.assigned, data)
 	if c.keptAll > keptTotal {
 		c.trimKept(st)
 	}
