@@ -15,8 +15,9 @@ const (
 	maxControl   = 1024      // small messages for all, and as many that are for one member each
 	maxLanes     = 64        // members that small ones are sent to at a time
 	maxBulk      = 1024      // states and updates sent again
-	maxBulkBytes = 256 << 20 // of those that wait, and of those that are being sent, but for one that is larger
+	maxBulkBytes = 256 << 20 // of those that wait
 	maxSending   = 16        // members that data is sent to at a time: as many as the core answers at a time
+	smallBulk    = 2 << 20   // data that may be sent beside any other: a step of a walk has 1 MiB, and one entry more
 )
 
 // letter is a message that waits to be sent. A large one is encoded when its turn
@@ -179,30 +180,44 @@ func (m *mail) nextControl() (l letter, ok bool) {
 }
 
 // nextBulk takes the next message with data. Where the transport can send to one
-// member, that is the next one for a receiver that nothing is being sent to, once there
-// is room for it; else one goes after the other. doneBulk follows.
+// member, that is the next one for a receiver that nothing is being sent to; else one
+// goes after the other. doneBulk follows.
 func (m *mail) nextBulk(unicast bool) *letter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.sending) >= maxSending || len(m.sending) > 0 && !unicast {
 		return nil
 	}
-	i := slices.IndexFunc(m.bulk, func(l letter) bool { return !m.isSendingTo(l.to) })
+	i := slices.IndexFunc(m.bulk, func(l letter) bool { return !m.isSendingTo(l.to) && m.fits(&l) })
 	if i < 0 {
 		return nil
 	}
 	l := m.bulk[i]
-	held := l.size
-	for _, o := range m.sending {
-		held += o.size
-	}
-	if len(m.sending) > 0 && held > maxBulkBytes {
-		return nil
-	}
 	m.bulk = slices.Delete(m.bulk, i, i+1) // what it held is free to go
 	m.bytes -= l.size
 	m.sending = append(m.sending, &l)
 	return &l
+}
+
+// fits reports whether a message takes little memory besides what is being sent: it is
+// small, or of the same copies of states. m.mu is held.
+func (m *mail) fits(l *letter) bool {
+	if l.size <= smallBulk {
+		return true
+	}
+	large := slices.DeleteFunc(slices.Clone(m.sending), func(o *letter) bool { return o.size <= smallBulk })
+	if len(large) == 0 {
+		return true
+	}
+	states := l.states()
+	return len(states) > 0 && !slices.ContainsFunc(states, func(s heldState) bool {
+		return !slices.ContainsFunc(large, func(o *letter) bool { return o.holds(*s.data) })
+	})
+}
+
+// holds reports whether a letter holds that very copy of a state.
+func (l *letter) holds(data []byte) bool {
+	return len(data) == 0 || slices.ContainsFunc(l.states(), func(s heldState) bool { return len(*s.data) > 0 && &(*s.data)[0] == &data[0] })
 }
 
 // doneBulk ends what nextBulk has begun.

@@ -70,7 +70,7 @@ func TestWhatWaitsIsTheLatest(t *testing.T) {
 		}
 	}
 	post("a", answer(1, "1"))
-	sending, _ := m.nextBulk()
+	sending := m.nextBulk(false)
 	post("b", answer(2, "22"))
 	post("c", &core.Push{To: "c", Key: "s", Digest: 3, Data: []byte("333")})
 	post("d", &core.Push{To: "d", Key: "t", Digest: 5, Data: []byte("55555")})
@@ -79,13 +79,13 @@ func TestWhatWaitsIsTheLatest(t *testing.T) {
 		t.Errorf("on its way is %q, want what it was when it left", got)
 	}
 	copies, bytes := map[*byte]bool{}, 0
-	m.doneBulk()
+	m.doneBulk(sending)
 	for i := range 4 {
-		l, ok := m.nextBulk()
-		if !ok {
+		l := m.nextBulk(false)
+		if l == nil {
 			t.Fatal("nothing waits")
 		}
-		m.doneBulk()
+		m.doneBulk(l)
 		bytes += l.size
 		if l.to == "d" {
 			continue
@@ -128,44 +128,57 @@ func TestAStateIsSentInPieces(t *testing.T) {
 	}
 }
 
-// Data for several members leaves side by side, but no more of it at once than there is
-// memory for; to one member, and to all, one goes after the other.
+// Data for several members leaves side by side where it takes little memory: it is small,
+// or of one copy. To one member, and to all, one goes after the other.
 func TestWhatIsSentAtOnce(t *testing.T) {
 	m := newMail()
-	post := func(to string, size int) {
-		if !m.post(letter{to: to, size: size}) {
-			t.Fatalf("there is no room for %d bytes to %q", size, to)
+	post := func(l letter) {
+		if !m.post(l) {
+			t.Fatalf("there is no room for %d bytes to %q", l.size, l.to)
 		}
 	}
 	next := func(want string) *letter {
 		t.Helper()
 		l := m.nextBulk(true)
 		if got := fmt.Sprint(l != nil); l == nil && want != "nothing" || l != nil && l.to != want {
-			t.Fatalf("is something sent to %q next: %s", want, got)
+			t.Fatalf("is something sent before what is for %q: %s", want, got)
 		}
 		return l
 	}
-	post("b", 1)
-	post("b", 2)
-	post("", 1)
-	post("", 1)
-	post("c", maxBulkBytes-10)
+	post(letter{to: "b", size: 1})
+	post(letter{to: "b", size: 2})
+	post(letter{to: "", size: 1})
+	post(letter{to: "", size: 1})
 	first := next("b")
 	next("")
-	large := next("c")
-	next("nothing") // to b and to all something is being sent
-	post("d", 20)
-	next("nothing") // there is no memory
-	m.doneBulk(large)
-	next("d")
+	next("nothing") // to both something is being sent
 	m.doneBulk(first)
 	if next("b").size != 2 {
 		t.Error("it is another one")
 	}
 
 	m = newMail()
+	copied := make([]byte, smallBulk+1)
+	of := func(to, key string, data []byte) letter {
+		return newLetter(to, &core.Push{To: to, Key: key, Data: data})
+	}
+	post(of("b", "s", copied))
+	post(of("c", "t", make([]byte, smallBulk+1)))
+	post(of("d", "s", copied))
+	post(of("e", "u", make([]byte, smallBulk)))
+	post(newLetter("f", &core.Walk{To: "f", Key: "v", Entries: [][]byte{make([]byte, smallBulk+1)}}))
+	first = next("b")
+	same := next("d")
+	next("e")
+	next("nothing") // t would be another copy, and the entry too
+	m.doneBulk(first)
+	next("nothing")
+	m.doneBulk(same)
+	next("c")
+
+	m = newMail()
 	for i := range maxSending + 1 {
-		post(fmt.Sprint(i), 1)
+		post(letter{to: fmt.Sprint(i), size: 1})
 	}
 	for range maxSending {
 		first = m.nextBulk(true)
@@ -175,18 +188,17 @@ func TestWhatIsSentAtOnce(t *testing.T) {
 	next(fmt.Sprint(maxSending))
 
 	m = newMail()
-	post("b", maxBulkBytes+1)
-	post("c", 0) // is small, and in a lane
-	large = next("b")
+	post(letter{to: "b", size: 2})
+	first = next("b")
 	if !m.post(newLetter("b", &core.Answer{End: true})) || m.nextBulk(true) != nil {
 		t.Error("the end of an answer overtakes it")
 	}
 	m.again(letter{to: "b", size: 3}) // the transport does not know b
-	m.doneBulk(large)
+	m.doneBulk(first)
 	if next("b").size != 3 {
 		t.Error("something else for b goes before what is sent again")
 	}
-	post("d", 1)
+	post(letter{to: "d", size: 1})
 	if m.nextBulk(false) != nil {
 		t.Error("two are sent at once to all")
 	}
