@@ -45,8 +45,9 @@ type seats struct {
 // seat is one node.
 type seat struct {
 	backend.ClusterChannel
-	store   *store
-	channel backend.Channel
+	store    *store
+	channel  backend.Channel
+	registry *prometheus.Registry
 }
 
 // seatsOf opens meshes whose nodes have such states.
@@ -73,8 +74,9 @@ func openSeatToDie(p place, where string) error {
 }
 
 func (m *seats) add() (*seat, error) {
+	registry := prometheus.NewRegistry()
 	c := backend.Config{
-		Backend: m.place.Backend, Cluster: m.cluster, Name: "node-" + rand.Text()[:5], Logger: silent, Registerer: prometheus.NewRegistry(),
+		Backend: m.place.Backend, Cluster: m.cluster, Name: "node-" + rand.Text()[:5], Logger: silent, Registerer: registry,
 		Driver: m.driver(),
 	}
 	c.Timing.Sync = m.compare
@@ -85,7 +87,7 @@ func (m *seats) add() (*seat, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &seat{ClusterChannel: node, store: m.stateOf()}
+	s := &seat{ClusterChannel: node, store: m.stateOf(), registry: registry}
 	var state backend.State = s.store
 	if m.share != nil {
 		state = m.share(s.store)

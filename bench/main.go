@@ -8,6 +8,7 @@
 //	go run ./bench -backend redis -large -nodes 3,10
 //	go run ./bench -backend redis -growth
 //	go run ./bench -backend redis -exchange -entries 10000,250000
+//	go run ./bench -backend redis -hundreds
 //	go run ./bench -backend redis -former ./bench-of-another-commit
 //
 // It starts the server from a binary of this machine, or uses the one at
@@ -49,7 +50,7 @@ func main() {
 type options struct {
 	backend, address, monitor, nodes string
 	growth, large, quick, markdown   bool
-	exchange                         bool
+	exchange, hundreds               bool
 	entries                          string
 	write, former                    string
 	command                          string // the other flags, as given
@@ -65,6 +66,7 @@ func parse(args []string) (o options, err error) {
 	flags.StringVar(&o.nodes, "nodes", "", "cluster sizes, separated by commas; empty: what suits the backend")
 	flags.BoolVar(&o.growth, "growth", false, "measure the cost as the cluster grows")
 	flags.BoolVar(&o.exchange, "exchange", false, "measure what it takes to make states equal, and to give one to who joins")
+	flags.BoolVar(&o.hundreds, "hundreds", false, "measure how hundreds of nodes form, rest, join, leave, crash and speak")
 	flags.StringVar(&o.entries, "entries", "10000,250000", "with -exchange: how many entries of 200 bytes a state has, separated by commas")
 	flags.BoolVar(&o.large, "large", false, "measure messages of 1 MiB alone, beside the client library")
 	flags.BoolVar(&o.quick, "quick", false, "measure less, for a first impression")
@@ -107,6 +109,8 @@ func run(ctx context.Context, args []string) error {
 			o.nodes = s.growth
 		case o.exchange:
 			o.nodes = "3,10,30"
+		case o.hundreds:
+			o.nodes = s.hundreds
 		}
 	}
 	sizes, err := parseSizes(o.nodes)
@@ -122,6 +126,9 @@ func run(ctx context.Context, args []string) error {
 	if o.exchange {
 		return exchange(ctx, o, p, sizes, where)
 	}
+	if o.hundreds {
+		return hundreds(ctx, o, p, sizes, where)
+	}
 	if o.growth {
 		return growth(ctx, o, p, sizes, where)
 	}
@@ -131,8 +138,8 @@ func run(ctx context.Context, args []string) error {
 func parseSizes(list string) (sizes []int, err error) {
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 2 || n > 200 {
-			return nil, fmt.Errorf("-nodes: %q is not within 2 to 200", text)
+		if err != nil || n < 2 || n > 1000 {
+			return nil, fmt.Errorf("-nodes: %q is not within 2 to 1000", text)
 		}
 		sizes = append(sizes, n)
 	}

@@ -24,6 +24,7 @@ type suite struct {
 	contenders map[role]contender
 	nodes      string // sizes of the comparison, where none are given
 	growth     string // sizes of the growth
+	hundreds   string // the largest sizes
 	rows       []aim
 }
 
@@ -39,7 +40,7 @@ type aim struct {
 var suites = map[string]suite{
 	"memberlist": {
 		contenders: map[role]contender{theirRole: alertmanager, ourRole: ours, lightRole: light, rawRole: bareMemberlist.keeping(), bareRole: bareMemberlist.counting()},
-		nodes:      "3,5", growth: "3,10,30,50,100",
+		nodes:      "3,5", growth: "3,10,30,50,100", hundreds: "50,150",
 		rows: []aim{
 			{row: rowP50, faster: 200, ofTheRaw: 1.5},
 			{row: rowP99, faster: 50},
@@ -55,7 +56,7 @@ var suites = map[string]suite{
 	},
 	"redis": {
 		contenders: map[role]contender{theirRole: grafana, ourRole: ours, lightRole: light, rawRole: rawRedis.keeping(), bareRole: rawRedis.counting()},
-		nodes:      "10", growth: "3,10,30,50",
+		nodes:      "10", growth: "3,10,30,50", hundreds: "100,300",
 		rows: brokerRows(
 			aim{row: rowP50, faster: 100, ofTheRaw: 1.5},
 			aim{row: rowBurst, throughput: 0.5},
@@ -65,7 +66,7 @@ var suites = map[string]suite{
 	},
 	"nats": {
 		contenders: map[role]contender{ourRole: ours, lightRole: light, rawRole: rawNATS.keeping(), bareRole: rawNATS.counting()},
-		nodes:      "10", growth: "3,10,30,50,100",
+		nodes:      "10", growth: "3,10,30,50,100", hundreds: "100,300",
 		rows: brokerRows(
 			aim{row: rowP50, ofTheRaw: 1.5},
 			aim{row: rowBurst, throughput: 0.5},
@@ -75,7 +76,7 @@ var suites = map[string]suite{
 	},
 	"etcd": {
 		contenders: map[role]contender{ourRole: ours, lightRole: light, rawRole: rawEtcd.keeping(), bareRole: rawEtcd.counting()},
-		nodes:      "10", growth: "3,10,30,50,100",
+		nodes:      "10", growth: "3,10,30,50,100", hundreds: "100,300",
 		rows: brokerRows(
 			aim{row: rowP50, ofTheRaw: 1.5},
 			aim{row: rowBurst, throughput: 5},

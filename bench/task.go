@@ -16,6 +16,7 @@ const (
 	doMembership = "membership"
 	doGrowth     = "growth"
 	doRepair     = "repair"
+	doScale      = "scale"
 	doNode       = "node" // joins, to be killed
 )
 
@@ -95,8 +96,11 @@ func runTask(ctx context.Context, arg string) error {
 }
 
 func (t task) do(ctx context.Context, c contender) (any, error) {
-	if t.Do == doRepair {
+	switch t.Do {
+	case doRepair:
 		return t.Repair.measure(ctx, t)
+	case doScale:
+		return scaled(ctx, t, c)
 	}
 	if t.Do == doDelivery {
 		l, err := c.open(t.Place, t.Nodes)
