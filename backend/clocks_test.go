@@ -68,7 +68,7 @@ func TestClocksApart(t *testing.T) {
 				if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], c.want) || !strings.Contains(got[0], "timedatectl")) {
 					t.Errorf("the troubles are %q, want %q", got, c.want)
 				}
-				if apart := gauge(t, registry, "clusterchannel_clocks_apart"); (apart == 1) != (c.want != "") {
+				if apart := value(t, registry, "clusterchannel_clocks_apart"); (apart == 1) != (c.want != "") {
 					t.Errorf("%v clocks are apart", apart)
 				}
 				if c.want != "" && (!strings.Contains(logs.String(), "member=other") || !strings.Contains(logs.String(), "this host's; ")) {
@@ -90,8 +90,8 @@ func TestClocksApart(t *testing.T) {
 	}
 }
 
-// gauge returns the value of the one series of a name.
-func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
+// value returns that of the one series of a name, a gauge or a counter.
+func value(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	t.Helper()
 	families, err := registry.Gather()
 	if err != nil {
@@ -99,7 +99,8 @@ func gauge(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	}
 	for _, f := range families {
 		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue()
+			m := f.GetMetric()[0]
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}
 	t.Fatalf("there is no %s", name)

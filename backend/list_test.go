@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
@@ -55,4 +57,36 @@ func TestAMemberThatLeftIsBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A driver that lists the members may hear one before it says that it is attached,
+// and know of it a moment later: that makes nobody join, fail and join again.
+func TestAMemberIsHeardBeforeTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		drv, registry := make(seen), prometheus.NewRegistry()
+		c, err := backend.Open(t.Context(), backend.Config{
+			Cluster: "t", Name: "self", Logger: slog.New(slog.DiscardHandler), Driver: drv.open, Registerer: registry,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, self := <-drv, self(c)
+		early, other := driver.Member{Name: "a", Instance: "a"}, driver.Member{Name: "z", Instance: "z"}
+		h.Frame(heartbeatOf(early))
+		synctest.Wait()
+		h.Members([]driver.Member{self, other})
+		h.Link(nil)
+		synctest.Wait()
+		h.Members([]driver.Member{self, other, early})
+		synctest.Wait()
+		if all, want := names(c), []string{"a", "self", "z"}; !slices.Equal(all, want) {
+			t.Errorf("the members are %q, want %q", all, want)
+		}
+		if failed := value(t, registry, "clusterchannel_members_failed_total"); failed != 0 {
+			t.Errorf("%v have failed", failed)
+		}
+		if err := c.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -89,8 +89,7 @@ func (p *Pulse) DeafAt(interval time.Duration) time.Duration { return p.heardAt 
 // until now: in that time it could not hear, so the time must not count as
 // silence.
 func (p *Pulse) StoodStill(now, late time.Duration) {
-	p.heardAt = min(p.heardAt+late, now)
-	p.aged[1] = now
+	p.heardAt, p.aged[1] = min(p.heardAt+late, now), min(p.aged[1]+late, now)
 }
 
 // Member tracks the heartbeats of another member. The zero value has heard none.

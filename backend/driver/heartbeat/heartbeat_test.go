@@ -87,6 +87,25 @@ func TestStandingStillIsNotDeafness(t *testing.T) {
 	}
 }
 
+// With long intervals short pauses, of which a busy machine has many, must not make
+// the others immortal.
+func TestAPauseIsNoMoreThanItself(t *testing.T) {
+	const interval = 15 * time.Second
+	var p Pulse
+	aged := time.Duration(0)
+	for now := interval; now <= 10*interval; now += interval {
+		p.StoodStill(now-10*time.Second, 300*ms)
+		p.StoodStill(now-time.Second, 700*ms)
+		if _, ok := p.Echo(now, p.Beat(now)); !ok {
+			t.Fatal("it does not hear itself")
+		}
+		aged += p.Ages(now, interval)
+	}
+	if want := 10 * (interval - time.Second); aged != want {
+		t.Errorf("the others have aged by %v in ten intervals, of which it stood still for 10s, want %v", aged, want)
+	}
+}
+
 func TestSilence(t *testing.T) {
 	age := func(m *Member, n int) (failed bool) {
 		for range n {

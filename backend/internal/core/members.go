@@ -36,6 +36,8 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		c.onDeparted(p, d)
 	}
 	switch {
+	case c.link == down && !c.wasUp: // whether a list decides who is present is not known yet
+		p.beat.Beat(h.Interval, c.cfg.Heartbeat)
 	case c.transport.Native: // the list alone decides who is present
 		p.beat.Beat(h.Interval, c.cfg.Heartbeat)
 		p.goodbye = 0
