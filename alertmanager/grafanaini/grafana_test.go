@@ -12,10 +12,11 @@ import (
 // grafanas are the settings that Grafana reads for alerting, by section, each with a
 // value that is valid there.
 //
-// Source: pkg/setting/setting_unified_alerting.go and setting_quota.go of
-// grafana/grafana, main of January 2026, which became 13.0, and 8.2, where the sections
-// began. Later ones are from pull request 118822 (the queue of broadcasts) and from
-// the documents of 12.3 to 13.2 (state_compressed_...).
+// Source: pkg/setting/setting_unified_alerting.go of grafana/grafana as it was in
+// January or February 2026, by its content; keys of 8.2 to 12, where that has them no
+// more; pull request 118822 (the queue of broadcasts); and the documents of 12.3 to
+// 13.2 (state_compressed_...). Not compared: conf/defaults.ini of 13.2 and later, and
+// setting_quota.go, whose keys are those of the documents.
 var grafanas = map[string][]string{
 	"unified_alerting": {
 		"enabled=true", "disabled_orgs=1", "initialization_timeout=30s", "admin_config_poll_interval=60s", "alertmanager_config_poll_interval=60s",

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -53,7 +54,7 @@ func (f *webFlags) serve(ctx context.Context, app *alertmanager.App, end func(),
 		case <-hup:
 			_ = app.Reload() // logged there; the former configuration stays
 		case err := <-failed:
-			return fmt.Errorf("web: %w", err)
+			return notServed(err)
 		case <-ctx.Done():
 			logger.Info("stopping, because of a signal")
 			ctx, cancel := context.WithTimeout(context.Background(), shutDownTimeout)
@@ -63,6 +64,14 @@ func (f *webFlags) serve(ctx context.Context, app *alertmanager.App, end func(),
 			return err
 		}
 	}
+}
+
+// notServed names the flag that has to change.
+func notServed(err error) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "listen" {
+		return fmt.Errorf("--web.listen-address: %w; give an address of this host at which nobody listens", err)
+	}
+	return fmt.Errorf("web: %w", err)
 }
 
 // externalURL is the given URL, or one from the host's name and the first port.

@@ -58,7 +58,7 @@ func TestBadInvocations(t *testing.T) {
 		"broken cluster config": {bare(sound, "--cluster.config="+file(t, "cluster.yml", "backnd: memberlist\n")), []string{"cluster.yml", "backnd"}},
 		"no TLS settings":       {am(sound, "--cluster.tls-config="+absent), []string{"--cluster.tls-config", absent}},
 		"busy gossip port":      {am(sound, "--cluster.listen-address="+busy.Addr().String()), []string{"--cluster.listen-address", busy.Addr().String(), "in use"}},
-		"busy web port":         {am(sound, "--web.listen-address="+busy.Addr().String()), []string{busy.Addr().String(), "in use"}},
+		"busy web port":         {am(sound, "--web.listen-address="+busy.Addr().String()), []string{"--web.listen-address", busy.Addr().String(), "in use"}},
 		"no alerts file":        {[]string{"demo", "--alerts=" + absent}, []string{"--alerts", absent}},
 		"alerts not JSON":       {[]string{"demo", "--alerts=" + file(t, "a.json", `[{"labels":`)}, []string{"--alerts", "a.json", "byte 11"}},
 		"alerts not an array":   {[]string{"demo", "--alerts=" + file(t, "b.json", `{"labels":{"alertname":"x"}}`)}, []string{"--alerts", "b.json", "array"}},
