@@ -264,7 +264,19 @@ func (a *answered) begin(c *Core, group []request) {
 // is whole and misses nothing: it would look through what others have given meanwhile. It
 // is given what this node alone has by the walk, or asks later.
 func (a *answered) isFilling(c *Core, asker *node, k *answerKey) bool {
-	return !c.isReady(k.state) && asker.known && asker.worth == Whole && !k.item.All && len(k.item.Holes) == 0 && c.asked.walksThrough(k.state)
+	return !c.isReady(k.state) && asksToCompare(asker, k) && c.asked.walksThrough(k.state)
+}
+
+// asksToCompare reports whether a member asks for nothing that it needs.
+func asksToCompare(asker *node, k *answerKey) bool {
+	return asker.known && asker.worth == Whole && !k.item.All && len(k.item.Holes) == 0
+}
+
+// isCompared reports whether who asks to compare a state that differs is told to ask later,
+// since this node walks through that member's, or is about to: entries move both ways. Of
+// two that ask each other at once the one of the lower instance goes on.
+func (a *answered) isCompared(c *Core, asker *node, k *answerKey) bool {
+	return asker != nil && c.isReady(k.state) && asksToCompare(asker, k) && c.asked.compares(k.state, asker, c.cfg.Self.Instance < asker.Instance)
 }
 
 // marshal has the state of one key marshalled, or only its digest told.
@@ -308,7 +320,7 @@ func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
 		c.note(NoteLimited, nil, k.key, 1, "bytes")
 	case m.View != nil:
 		it.Outcome = Later
-		if a.admit(c, an.asker[0], k.state, m) {
+		if !a.isCompared(c, c.roster.get(an.asker[0].Instance), k) && a.admit(c, an.asker[0], k.state, m) {
 			it.Outcome, it.Salt, it.Sketch = Apart, m.View.Salt(), m.View.Sketch(k.item.Entries-1)
 			a.bytes.spend(c.now, 8*len(it.Sketch))
 		}

@@ -273,7 +273,11 @@ func (a *asked) onItem(c *Core, pl *pull, k *pullKey, it *AnswerItem) {
 		job := c.job(nil, func(e Event) { a.merged(c, pl, k, it, e) })
 		c.emit(Merge{Job: job, Key: k.state.key, Data: it.Data, Digest: true})
 	case Apart:
-		if k.entries > 0 {
+		switch {
+		case k.entries == 0:
+		case c.answered.crosses(c, pl, k):
+			a.over(c, pl, k, unclear)
+		default:
 			a.walk(c, pl, k, it)
 		}
 	case Lacking:

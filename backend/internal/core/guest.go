@@ -15,8 +15,9 @@ type guest struct {
 	id      uint64 // of the pull
 	state   *state
 	view    *reconcile.View
-	version uint64        // of the state, if only this guest has changed it
-	digest  uint64        // of the state as of that version
+	version uint64 // of the state, if only this guest has changed it
+	digest  uint64 // of the state as of that version
+	began   time.Duration
 	until   time.Duration // when it is forgotten
 	asked   *Walk         // the step that is being answered
 	at      time.Duration // when it may be, by the budget; Never: it is looked up
@@ -32,7 +33,7 @@ func (a *answered) admit(c *Core, asker Asker, st *state, m Marshalled) bool {
 		return false
 	}
 	a.guests = append(a.guests, &guest{
-		node: p, id: asker.ID, state: st, view: m.View, version: st.version, digest: m.Digest, until: c.now + guestFor, at: Never,
+		node: p, id: asker.ID, state: st, view: m.View, version: st.version, digest: m.Digest, began: c.now, until: c.now + guestFor, at: Never,
 	})
 	return true
 }

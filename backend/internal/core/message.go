@@ -243,7 +243,7 @@ const (
 	Data                   // here is the state
 	Lacking                // no such state here
 	Busy                   // slow; the answer follows, if it comes
-	Later                  // it fails, or the budget is spent; ask again, or somebody else
+	Later                  // it fails, the budget is spent, or it is compared already; ask again, or somebody else
 	Apart                  // the entries differ: the asker is to walk; only where it can take the state apart
 )
 

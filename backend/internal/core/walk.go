@@ -266,6 +266,25 @@ func (a *asked) walksThrough(st *state) bool {
 	return slices.ContainsFunc(a.walks, func(w *walk) bool { return w.key.state == st })
 }
 
+// compares reports whether the state is compared with a member by a walk, or, where this
+// node is the one that goes on, is about to be.
+func (a *asked) compares(st *state, p *node, goesOn bool) bool {
+	if slices.ContainsFunc(a.walks, func(w *walk) bool { return w.key.state == st && w.pull.node == p }) {
+		return true
+	}
+	pl := a.with(p)
+	return goesOn && pl != nil && slices.ContainsFunc(pl.keys, func(k *pullKey) bool {
+		return k.state == st && k.stage == waiting && (k.entries > 0 || !k.digested)
+	})
+}
+
+// crosses reports whether who answers that a state differs walks through it here since this
+// node has asked, and is the one that goes on.
+func (a *answered) crosses(c *Core, pl *pull, k *pullKey) bool {
+	return pl.node.Instance < c.cfg.Self.Instance && c.isReady(k.state) && !k.all && !c.misses(k.state) &&
+		slices.ContainsFunc(a.guests, func(g *guest) bool { return g.node == pl.node && g.state == k.state && g.began >= pl.began })
+}
+
 // dropWalk forgets a walk.
 func (a *asked) dropWalk(w *walk) {
 	w.over, w.sent = true, nil
