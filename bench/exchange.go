@@ -31,6 +31,7 @@ type repair struct {
 	Entries int
 	Differ  int  // 0: one joins
 	Equal   bool // instead: two that differ in nothing are compared
+	Held    bool // of one that joins: what is held meanwhile, and nothing else
 }
 
 // what names the repair.
@@ -68,6 +69,7 @@ type effort struct {
 	Used      usage
 	Rounds    int
 	Allocated float64 // bytes, of all nodes
+	Held      float64 // bytes, by both sides of a join
 	Late      bool    // it was not over
 }
 
@@ -108,6 +110,9 @@ func (r repair) gather(t task) (mesh, error) {
 }
 
 func (r repair) measure(ctx context.Context, t task) (effort, error) {
+	if r.Held {
+		return r.held(ctx, t)
+	}
 	m, err := r.gather(t)
 	if err != nil {
 		return effort{}, err
@@ -226,7 +231,7 @@ func exchange(ctx context.Context, o options, p place, sizes []int, where string
 		}
 		counts = append(counts, n)
 	}
-	table := grid{{"entries of 200 bytes", "nodes", "what", "how", "took", "rounds", "members send", "messages", "bytes in, out", "CPU", "allocated"}}
+	table := grid{{"entries of 200 bytes", "nodes", "what", "how", "took", "rounds", "members send", "messages", "bytes in, out", "CPU", "allocated", "held"}}
 	var drawn []series
 	for _, n := range counts {
 		for _, w := range ways(p) {
@@ -293,17 +298,23 @@ var exchangeFigure = figure{panels: []panel{
 func (o options) repair(ctx context.Context, p place, nodes int, r repair, table *grid) (e effort, err error) {
 	line := []string{fmt.Sprint(r.Entries), fmt.Sprint(nodes), r.what(), string(r.Way)}
 	if why := r.unable(); why != "" {
-		*table = append(*table, append(line, why, "", "", "", "", "", ""))
+		*table = append(*table, append(line, why, "", "", "", "", "", "", ""))
 		return effort{Late: true}, nil
 	}
 	err = task{Do: doRepair, Role: ourRole, Place: p, Nodes: nodes, Repair: r}.run(ctx, &e)
+	if err == nil && r.Differ == 0 && !r.Equal && r.Way != pushPull && nodes == 3 {
+		var with effort
+		r.Held = true
+		err = task{Do: doRepair, Role: ourRole, Place: p, Nodes: 1, Repair: r}.run(ctx, &with)
+		e.Held = with.Held
+	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return e, ctx.Err()
 	case err != nil:
 		return e, err
 	case e.Late:
-		*table = append(*table, append(line, fmt.Sprintf("not within %v", exchangePatience), "", "", "", "", "", ""))
+		*table = append(*table, append(line, fmt.Sprintf("not within %v", exchangePatience), "", "", "", "", "", "", ""))
 	default:
 		*table = append(*table, append(line, e.cells()...))
 	}
@@ -323,7 +334,11 @@ func (e effort) cells() []string {
 	if e.Used.BytesIn > 0 {
 		bytes = size(e.Used.BytesIn) + ", " + size(e.Used.Bytes-e.Used.BytesIn)
 	}
-	return []string{text, rounds, said, fmt.Sprintf("%.0f", max(0, e.Used.messages())), bytes, took(max(0, e.Used.Own)).Text, size(e.Allocated)}
+	held := ""
+	if e.Held > 0 {
+		held = size(e.Held)
+	}
+	return []string{text, rounds, said, fmt.Sprintf("%.0f", max(0, e.Used.messages())), bytes, took(max(0, e.Used.Own)).Text, size(e.Allocated), held}
 }
 
 // size writes a number of bytes.
