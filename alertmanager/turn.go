@@ -21,7 +21,7 @@ const resend = time.Minute
 // deaf is for how long after an instance came back an alert may begin of which it is
 // not told: it is among the members before it takes alerts. By its own clock it is
 // twice that, as the others may see it late.
-const deaf = 2 * time.Second
+const deaf = time.Second
 
 // yield is for how long an instance that started lately lets the others go first with
 // an alert that began before: they did not wait for it, and may be sending.
