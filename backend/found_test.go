@@ -219,6 +219,15 @@ func TestMetricsOfARemovedKey(t *testing.T) {
 		if n := series(t, reg, "gone"); n > 0 {
 			t.Errorf("%d series of a key that is removed", n)
 		}
+		next, err := a.AddState("gone", new(set), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = next.TryBroadcast(large) // it is counted
+		channel.Remove()
+		if series(t, reg, "gone") == 0 {
+			t.Error("the channel before takes away the series of the next one")
+		}
 	})
 }
 

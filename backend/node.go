@@ -142,16 +142,17 @@ func (n *node) AddState(key string, s State, opts *StateOptions) (Channel, error
 	return st, nil
 }
 
-func (n *node) dropState(st *state) {
+func (n *node) dropState(st *state) (was bool) {
 	n.stateMu.Lock()
 	defer n.stateMu.Unlock()
 	if (*n.states.Load())[st.key] != st {
-		return
+		return false
 	}
 	states := maps.Clone(*n.states.Load())
 	delete(states, st.key)
 	n.states.Store(&states)
 	n.engine.step(core.StateRemoved{Key: st.key})
+	return true
 }
 
 // View implements ClusterChannel.

@@ -108,10 +108,12 @@ func (st *state) TryBroadcast(b []byte) error {
 
 // Remove implements Channel.
 func (st *state) Remove() {
-	st.node.dropState(st)
+	was := st.node.dropState(st)
 	st.end()
 	<-st.stopped
-	st.node.met.forgetKey(st.key)
+	if was {
+		st.node.met.forgetKey(st.key)
+	}
 }
 
 func (st *state) end() {

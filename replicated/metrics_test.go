@@ -94,6 +94,10 @@ func TestMetrics(t *testing.T) {
 		}
 		m.Close()
 		must(t, again.Attach(other, "quotas")) // the one before left nothing
+		m.Close()
+		if have := gathered(t, registry); len(have) == 0 {
+			t.Error("the one before takes away the metrics of the next")
+		}
 		again.Close()
 		if have := gathered(t, registry); len(have) > 0 {
 			t.Errorf("after Close there is %v", have)

@@ -100,7 +100,7 @@ func (r *replica) Close() {
 	}
 	r.writing.Lock()
 	defer r.writing.Unlock()
-	if r.channel != nil {
+	if r.channel != nil && !r.isClosed() {
 		r.channel.Remove()
 		r.unregister()
 	}
