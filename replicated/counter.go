@@ -106,10 +106,10 @@ func (c *GrowCounter) Watch(ctx context.Context) iter.Seq[uint64] {
 }
 
 func (s sums) add(up, down uint64) error {
-	if up == 0 && down == 0 {
-		return nil
-	}
 	return s.write(func(t *table, c *clock) ([]entry, error) {
+		if up == 0 && down == 0 {
+			return nil, nil
+		}
 		before, _, found := t.get(s.slot)
 		var had, lacked uint64
 		if found {

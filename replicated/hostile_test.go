@@ -244,6 +244,7 @@ func TestTwoTypesUnderOneKey(t *testing.T) {
 type replica interface {
 	backend.EntryState
 	backend.Digester
+	Attach(node backend.ClusterChannel, key string) error
 	Stats() replicated.Stats
 	Close()
 }

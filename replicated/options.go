@@ -75,7 +75,7 @@ func (o *Options) filled() (Options, error) {
 	case f.Tombstones < time.Second || f.Tombstones > year:
 		return f, fmt.Errorf("%w: Tombstones is %v, want 1s to %v", backend.ErrConfig, f.Tombstones, year)
 	case f.MaxAhead < 0 || f.MaxAhead > time.Hour:
-		return f, fmt.Errorf("%w: MaxAhead is %v, want at most 1h", backend.ErrConfig, f.MaxAhead)
+		return f, fmt.Errorf("%w: MaxAhead is %v, want 1ns to 1h, or 0 for 1m", backend.ErrConfig, f.MaxAhead)
 	case len(f.Type) > maxTag:
 		return f, fmt.Errorf("%w: Type has %d bytes, want at most %d", backend.ErrConfig, len(f.Type), maxTag)
 	}

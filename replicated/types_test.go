@@ -224,3 +224,83 @@ func TestRegister(t *testing.T) {
 		}
 	})
 }
+
+// Of each type what writes is an error after Close, also what would change nothing; and a
+// second Close is nothing.
+func TestAllTypesClosed(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *memory.Bus, open func(string) backend.ClusterChannel) {
+		node := open("a")
+		s, r := newSet(t, nil), newRegister[string](t, nil)
+		c, err := replicated.NewCounter(nil)
+		must(t, err)
+		g, err := replicated.NewGrowCounter(nil)
+		must(t, err)
+		for key, one := range map[string]interface {
+			Attach(backend.ClusterChannel, string) error
+			Close()
+		}{"s": s, "r": r, "c": c, "g": g} {
+			must(t, one.Attach(node, key))
+			one.Close()
+			one.Close()
+			if err := one.Attach(node, key); !errors.Is(err, backend.ErrClosed) {
+				t.Errorf("%s.Attach: %v", key, err)
+			}
+		}
+		for what, err := range map[string]error{
+			"Set.Add": s.Add("x"), "Set.Remove": s.Remove("x"), "Register.Set": r.Set("x"), "Register.Delete": r.Delete(),
+			"Counter.Add": c.Add(-1), "Counter.Add of 0": c.Add(0), "GrowCounter.Add": g.Add(1), "GrowCounter.Add of 0": g.Add(0),
+		} {
+			if !errors.Is(err, backend.ErrClosed) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	})
+}
+
+// Whatever two nodes have under one key, each refuses and counts what the other says, and
+// keeps its own.
+func TestOtherTypesUnderOneKey(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *memory.Bus, open func(string) backend.ClusterChannel) {
+		a, b := open("a"), open("b")
+		for i, one := range kinds(t, nil) {
+			for j, other := range kinds(t, nil) {
+				if i == j {
+					continue
+				}
+				first, second := kinds(t, nil)[i], kinds(t, nil)[j]
+				key := fmt.Sprintf("%T beside %T", one, other)
+				must(t, first.Attach(a, key))
+				must(t, second.Attach(b, key))
+				change(t, first)
+				change(t, second)
+				after(time.Minute)
+				for _, s := range []replica{first, second} {
+					if n := s.Stats(); n.Entries != 1 || n.Refused == 0 {
+						t.Errorf("%s: a %T has %+v", key, s, n)
+					}
+				}
+				first.Close()
+				second.Close()
+			}
+		}
+	})
+}
+
+// change writes an entry.
+func change(t *testing.T, s replica) {
+	t.Helper()
+	switch s := s.(type) {
+	case *replicated.Map[string, string]:
+		must(t, s.Set("12345678", ""))
+	case *replicated.Map[string, int]:
+		must(t, s.Set("12345678", 1))
+	case *replicated.Set[string]:
+		must(t, s.Add(""))
+	case *replicated.Counter:
+		must(t, s.Add(1))
+	case *replicated.GrowCounter:
+		must(t, s.Add(1))
+	case *replicated.Register[int]:
+		must(t, s.Set(1))
+	}
+}
