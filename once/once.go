@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/replicated"
@@ -81,8 +83,8 @@ func clusterOf(c backend.ClusterChannel) string {
 // as the work was done by another node, and waits while one is doing it. When the turn
 // comes it calls f, on this goroutine, with a context that ends with ctx and after
 // Options.Limit. f returns a value for all who call Do, of at most 64 KiB, or nil; an empty
-// one is nil to the others. f must not call Do for its own key, nor Close, which would wait
-// for f.
+// one is nil to the others. f must not call Do for its own key, which with the context that f
+// was given is an error at once, nor Close, which would wait for f.
 //
 // If f returns an error or panics, Do returns [ErrFailed] and what it was, and the next
 // node in order tries at once. This one may call Do again: in the order it is then
@@ -92,10 +94,11 @@ func clusterOf(c backend.ClusterChannel) string {
 // is returned, and the others take their turns.
 //
 // Two calls for one key on one node run one after the other. The key is valid UTF-8 of 1
-// to 255 bytes.
+// to 255 bytes. Another one, an f that is nil, and a Group that New did not make are an error
+// that wraps [backend.ErrConfig], and nothing is told.
 func (g *Group) Do(ctx context.Context, key string, f func(context.Context) ([]byte, error)) (Result, error) {
-	if err := usable(key); err != nil {
-		return Result{}, err
+	if err := g.usable(ctx, key, f != nil); err != nil {
+		return Result{}, fmt.Errorf("once: %w: %w", backend.ErrConfig, err)
 	}
 	leave, err := g.calls.enter(ctx, key)
 	if err != nil {
@@ -112,6 +115,41 @@ func (g *Group) Do(ctx context.Context, key string, f func(context.Context) ([]b
 	default:
 		return g.act(ctx, key, f)
 	}
+}
+
+// usable returns what is wrong with a call of Do.
+func (g *Group) usable(ctx context.Context, key string, work bool) error {
+	switch {
+	case !g.made():
+		return errors.New("a Group that New did not make: make one by New")
+	case key == "" || len(key) > maxKey || !utf8.ValidString(key):
+		return fmt.Errorf("the key %.300q is not valid UTF-8 of 1 to %d bytes", key, maxKey)
+	case !work:
+		return fmt.Errorf("key %q: the work is nil", key)
+	case within{g, key}.in(ctx):
+		return fmt.Errorf("key %q: Do is called by the work of its own key, for which it would wait", key)
+	}
+	return nil
+}
+
+func (g *Group) made() bool { return g != nil && g.calls != nil }
+
+// within is the key of a value of a context that work is given: whether that is over.
+type within struct {
+	group *Group
+	key   string
+}
+
+// of returns a context for work, which is over when end is called.
+func (w within) of(ctx context.Context) (context.Context, func()) {
+	over := new(atomic.Bool)
+	return context.WithValue(ctx, w, over), func() { over.Store(true) }
+}
+
+// in reports whether a context is of work that is under way.
+func (w within) in(ctx context.Context) bool {
+	over, _ := ctx.Value(w).(*atomic.Bool)
+	return over != nil && !over.Load()
 }
 
 // unfinished returns the error of a call that ended while it waited.
@@ -133,6 +171,8 @@ func (g *Group) act(ctx context.Context, key string, f func(context.Context) ([]
 			g.ledger.fail(key)
 		}
 	}()
+	ctx, over := within{g, key}.of(ctx)
+	defer over()
 	limited, cancel := context.WithTimeoutCause(ctx, g.opts.Limit, errLimit)
 	defer cancel()
 	value, err := g.contained(limited, key, f)
@@ -202,8 +242,12 @@ func (g *Group) tellWhole(key string, r Result) error {
 //
 // The error wraps [ErrUntold] if this node is detached and the others may not know what
 // it did since, or shortly before: they may do it again. To have them told, wait until the
-// node is attached before Close. Every call returns the same.
+// node is attached before Close. Every call returns the same. A Group that New did not make
+// has nothing to close.
 func (g *Group) Close(ctx context.Context) error {
+	if !g.made() {
+		return nil
+	}
 	err := g.calls.close(ctx)
 	g.closing.Do(func() {
 		g.stop()

@@ -333,5 +333,68 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("the key %q: %v", key, err)
 			}
 		}
+		if _, err := a.group.Do(t.Context(), "key", nil); !errors.Is(err, backend.ErrConfig) || !strings.Contains(err.Error(), `"key"`) {
+			t.Errorf("no work: %v", err)
+		}
+		for _, g := range []*once.Group{nil, {}} {
+			if _, err := g.Do(t.Context(), "key", a.noted("key", 0)); !errors.Is(err, backend.ErrConfig) {
+				t.Errorf("a Group that New did not make: %v", err)
+			}
+			if err := g.Close(t.Context()); err != nil {
+				t.Errorf("Close of it: %v", err)
+			}
+		}
+		if _, err := once.New(nil, nil); !errors.Is(err, backend.ErrConfig) {
+			t.Errorf("without a node: %v", err)
+		}
+		if doers := c.doers("key"); len(doers) > 0 {
+			t.Errorf("it was done by %v", doers)
+		}
+	})
+}
+
+// Work that would wait for itself is told so at once, and goes on.
+func TestWorkThatWouldWaitForItself(t *testing.T) {
+	cluster(t, once.Options{}, "a", func(t *testing.T, c *fleet) {
+		a, later := c.nodes["a"], t.Context()
+		try := func(ctx context.Context, key string, f func(context.Context) ([]byte, error)) error {
+			_, err := a.group.Do(ctx, key, f)
+			return err
+		}
+		refused := func(what string, err error) {
+			if !errors.Is(err, backend.ErrConfig) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		a.do(t.Context(), "key", func(ctx context.Context) ([]byte, error) {
+			refused("Do for its own key", try(ctx, "key", a.noted("never", 0)))
+			err := try(ctx, "other", func(ctx context.Context) ([]byte, error) {
+				return nil, try(ctx, "key", a.noted("never", 0))
+			})
+			refused("Do for its own key by other work", err)
+			later = context.WithoutCancel(ctx)
+			return []byte("by a"), try(ctx, "another", a.noted("another", 0))
+		}).succeeds("a", 0)
+		if err := try(later, "key", a.noted("never", 0)); err != nil {
+			t.Errorf("Do when the work is over: %v", err)
+		}
+		if n := len(c.doers("never")); n > 0 || len(c.doers("another")) != 1 {
+			t.Errorf("work for its own key ran %d times, and for another one by %v", n, c.doers("another"))
+		}
+	})
+}
+
+// A call whose context is done does nothing, though it is its node's turn.
+func TestContextIsDone(t *testing.T) {
+	cluster(t, once.Options{}, "a", func(t *testing.T, c *fleet) {
+		a := c.nodes["a"]
+		done, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := a.group.Do(done, "key", a.noted("key", 0)); !errors.Is(err, context.Canceled) || len(c.doers("key")) > 0 {
+			t.Errorf("%v, and it was done by %v", err, c.doers("key"))
+		}
+		for share := range once.Owned(done, a.cluster, []string{"key"}) {
+			t.Errorf("it owns %q", share.Keys)
+		}
 	})
 }

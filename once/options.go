@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -116,14 +115,6 @@ func (o *Options) complete() error {
 		if *d.value < d.least || *d.value > d.most {
 			return fmt.Errorf("once: %w: %s is %v, want %v to %v, or 0 for %v", backend.ErrConfig, d.name, *d.value, d.least, d.most, d.usual)
 		}
-	}
-	return nil
-}
-
-// usable returns an error if a key is none.
-func usable(key string) error {
-	if key == "" || len(key) > maxKey || !utf8.ValidString(key) {
-		return fmt.Errorf("once: %w: the key %.300q is not valid UTF-8 of 1 to %d bytes", backend.ErrConfig, key, maxKey)
 	}
 	return nil
 }
