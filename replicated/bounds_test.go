@@ -147,3 +147,49 @@ func TestZeroValues(t *testing.T) {
 	for range c.Watch(t.Context()) {
 	}
 }
+
+// Who has no room for a value that is set for a time keeps the one before it, which comes
+// back when the later one is forgotten; a deletion finds room.
+func TestNoRoomForWhatEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &replicated.Options{MaxBytes: 10, Tombstones: time.Minute}
+		a, full := newMap[string, string](t, o), newMap[string, string](t, o)
+		must(t, a.Set("x", "1"))
+		merge(t, a, full)
+		for _, key := range []string{"y", "z"} {
+			other := newMap[string, string](t, o)
+			must(t, other.Set(key, "12345678"))
+			merge(t, other, full)
+		}
+		must(t, a.SetTTL("x", "12", time.Minute))
+		b, err := a.MarshalBinary()
+		must(t, err)
+		if err := full.Merge(b); !errors.Is(err, replicated.ErrFull) {
+			t.Error(err)
+		}
+		holds(t, full, "x=1", "y=12345678", "z=12345678")
+		after(time.Hour)
+		holds(t, a)
+		if err := a.Merge(entryOf(t, full, "x", "1")); err != nil {
+			t.Error(err)
+		}
+		holds(t, a, "x=1")
+		must(t, a.Delete("x"))
+		merge(t, a, full)
+		holds(t, full, "y=12345678", "z=12345678")
+	})
+}
+
+// entryOf returns the entry of a map that has a key and a value.
+func entryOf(t *testing.T, m *replicated.Map[string, string], key, value string) []byte {
+	t.Helper()
+	for id := range m.EntryIDs() {
+		b, err := m.Entry(id)
+		must(t, err)
+		if strings.HasSuffix(string(b), key+value) {
+			return b
+		}
+	}
+	t.Fatalf("it has no entry %s=%s", key, value)
+	return nil
+}

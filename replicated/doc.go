@@ -51,11 +51,13 @@
 // parts becomes equal, though both were full: then there is twice as much, and each write
 // of another key is ErrFull until as much was deleted and forgotten, or has ended. Three
 // parts that were full together hold more than any node merges: they stay unequal. Each
-// node refuses what it has no room for, counts it by Stats.Refused, and is offered it again
-// after growing pauses; so they become equal once there is room, by what ends and what is
-// forgotten, or by nodes that are started with larger bounds. What was refused for longer
-// than a deletion of it is remembered comes back. Bounds that are three times what the
-// cluster needs avoid all this.
+// node refuses what it has no room for, counts it by Stats.Refused, and is offered what the
+// others hold again after growing pauses; so they become equal once there is room, by what
+// ends and what is forgotten, or by nodes that are started with larger bounds. What it
+// refused is not kept for it: what was deleted meanwhile does not come back so. But a node
+// that has no room for a value that is set for a time, in place of a smaller one, keeps that;
+// it comes back to all if there is no room until the later one has ended and is forgotten.
+// Bounds that are three times what the cluster needs avoid all this.
 //
 // # Bad input
 //
