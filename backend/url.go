@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/clusterchannel/clusterchannel/backend/params"
 )
 
 // OpenURL joins the cluster that raw names: [Open] of [ParseURL].
@@ -68,6 +70,9 @@ func ParseURL(raw string) (Config, error) {
 		if !urlKey.MatchString(key) {
 			return Config{}, fmt.Errorf("%w: URL: a key of the query is not made of letters, digits and \". _ -\" alone", ErrConfig)
 		}
+		if meant := misspelt(u.Scheme, key); meant != "" {
+			return Config{}, fmt.Errorf("%w: URL: %q is not a known key, did you mean %q?", ErrConfig, key, meant)
+		}
 		for _, value := range query[key] {
 			if err := s.add(key, value); err != nil {
 				return Config{}, err
@@ -75,6 +80,26 @@ func ParseURL(raw string) (Config, error) {
 		}
 	}
 	return s.config()
+}
+
+// misspelt returns which key of every backend is meant by one that is none, and near to no
+// parameter of its own backend. What that does not tell, nobody knows before it is opened.
+func misspelt(backend, key string) string {
+	b, ok := Lookup(backend)
+	if !ok || b.Params == nil || isFixed(key) || strings.HasPrefix(key, metaPrefix) {
+		return ""
+	}
+	var own, fixed []string
+	for _, k := range params.Keys(b.Params) {
+		own = append(own, k.Name, k.Alias)
+	}
+	if params.Closest(key, own) != "" {
+		return ""
+	}
+	for _, k := range Keys() {
+		fixed = append(fixed, k.Name)
+	}
+	return params.Closest(key, fixed)
 }
 
 var (
