@@ -6,8 +6,18 @@ func (c *Core) onClose() {
 		return
 	}
 	c.closing = true
+	c.sayLeaving()
+}
+
+// sayLeaving says that this node is about to leave. Where the transport's list has it
+// until it is closed, that is said again, for as long as updates are still merged.
+func (c *Core) sayLeaving() {
 	if c.link != down {
 		c.beatNow()
+	}
+	c.partAt = Never
+	if c.transport.Native {
+		c.partAt = c.now + partingAgain
 	}
 }
 
@@ -24,10 +34,16 @@ func (c *Core) onFlushed() {
 }
 
 func (c *Core) tickClose() {
-	if !c.closing || c.now < c.lingerAt {
+	switch {
+	case !c.closing:
+		return
+	case c.now < c.lingerAt:
+		if c.now >= c.partAt {
+			c.sayLeaving()
+		}
 		return
 	}
-	c.closed = true
+	c.closed, c.partAt = true, Never
 	if c.link != down {
 		c.send("", &Goodbye{Incarnation: c.incarnation, Count: c.pulse.Beat(c.now), Numbers: c.allNumbers()})
 	}

@@ -120,8 +120,8 @@ func (c *Core) onGoodbye(from string, g *Goodbye) {
 	for _, l := range g.Numbers {
 		c.announced(p, p.incarnation, l)
 	}
-	if c.transport.Native && p.life == live {
-		p.goodbye = c.now
+	if c.transport.Native {
+		c.part(p, left)
 		return
 	}
 	c.leave(p, left)
@@ -142,6 +142,11 @@ func (c *Core) tickMembers() {
 	for _, p := range slices.Clone(c.roster.all) {
 		limit := Never
 		switch {
+		case p.listed && p.parts > 0 && c.link != down:
+			if limit = p.parts; c.now >= limit {
+				c.relist(p)
+				continue
+			}
 		case p.departed() || p.life == leaving:
 			limit = wholeSecond(p.since + max(departedFor, c.transport.Copies))
 		case p.life == stranger:

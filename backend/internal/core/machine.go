@@ -78,6 +78,7 @@ type Core struct {
 	closing  bool
 	flushed  bool
 	lingerAt time.Duration
+	partAt   time.Duration // when it says again that it leaves
 	closed   bool
 }
 
@@ -87,7 +88,7 @@ func New(cfg Config, now time.Duration) *Core {
 	c := &Core{
 		cfg: cfg, now: now, rand: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)),
 		settleBy: now + cfg.Settle, since: now, detachedAt: now, attachedAt: Never, interval: cfg.Heartbeat,
-		nextBeat: Never, markAt: Never, listAt: Never, lingerAt: Never, joinedAt: Never, departAt: Never, wakeAt: Never,
+		nextBeat: Never, markAt: Never, listAt: Never, lingerAt: Never, partAt: Never, joinedAt: Never, departAt: Never, wakeAt: Never,
 		listBudget: newBucket(listsPerSecond, listsBurst), raises: newBucket(1/raiseEvery.Seconds(), raiseBurst), voids: newBucket(voidsPerSecond, voidsBurst),
 		roster: roster{byID: map[string]*node{}},
 		states: map[string]*state{}, retired: map[string]numbersOf{},
@@ -230,7 +231,7 @@ func (c *Core) next() time.Duration {
 		at = c.publishAt
 	}
 	return min(at, c.nextLink(), c.nextMembers(), c.holes.at, c.readyAt, c.asked.next(c), c.answered.next(c),
-		c.self.at, c.nextBeat, c.markAt, c.lingerAt)
+		c.self.at, c.nextBeat, c.markAt, c.lingerAt, c.partAt)
 }
 
 // Effects returns what is to be done, in order, and forgets it. The slice is

@@ -38,11 +38,12 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 	switch {
 	case c.link == down && !c.wasUp: // whether a list decides who is present is not known yet
 		p.beat.Beat(h.Interval, c.cfg.Heartbeat)
-	case c.transport.Native: // the list alone decides who is present
+	case c.transport.Native: // the list decides who is present, but for those who say that they leave it
 		p.beat.Beat(h.Interval, c.cfg.Heartbeat)
-		p.goodbye = 0
-		if h.Leaving {
-			p.goodbye = c.now
+		if p.parting = h.Leaving; h.Leaving {
+			c.part(p, leaving)
+		} else if p.life != live && p.listed {
+			c.relist(p)
 		}
 	case h.Leaving:
 		c.leave(p, leaving)

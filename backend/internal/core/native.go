@@ -2,6 +2,7 @@ package core
 
 import (
 	"slices"
+	"time"
 )
 
 // onList handles the transport's own list.
@@ -12,8 +13,32 @@ func (c *Core) onList(all []Member) {
 	}
 }
 
-// applyList makes the transport's list the view's: it alone decides who is
-// present.
+// parting is for how long a member is believed that it leaves while the transport's
+// list has it. One that closes says so each second. So a false word costs a view no
+// more than this.
+const (
+	parting      = 3 * time.Second
+	partingAgain = time.Second
+)
+
+// part takes a member out of the view that says that it leaves. The list has it until
+// its transport is closed, and nobody should wait for it until then.
+func (c *Core) part(p *node, how life) {
+	if p.parting = true; p.life == live || p.life == leaving {
+		p.parts = c.now + parting
+		c.departAt = min(c.departAt, p.parts)
+	}
+	c.leave(p, how)
+}
+
+// relist makes a member one again that the list has, and that has not left.
+func (c *Core) relist(p *node) {
+	p.parts, p.still = 0, false
+	c.appear(p)
+}
+
+// applyList makes the transport's list the view's: it decides who is present, but
+// for those who say that they leave it.
 func (c *Core) applyList() {
 	all := c.list
 	listed := make(map[*node]bool, len(all))
@@ -30,8 +55,8 @@ func (c *Core) applyList() {
 			p.since = c.now
 			c.departAt = min(c.departAt, c.now+strangerFor) // if there is no room for it in the view
 		}
-		listed[p] = true
-		if p.still {
+		listed[p], p.listed = true, true
+		if p.still || p.parts > 0 {
 			continue // a list from before it left
 		}
 		p.excused, p.lacking = false, false
@@ -54,15 +79,20 @@ func (c *Core) applyList() {
 		}
 	}
 	for _, p := range slices.Clone(c.roster.all) {
-		if !listed[p] {
-			p.still = false
+		if listed[p] {
+			continue
 		}
+		p.still, p.listed, p.parts = false, false, 0
 		switch {
-		case p.life != live || listed[p]:
+		case p.life == leaving:
+			c.leave(p, left)
+		case p.life != live:
 		case c.isExcused(p):
 			p.lacking = true
+		case p.parting:
+			c.leave(p, left)
 		default:
-			c.unlist(p)
+			c.fail(p)
 		}
 	}
 	if c.link == attached && len(listed) == 0 {
@@ -74,23 +104,14 @@ func (c *Core) applyList() {
 // was away, and the other need not be back. That it was still listed says nothing,
 // since the transport may hold for a while whom it does not hear; a word of it does.
 func (c *Core) isExcused(p *node) bool {
-	return c.now < p.unlisted && p.goodbye == 0 && (p.lacking || p.heardAt <= p.unlisted-c.cfg.Grace)
-}
-
-// unlist drops a member that the transport's list lacks.
-func (c *Core) unlist(p *node) {
-	if p.goodbye > 0 {
-		c.leave(p, left)
-		return
-	}
-	c.fail(p)
+	return c.now < p.unlisted && !p.parting && (p.lacking || p.heardAt <= p.unlisted-c.cfg.Grace)
 }
 
 // onLeft notes that the transport says that a member left.
 func (c *Core) onLeft(m Member) {
-	if p := c.roster.get(nodeID(m)); p != nil && p.life == live {
+	if p := c.roster.get(nodeID(m)); p != nil && (p.life == live || p.life == leaving) {
 		c.leave(p, left)
-		p.still = true
+		p.still, p.parts = true, 0
 	}
 }
 

@@ -52,8 +52,87 @@ func TestListedAgain(t *testing.T) {
 	}
 }
 
-// A member that a list lacks after an outage is kept for a while, unless it was heard since
-// or said goodbye.
+// A member that says that it leaves is out of the view at once, though the list has it
+// until its transport has closed; and has not failed when the list lacks it. One that
+// contradicts is back, and so is one that the list has for longer.
+func TestWhoLeavesAndIsListed(t *testing.T) {
+	mark := func(incarnation uint32, count uint64, leaving bool) *Heartbeat {
+		return &Heartbeat{Member: Member{Name: "b"}, Incarnation: incarnation, Count: count, Interval: time.Minute, Worth: Whole, Leaving: leaving}
+	}
+	for what, say := range map[string]func(*pair){
+		"its mark": func(p *pair) { p.hears("b", mark(0, 9, true)) },
+		"its mark and its goodbye": func(p *pair) {
+			p.hears("b", mark(0, 9, true))
+			p.hears("b", &Goodbye{Count: 10})
+		},
+		"its goodbye": func(p *pair) { p.hears("b", &Goodbye{Count: 10}) },
+		"its mark and the transport": func(p *pair) {
+			p.hears("b", mark(0, 9, true))
+			p.step(Left{Member{Name: "b", Instance: "b"}})
+		},
+	} {
+		begin := func() (*pair, *node) {
+			p := newPair(t, Transport{Native: true}, "s")
+			p.lists("b")
+			p.hears("b", mark(0, 8, false))
+			say(p)
+			return p, p.roster.get("b")
+		}
+		members := func(p *pair, want int, when string) {
+			t.Helper()
+			if n := len(p.View().Members); n != want {
+				t.Errorf("%s, %s: %d members; b is %v", what, when, n, p.roster.get("b").life)
+			}
+		}
+		p, b := begin()
+		members(p, 1, "at once")
+		p.hears("b", mark(0, 8, false)) // a copy
+		p.lists("b")
+		members(p, 1, "and a list that still has it")
+		p.hears("b", mark(1, 1, false))
+		members(p, 2, "which it says is false")
+		p.hears("b", mark(1, 2, true))
+		p.lists()
+		if b.life != left {
+			t.Errorf("%s, and a list without it: b is %v", what, b.life)
+		}
+		p.hears("b", mark(2, 1, false))
+		members(p, 1, "contradicted by one that is not listed")
+		p.lists("b")
+		members(p, 2, "and listed anew")
+
+		p, _ = begin()
+		p.after(parting - time.Millisecond)
+		members(p, 1, "before it is doubted")
+		p.after(2 * time.Millisecond)
+		want := 2
+		if what == "its mark and the transport" {
+			want = 1
+		}
+		members(p, want, "and listed for long")
+	}
+}
+
+// Who closes says again that it leaves, where a list may have it for long.
+func TestALongGoodbye(t *testing.T) {
+	p := newPair(t, Transport{Native: true}, "s")
+	p.lists("b")
+	take[*Heartbeat](p)
+	p.step(Close{})
+	p.after(5 * partingAgain)
+	marks := take[*Heartbeat](p)
+	if len(marks) != 6 {
+		t.Errorf("%d marks in five seconds, want one at once and one each second", len(marks))
+	}
+	for _, m := range marks {
+		if !m.Leaving {
+			t.Error("a mark does not say that it leaves")
+		}
+	}
+}
+
+// A member that a list lacks after an outage is kept for a while, unless it was heard
+// since or said that it leaves.
 func TestWhoIsExcused(t *testing.T) {
 	const grace = 10 * time.Second
 	for _, c := range []struct {
@@ -65,7 +144,7 @@ func TestWhoIsExcused(t *testing.T) {
 		{"lacking before", func(b *node, now time.Duration) { b.lacking, b.heardAt = true, now+time.Second }, true},
 		{"heard since", func(b *node, now time.Duration) { b.heardAt = now + 1 }, false},
 		{"for too long", func(b *node, now time.Duration) { b.unlisted, b.lacking = now, true }, false},
-		{"it said goodbye", func(b *node, now time.Duration) { b.goodbye = now }, false},
+		{"it said that it leaves", func(b *node, _ time.Duration) { b.parting = true }, false},
 		{"nothing was allowed", func(b *node, now time.Duration) { b.unlisted = 0 }, false},
 	} {
 		p := newPair(t, Transport{Native: true}, "s")

@@ -54,8 +54,10 @@ type node struct {
 	ignoredN  uint64 // the highest count of those
 	ignoredAt time.Duration
 	voided    bool          // it was told so
-	goodbye   time.Duration // when it said so, while the list still held it
-	still     bool          // it left, and the list has held it ever since
+	listed    bool          // the transport's list has it
+	parting   bool          // it said that it leaves, and nothing else since
+	parts     time.Duration // until when that is believed though the list has it; 0: no more
+	still     bool          // the transport said that it left, and its list has held it ever since
 	unlisted  time.Duration // until when it is kept though the list lacks it
 	excused   bool          // that was granted, and not restored since
 	lacking   bool          // the list lacks it
