@@ -103,6 +103,18 @@ func (m *seats) add() (*seat, error) {
 	return s, nil
 }
 
+// ready waits until each node has the states of the others.
+func (m *seats) ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), memberPatience)
+	defer cancel()
+	for _, s := range m.nodes {
+		if err := s.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // aim sets where a node finds the others.
 func (m *seats) aim(c *backend.Config) error {
 	if m.place.Server.Addr != "" {
