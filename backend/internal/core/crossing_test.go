@@ -120,3 +120,42 @@ func TestWhoNeedsSomethingIsAnswered(t *testing.T) {
 		}
 	}
 }
+
+// A state is compared with a member by a walk with that one through that state; or, by the
+// one of two that goes on, as soon as it waits for an answer that may begin a walk.
+func TestWhatIsCompared(t *testing.T) {
+	p := newPair(t, Transport{Unicast: true}, "s", "u")
+	p.joins("c")
+	b, c, s, u := p.roster.get("b"), p.roster.get("c"), p.states["s"], p.states["u"]
+	walks := &asked{walks: []*walk{{key: &pullKey{state: s}, pull: &pull{node: b}}}}
+	for _, at := range []struct {
+		st   *state
+		with *node
+		want bool
+	}{{s, b, true}, {s, c, false}, {u, b, false}, {u, c, false}} {
+		if walks.compares(at.st, at.with, false) != at.want {
+			t.Errorf("a walk through s with b: %s with %s is compared is %v", at.st.key, at.with.Instance, !at.want)
+		}
+	}
+	for _, is := range []struct {
+		key          pullKey
+		goesOn, want bool
+	}{
+		{pullKey{state: s, digested: true, entries: 2}, true, true},
+		{pullKey{state: s}, true, true}, // whether it has entries is not told yet
+		{pullKey{state: s, digested: true}, true, false},
+		{pullKey{state: s, digested: true, entries: 2}, false, false},
+		{pullKey{state: s, digested: true, entries: 2, stage: busyThere}, true, false},
+		{pullKey{state: s, stage: busyThere}, true, false},
+		{pullKey{state: u, digested: true, entries: 2}, true, false},
+		{pullKey{state: u, digested: true, entries: 2, stage: busyThere}, true, false},
+	} {
+		asks := &asked{pulls: []*pull{{node: b, keys: []*pullKey{&is.key}}}}
+		if asks.compares(s, b, is.goesOn) != is.want {
+			t.Errorf("%+v, goes on %v: compared is %v", is.key, is.goesOn, !is.want)
+		}
+		if asks.compares(s, c, is.goesOn) {
+			t.Errorf("%+v is of b, and s is compared with c", is.key)
+		}
+	}
+}
