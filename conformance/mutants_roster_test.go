@@ -5,6 +5,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,7 +84,7 @@ var rosterMutants = []mutant{
 		return all
 	}}.of()},
 	{name: "does not list who has the name of another", check: "members/same-name-twice", driver: roster{lists: oneOfEach}.of()},
-	{name: "keeps who has left until its lease ends", check: "members/leave-is-prompt", driver: roster{byes: func(driver.Handler, driver.Member, func()) {}}.of()},
+	{name: "keeps who has left", check: "members/leave-is-prompt", driver: roster{byes: func(_ driver.Handler, _ driver.Member, list func()) { list() }, lists: keepAll()}.of()},
 	{name: "takes a crash for a goodbye, as a will", check: "members/crash-is-detected", driver: will()},
 	{name: "stops renewing its lease", check: "members/no-flap", driver: roster{beats: func(n int) bool { return n < 20 }}.of()},
 	{name: "hears nothing and is listed", check: "broadcast/reaches-others", driver: roster{hears: func(*rosterDriver, driver.Handler, []byte) {}}.of()},
@@ -104,6 +105,23 @@ var rosterMutants = []mutant{
 	{name: "hands over what is for one in another order", check: "driver/send-to-one", driver: roster{hears: inPairs()}.of()},
 	{name: "leaves its inbox on the server", check: "life/leaves-nothing", driver: leaveInbox},
 	{name: "sends to the name of a member", check: "driver/send-to-one", driver: toNames()},
+}
+
+// keepAll lists whoever was listed before too.
+func keepAll() func(string, []driver.Member) []driver.Member {
+	var mu sync.Mutex
+	seen := map[string][]driver.Member{} // by who lists them
+	return func(self string, all []driver.Member) []driver.Member {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, m := range seen[self] {
+			if !slices.ContainsFunc(all, func(o driver.Member) bool { return o.Instance == m.Instance }) {
+				all = append(all, m)
+			}
+		}
+		seen[self] = slices.Clone(all)
+		return all
+	}
 }
 
 // oneOfEach leaves out who has a name that another has.
