@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/clusterchannel/clusterchannel/backend/driver/loglimit"
@@ -9,10 +10,29 @@ import (
 // limitedLog is a log whose warnings are limited by topic.
 type limitedLog struct {
 	*slog.Logger
-	topics loglimit.Limiter
+	topics  loglimit.Limiter
+	members loglimit.Limiter
 }
 
-func newLimitedLog(l *slog.Logger) *limitedLog { return &limitedLog{Logger: l} }
+// memberLines is how many members are logged a minute as joined, and as many as left and
+// as failed: whoever reaches the transport may be able to invent some.
+const memberLines = 64
+
+func newLimitedLog(l *slog.Logger) *limitedLog {
+	return &limitedLog{Logger: l, members: loglimit.Limiter{Burst: memberLines}}
+}
+
+// member logs what became of a member, and how many of its kind were left out before.
+func (l *limitedLog) member(level slog.Level, msg string, args ...any) {
+	suppressed, ok := l.members.Allow(msg)
+	if !ok {
+		return
+	}
+	if suppressed > 0 {
+		args = append(args, "suppressed", suppressed)
+	}
+	l.Log(context.Background(), level, msg, args...)
+}
 
 // warn logs a line at most once a minute for each topic, and with it how many it
 // has left out since.

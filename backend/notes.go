@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
@@ -34,16 +35,16 @@ func (n *node) noteMember(o core.Note) {
 	switch o.Kind {
 	case core.NoteJoined:
 		n.met.joined.Inc()
-		n.log.Info("member joined", "member", m.Name, "instance", m.Instance, "addr", m.Addr)
+		n.log.member(slog.LevelInfo, "member joined", "member", m.Name, "instance", m.Instance, "addr", m.Addr)
 		if s, _ := n.link.current(); s != nil && s.caps.Membership {
 			n.met.member(m.Name) // one series a member, from the start
 		}
 	case core.NoteLeft:
 		n.met.left.Inc()
-		n.log.Info("member left", "member", m.Name, "instance", m.Instance)
+		n.log.member(slog.LevelInfo, "member left", "member", m.Name, "instance", m.Instance)
 	case core.NoteFailed:
 		n.met.failed.Inc()
-		n.log.Warn("member failed", "member", m.Name, "instance", m.Instance, "addr", m.Addr)
+		n.log.member(slog.LevelWarn, "member failed", "member", m.Name, "instance", m.Instance, "addr", m.Addr)
 	case core.NoteUpdated:
 		n.met.updated.Inc()
 	case core.NoteConflict:

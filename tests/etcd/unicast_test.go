@@ -32,6 +32,7 @@ func (l *listener) Frame(b []byte) {
 
 func (l *listener) Link(error)                         {}
 func (l *listener) Members([]driver.Member)            {}
+func (l *listener) Left(driver.Member)                 {}
 func (l *listener) Probe(string, time.Duration, error) {}
 func (l *listener) Trouble(string, error)              {}
 func (l *listener) Reject(driver.Reason, error)        {}
