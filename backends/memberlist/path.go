@@ -36,6 +36,7 @@ type waiting struct {
 
 const (
 	maxWaiting  = 1024                  // frames; what is older is repaired as any loss is
+	pingDelay   = 5 * time.Millisecond  // before the first, so that it delays no frame
 	pingSpacing = 50 * time.Millisecond // between pings while frames are sent
 	pingDoubt   = 50 * time.Millisecond // how long an answer may take, on a network with short round trips
 	pingsLost   = 3                     // pings without an answer in a row that are no chance
@@ -95,20 +96,25 @@ func (s *sender) ask(w *path) {
 // keepAsking pings until nothing waits for an answer and packets pass, or the
 // member is gone.
 func (s *sender) keepAsking(w *path) {
-	for s.pingOnce(w) {
+	for pause := pingDelay; s.rest(pause) && s.pingOnce(w); {
 		w.mu.Lock()
-		pause := pingSpacing
+		pause = pingSpacing
 		if w.missed >= pingsLost {
 			pause = s.mesh.settings.ProbeInterval
 		}
 		w.mu.Unlock()
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-s.stop:
-			timer.Stop()
-			return
-		}
+	}
+}
+
+// rest waits, and reports whether to go on.
+func (s *sender) rest(pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.stop:
+		return false
 	}
 }
 

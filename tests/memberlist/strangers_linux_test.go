@@ -140,7 +140,7 @@ func TestInventedMembersAreDropped(t *testing.T) {
 				return nil
 			})
 			began := time.Now()
-			testkit.Eventually(t, 15*time.Second, func() error {
+			testkit.Eventually(t, 30*time.Second, func() error {
 				for _, h := range all {
 					if s := h.call(t, request{Do: "status"}); s.Members != "abc" {
 						return fmt.Errorf("%s lists %d members", h.name(), len(s.Members))
