@@ -56,7 +56,7 @@ func (c *Core) applyList() {
 			c.departAt = min(c.departAt, c.now+strangerFor) // if there is no room for it in the view
 		}
 		listed[p], p.listed = true, true
-		if p.still || p.parts > 0 {
+		if p.still || c.now < p.parts {
 			continue // a list from before it left
 		}
 		p.excused, p.lacking = false, false

@@ -113,6 +113,20 @@ func TestWhoLeavesAndIsListed(t *testing.T) {
 	}
 }
 
+// That it leaves is not believed for longer because this node was away meanwhile.
+func TestWhoLeavesWhileThisNodeIsAway(t *testing.T) {
+	p := newPair(t, Transport{Native: true}, "s")
+	p.lists("b")
+	p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Count: 9, Interval: time.Minute, Worth: Whole, Leaving: true})
+	p.step(LinkDown{})
+	p.after(2 * parting)
+	p.step(LinkUp{Transport{Native: true}})
+	p.lists("b")
+	if n := len(p.View().Members); n != 2 {
+		t.Errorf("%d members; b is %v", n, p.roster.get("b").life)
+	}
+}
+
 // Who closes says again that it leaves, where a list may have it for long.
 func TestALongGoodbye(t *testing.T) {
 	p := newPair(t, Transport{Native: true}, "s")
