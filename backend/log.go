@@ -22,9 +22,21 @@ func newLimitedLog(l *slog.Logger) *limitedLog {
 	return &limitedLog{Logger: l, members: loglimit.Limiter{Burst: memberLines}}
 }
 
-// member logs what became of a member, and how many of its kind were left out before.
+// member logs what became of a member.
 func (l *limitedLog) member(level slog.Level, msg string, args ...any) {
-	suppressed, ok := l.members.Allow(msg)
+	l.limited(&l.members, msg, level, msg, args...)
+}
+
+// warn logs a line at most once a minute for each topic, and with it how many it
+// has left out since.
+func (l *limitedLog) warn(topic, msg string, args ...any) {
+	l.limited(&l.topics, topic, slog.LevelWarn, msg, args...)
+}
+
+// limited logs a line if its topic allows it, and how many of the topic were left out
+// before.
+func (l *limitedLog) limited(limits *loglimit.Limiter, topic string, level slog.Level, msg string, args ...any) {
+	suppressed, ok := limits.Allow(topic)
 	if !ok {
 		return
 	}
@@ -32,17 +44,4 @@ func (l *limitedLog) member(level slog.Level, msg string, args ...any) {
 		args = append(args, "suppressed", suppressed)
 	}
 	l.Log(context.Background(), level, msg, args...)
-}
-
-// warn logs a line at most once a minute for each topic, and with it how many it
-// has left out since.
-func (l *limitedLog) warn(topic, msg string, args ...any) {
-	suppressed, ok := l.topics.Allow(topic)
-	if !ok {
-		return
-	}
-	if suppressed > 0 {
-		args = append(args, "suppressed", suppressed)
-	}
-	l.Warn(msg, args...)
 }
