@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend/doctor"
@@ -104,7 +105,11 @@ func examineBusy(ctx context.Context, e driver.Examination, own observation) {
 			"if that is not the node itself, whose name is to be given here too, stop it or choose another port")
 		return
 	}
-	e.Fail("port", tried, fmt.Errorf("no member of this cluster: %w", v.stream), fix)
+	who := "no member of this cluster"
+	if strings.HasSuffix(v.stream.Error(), syscall.ECONNREFUSED.Error()) {
+		who = "nobody by TCP, so another program has the port for UDP"
+	}
+	e.Fail("port", tried, fmt.Errorf("%s: %w", who, v.stream), fix)
 }
 
 // isOfThisHost reports whether an interface has an address, where that can be

@@ -444,6 +444,12 @@ func TestDoctorMemberlist(t *testing.T) {
 		streams = append(streams, p)
 	}
 	closed := freeAddress(t)
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = packets.Close() })
+	halfTaken := packets.LocalAddr().String()
 	for _, s := range []sick{
 		{"streams alone get through", []string{"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=" + streams[0].Addr(), "--cluster.label=c", right}, "udp", []string{streams[0].Addr(), "no answer", "what is sent to it is lost"}},
 		{"and in the clear", []string{"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=" + streams[1].Addr(), "--cluster.label=plain"}, "udp", []string{streams[1].Addr(), "what is sent to it is lost"}},
@@ -454,6 +460,7 @@ func TestDoctorMemberlist(t *testing.T) {
 		{"no such name", []string{"--cluster.listen-address=127.0.0.1:0", "--cluster.peer=no-such-host.invalid:9094"}, "name", []string{"no-such-host.invalid"}},
 		{"not our address", with("--cluster.label=c", "--cluster.advertise-address=no-such-interface", right), "advertise address", []string{"no-such-interface"}},
 		{"own port taken", []string{"--cluster.listen-address=" + other, "--cluster.peer=" + peer, "--cluster.label=c", right}, "port", []string{other, "no member of this cluster", "ss -lntup"}},
+		{"own port taken for packets", []string{"--cluster.listen-address=" + halfTaken, "--cluster.peer=" + peer, "--cluster.label=c", right}, "port", []string{halfTaken, "another program has the port for UDP", "ss -lntup"}},
 		{"the way back for streams", with("--cluster.label=c", "--cluster.advertise-address=127.0.0.99:9", right), "tcp", []string{"have " + peer + " connect to 127.0.0.99", "advertise address", "nft list ruleset"}},
 		{"answers go elsewhere", with("--cluster.label=c", "--cluster.advertise-address=127.0.0.99:9", right), "udp", []string{"127.0.0.99", "does not arrive there", "advertise address"}},
 	} {
