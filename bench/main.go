@@ -207,13 +207,13 @@ func compare(ctx context.Context, o options, p place, sizes []int, where string)
 // report prints a table, and writes it to the docs if asked.
 func (o options) report(table grid, what, where string) error {
 	if o.write != "" {
-		text := fmt.Sprintf("`go run ./bench%s`, on %s:\n\n%s", o.command, where, table.markdown())
+		text := fmt.Sprintf("`go run ./bench%s`, on %s:\n\n%s", o.command, where, docs.Table(table))
 		if err := docs.Insert(o.write, o.backend+" "+what, text); err != nil {
 			return err
 		}
 	}
 	if o.markdown {
-		_, err := fmt.Print(table.markdown())
+		_, err := fmt.Print(docs.Table(table))
 		return err
 	}
 	return table.print(os.Stdout)

@@ -30,7 +30,7 @@ func TestLines(t *testing.T) {
 		rawRole:   {rowP50: took(2 * time.Millisecond), rowBurst: took(time.Second)},
 	}
 	s := suites["redis"]
-	text := grid(append(grid{s.head()}, s.lines(10, found)...)).markdown()
+	text := docs.Table(append(grid{s.head()}, s.lines(10, found)...))
 	for _, want := range []string{
 		"| 10 | 200 bytes reach all, p50 | 1s | 3ms | 333x | >= 100x | 2ms | 1.5x | <= 1.5x |",
 		"| 10 | burst of 20,000 reaches all | 99% missing after 1m0s | 2s | > 30x |  | 1s | 0.5x | >= 0.5x the throughput |",
@@ -41,7 +41,7 @@ func TestLines(t *testing.T) {
 	}
 	found[formerRole] = cells{rowP50: took(6 * time.Millisecond)}
 	beside := s.besideFormer()
-	text = append(grid{beside.head()}, beside.lines(10, found)...).markdown()
+	text = docs.Table(append(grid{beside.head()}, beside.lines(10, found)...))
 	if want := "| nodes | measured | former | clusterchannel | ratio |\n|---|---|---|---|---|\n| 10 | 200 bytes reach all, p50 | 6ms | 3ms | 2.0x |"; !strings.Contains(text, want) {
 		t.Errorf("lacks %q:\n%s", want, text)
 	}

@@ -96,15 +96,3 @@ func (g grid) print(to io.Writer) error {
 	}
 	return w.Flush()
 }
-
-// markdown returns g as a table of Markdown.
-func (g grid) markdown() string {
-	var b strings.Builder
-	for i, line := range g {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(line, " | "))
-		if i == 0 {
-			b.WriteString("|" + strings.Repeat("---|", len(line)) + "\n")
-		}
-	}
-	return b.String()
-}

@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/bench/internal/choice"
 	"github.com/clusterchannel/clusterchannel/bench/internal/network"
 	"github.com/clusterchannel/clusterchannel/bench/internal/program"
 )
@@ -38,15 +38,8 @@ type options struct {
 
 func parse(args []string) (o options, chosen []fault, contenders []system, err error) {
 	flags := flag.NewFlagSet("delivery", flag.ExitOnError)
-	var names, all []string
-	for _, f := range faults {
-		names = append(names, f.name)
-	}
-	for _, s := range systems {
-		all = append(all, s.name)
-	}
-	flags.StringVar(&o.faults, "faults", strings.Join(names, ","), "what happens, separated by commas")
-	flags.StringVar(&o.systems, "systems", strings.Join(all, ","), "what is measured, separated by commas")
+	flags.StringVar(&o.faults, "faults", choice.Names(faults, fault.called), "what happens, separated by commas")
+	flags.StringVar(&o.systems, "systems", choice.Names(systems, system.called), "what is measured, separated by commas")
 	flags.IntVar(&o.rounds, "rounds", 1, "how often; the median counts")
 	flags.IntVar(&o.atOnce, "at-once", 1, "how many faults are tried at the same time, each on clusters of its own")
 	flags.StringVar(&o.write, "write", "", "the `directory` docs: put the table into its numbers.md, and the runs into its bench")
@@ -54,27 +47,14 @@ func parse(args []string) (o options, chosen []fault, contenders []system, err e
 	if err := flags.Parse(args); err != nil {
 		return o, nil, nil, err
 	}
-	flags.Visit(func(f *flag.Flag) {
-		if f.Name != "write" && f.Name != "raw" {
-			o.command += " -" + f.Name + " " + f.Value.String()
-		}
-	})
-	for name := range strings.SplitSeq(o.faults, ",") {
-		i := slices.Index(names, name)
-		if i < 0 {
-			return o, nil, nil, fmt.Errorf("-faults: %q is none of %s", name, strings.Join(names, ", "))
-		}
-		chosen = append(chosen, faults[i])
-	}
-	for name := range strings.SplitSeq(o.systems, ",") {
-		s, ok := systemOf(name)
-		if !ok {
-			return o, nil, nil, fmt.Errorf("-systems: %q is none of %s", name, strings.Join(all, ", "))
-		}
-		contenders = append(contenders, s)
-	}
-	return o, chosen, contenders, nil
+	o.command = choice.Given(flags, "write", "raw")
+	chosen, ferr := choice.Of("faults", o.faults, faults, fault.called)
+	contenders, serr := choice.Of("systems", o.systems, systems, system.called)
+	return o, chosen, contenders, errors.Join(ferr, serr)
 }
+
+func (f fault) called() string  { return f.name }
+func (s system) called() string { return s.name }
 
 func measureAll(ctx context.Context, args []string) (err error) {
 	o, chosen, contenders, err := parse(args)

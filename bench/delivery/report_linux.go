@@ -2,10 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -14,37 +12,26 @@ import (
 
 // report prints the table, and writes it to the docs if asked, with the runs.
 func (o options) report(chosen []fault, contenders []system, runs []outcome) error {
-	text := table(chosen, contenders, runs)
-	if o.write != "" {
-		where := fmt.Sprintf("`go run ./bench/delivery%s`, on %d cores, %s/%s, %s:\n\n", o.command, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-		if err := docs.Insert(o.write, "delivery", where+text); err != nil {
-			return err
-		}
-		if err := keepRuns(filepath.Join(o.write, "bench", "delivery.jsonl"), runs); err != nil {
-			return err
-		}
+	if err := docs.Publish(o.write, "delivery", o.command, table(chosen, contenders, runs)); err != nil || o.write == "" {
+		return err
 	}
-	_, err := fmt.Print(text)
-	return err
+	return keepRuns(filepath.Join(o.write, "bench", "delivery.jsonl"), runs)
 }
 
 // table is in Markdown: a row for each fault, a column for each system.
 func table(chosen []fault, contenders []system, runs []outcome) string {
-	var b strings.Builder
-	b.WriteString("| fault |")
+	lines := [][]string{{"fault"}}
 	for _, s := range contenders {
-		b.WriteString(" " + s.title() + " |")
+		lines[0] = append(lines[0], s.title())
 	}
-	b.WriteString("\n" + strings.Repeat("|---", len(contenders)+1) + "|\n")
 	for _, f := range chosen {
-		b.WriteString("| " + f.title + " |")
+		line := []string{f.title}
 		for _, s := range contenders {
-			of := slices.DeleteFunc(slices.Clone(runs), func(o outcome) bool { return o.Fault != f.name || o.System != s.name })
-			b.WriteString(" " + cell(of) + " |")
+			line = append(line, cell(slices.DeleteFunc(slices.Clone(runs), func(o outcome) bool { return o.Fault != f.name || o.System != s.name })))
 		}
-		b.WriteString("\n")
+		lines = append(lines, line)
 	}
-	return b.String()
+	return docs.Table(lines)
 }
 
 // keepRuns writes a line for each run, without what each alert met.

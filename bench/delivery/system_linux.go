@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"os/exec"
 	"path/filepath"
-	"slices"
 
 	"github.com/clusterchannel/clusterchannel/bench/internal/network"
 )
@@ -52,11 +51,6 @@ func (s system) start(programs programs, n *network.Network, i int, config, dir 
 		"--config.file="+config, "--storage.path="+filepath.Join(dir, n.Space(i)),
 		"--web.listen-address="+n.Node(i)+":9093", "--log.level=debug")
 	return exec.Command("ip", append(args, s.args(n, i)...)...)
-}
-
-func systemOf(name string) (system, bool) {
-	i := slices.IndexFunc(systems, func(s system) bool { return s.name == name })
-	return systems[max(i, 0)], i >= 0
 }
 
 // programs are paths.

@@ -8,12 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/bench/internal/choice"
 	"github.com/clusterchannel/clusterchannel/bench/internal/docs"
 )
 
@@ -45,8 +44,8 @@ type options struct {
 
 func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("links", flag.ExitOnError)
-	conditions := flags.String("conditions", names(settings), "what the links do, separated by commas")
-	chosen := flags.String("systems", names(systems), "what is measured, separated by commas")
+	conditions := flags.String("conditions", choice.Names(settings, setting.called), "what the links do, separated by commas")
+	chosen := flags.String("systems", choice.Names(systems, system.called), "what is measured, separated by commas")
 	flags.DurationVar(&o.length, "for", time.Minute, "how long the nodes speak")
 	flags.IntVar(&o.atOnce, "at-once", 2, "how many conditions are measured at the same time, each with all systems")
 	flags.StringVar(&o.write, "write", "", "the `directory` docs: put the table into its numbers.md")
@@ -54,45 +53,20 @@ func parse(args []string) (o options, err error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	flags.Visit(func(f *flag.Flag) {
-		if f.Name != "write" && f.Name != "logs" {
-			o.command += " -" + f.Name + " " + f.Value.String()
-		}
-	})
+	o.command = choice.Given(flags, "write", "logs")
 	if o.logs != "" {
 		if err := os.MkdirAll(o.logs, 0o755); err != nil {
 			return o, fmt.Errorf("-logs: %w", err)
 		}
 	}
 	var cerr, serr error
-	o.chosen, cerr = choose("conditions", *conditions, settings)
-	o.systems, serr = choose("systems", *chosen, systems)
+	o.chosen, cerr = choice.Of("conditions", *conditions, settings, setting.called)
+	o.systems, serr = choice.Of("systems", *chosen, systems, system.called)
 	return o, errors.Join(cerr, serr)
 }
 
-type named interface{ called() string }
-
 func (s setting) called() string { return s.name }
 func (s system) called() string  { return s.name }
-
-func names[T named](all []T) string {
-	var list []string
-	for _, one := range all {
-		list = append(list, one.called())
-	}
-	return strings.Join(list, ",")
-}
-
-func choose[T named](flag, list string, all []T) (some []T, err error) {
-	for name := range strings.SplitSeq(list, ",") {
-		i := slices.IndexFunc(all, func(one T) bool { return one.called() == name })
-		if i < 0 {
-			return nil, fmt.Errorf("-%s: %q is none of %s", flag, name, names(all))
-		}
-		some = append(some, all[i])
-	}
-	return some, nil
-}
 
 func run(ctx context.Context, args []string) error {
 	o, err := parse(args)
@@ -113,13 +87,11 @@ func run(ctx context.Context, args []string) error {
 		found, err := o.together(ctx, some)
 		all, errs = append(all, found...), append(errs, err)
 	}
-	text := o.table(trips, all)
-	fmt.Print(text)
-	if err := errors.Join(errs...); err != nil || o.write == "" {
-		return err
+	err = errors.Join(errs...)
+	if err != nil {
+		o.write = ""
 	}
-	where := fmt.Sprintf("`go run ./bench/links%s`, on %d cores, %s/%s, %s:\n\n", o.command, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	return docs.Insert(o.write, "links", where+text)
+	return errors.Join(err, docs.Publish(o.write, "links", o.command, o.table(trips, all)))
 }
 
 // together measures all systems on some kinds of links at the same time.
@@ -147,24 +119,22 @@ func (o options) together(ctx context.Context, some []setting) ([]outcome, error
 
 // table is in Markdown: a row for each kind of link, a column for each system.
 func (o options) table(trips []trip, all []outcome) string {
-	var b strings.Builder
-	b.WriteString("| link | itself |")
+	lines := [][]string{{"link", "itself"}}
 	for _, s := range o.systems {
-		b.WriteString(" " + s.name + " |")
+		lines[0] = append(lines[0], s.name)
 	}
-	b.WriteString("\n" + strings.Repeat("|---", len(o.systems)+2) + "|\n")
 	late, most := time.Duration(0), time.Duration(0)
 	for i, s := range o.chosen {
-		fmt.Fprintf(&b, "| %s | %s, %.1f %% |", s.title, length(trips[i].median()), 100*trips[i].lost())
+		line := []string{s.title, fmt.Sprintf("%s, %.1f %%", length(trips[i].median()), 100*trips[i].lost())}
 		for j := range o.systems {
 			one := all[i*len(o.systems)+j]
-			b.WriteString(" " + one.cell() + " |")
+			line = append(line, one.cell())
 			late, most = max(late, one.Late), max(most, one.LateMost)
 		}
-		b.WriteString("\n")
+		lines = append(lines, line)
 	}
-	fmt.Fprintf(&b, "\nOf a hundred packets 99 were written less than %s later than due, on the worst of the networks, and the latest of all %s.\n", length(late), length(most))
-	return b.String()
+	return docs.Table(lines) + fmt.Sprintf(
+		"\nOf a hundred packets 99 were written less than %s later than due, on the worst of the networks, and the latest of all %s.\n", length(late), length(most))
 }
 
 func (o outcome) cell() string {

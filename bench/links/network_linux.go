@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/bench/internal/peer"
 )
 
 // subnet is that of every network: none is the host's.
@@ -100,15 +102,7 @@ func (n *network) remove() error {
 	return n.wires.close()
 }
 
-func (h *host) call(o order) (r report, err error) {
-	if err = h.to.Encode(o); err == nil {
-		err = h.from.Decode(&r)
-	}
-	if err == nil && r.Err != "" {
-		err = errors.New(r.Err)
-	}
-	return r, err
-}
+func (h *host) call(o order) (report, error) { return peer.Call[report](h.to, h.from, o) }
 
 // until waits until done, for at most limit, and says whether it was.
 func (n *network) until(limit time.Duration, done func() (bool, error)) (bool, error) {

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
-	"github.com/prometheus/alertmanager/cluster"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clusterchannel/clusterchannel/backend"
@@ -18,6 +14,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backends/memberlist"
 	"github.com/clusterchannel/clusterchannel/backends/nats"
 	"github.com/clusterchannel/clusterchannel/backends/redis"
+	"github.com/clusterchannel/clusterchannel/bench/internal/peer"
 )
 
 // order is a line that a node's process reads, and report what it answers.
@@ -36,7 +33,6 @@ type order struct {
 }
 
 type report struct {
-	Err      string
 	Members  int
 	Records  int
 	Arrived  map[uint64]time.Duration
@@ -49,38 +45,24 @@ type report struct {
 
 // node is a process's node, of any system.
 type node struct {
-	store    *store
-	members  func() int
+	*peer.Peer
 	registry *prometheus.Registry
 }
 
+// kept is how many records a node's state has.
+const kept = 1000
+
 // serve does what it reads, until there is no more.
-func serve() {
-	n := &node{store: newStore(), registry: prometheus.NewRegistry()}
-	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
-	for {
-		var o order
-		if in.Decode(&o) != nil {
-			return
-		}
-		r, err := n.do(o)
-		if err != nil {
-			r.Err = err.Error()
-		}
-		if out.Encode(r) != nil {
-			return
-		}
-	}
-}
+func serve() { peer.Serve((&node{peer.New(kept), prometheus.NewRegistry()}).do) }
 
 func (n *node) do(o order) (r report, err error) {
 	switch o.Do {
 	case "open":
 		return r, n.open(o)
 	case "say":
-		n.store.say(o.ID)
+		n.Store.Say(o.ID, payload)
 	case "arrived":
-		r.Arrived = n.store.arrivals()
+		r.Arrived = n.Store.Arrivals()
 	case "count":
 		r.Counters, err = n.counters()
 		r.Gone = r.Counters["alertmanager_cluster_peers_left_total"] + r.Counters["clusterchannel_members_failed_total"]
@@ -90,10 +72,10 @@ func (n *node) do(o order) (r report, err error) {
 	case "ping":
 		return ping(o)
 	}
-	if n.members != nil {
-		r.Members = n.members()
+	if n.Members != nil {
+		r.Members = n.Members()
 	}
-	r.Records = n.store.count()
+	r.Records = n.Store.Count()
 	return r, nil
 }
 
@@ -123,31 +105,11 @@ func (n *node) open(o order) error {
 		log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if o.System == theirs {
-		p, err := cluster.Create(log, n.registry, o.Listen, "", o.Peers, true,
-			cluster.DefaultPushPullInterval, cluster.DefaultGossipInterval, cluster.DefaultTCPTimeout, cluster.DefaultResolvePeersTimeout,
-			cluster.DefaultProbeTimeout, cluster.DefaultProbeInterval, nil, true, "links", o.Name)
-		if err != nil {
-			return err
-		}
-		n.members, n.store.pass = p.ClusterSize, p.AddState("s", n.store, n.registry).Broadcast
-		_ = p.Join(cluster.DefaultReconnectInterval, cluster.DefaultReconnectTimeout) // it keeps trying by itself
-		go p.Settle(context.Background(), 10*cluster.DefaultGossipInterval)
-		return nil
+		return n.OpenTheirs(log, n.registry, "links", o.Name, o.Listen, o.Peers)
 	}
 	open, ok := drivers[o.System]
 	if !ok {
 		return fmt.Errorf("there is no %q", o.System)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	c, err := backend.Open(ctx, backend.Config{Driver: open, Cluster: "links", Name: o.Name, Logger: log, Registerer: n.registry, Params: o.Params})
-	if err != nil {
-		return err
-	}
-	channel, err := c.AddState("s", n.store, nil)
-	if err != nil {
-		return errors.Join(err, c.Close(ctx))
-	}
-	n.members, n.store.pass = func() int { return len(c.Members()) }, channel.Broadcast
-	return nil
+	return n.Open(backend.Config{Driver: open, Cluster: "links", Name: o.Name, Logger: log, Registerer: n.registry, Params: o.Params})
 }

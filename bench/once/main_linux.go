@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/bench/internal/choice"
 	"github.com/clusterchannel/clusterchannel/bench/internal/docs"
 	"github.com/clusterchannel/clusterchannel/bench/internal/network"
 )
@@ -82,55 +81,37 @@ func run(ctx context.Context, args []string, node string) error {
 		}
 		return serve(ctx, t)
 	}
-	names := make([]string, len(faults))
-	for i, f := range faults {
-		names[i] = f.name
-	}
+	named, itself := func(f fault) string { return f.name }, func(backend string) string { return backend }
 	flags := flag.NewFlagSet("once", flag.ExitOnError)
-	which := flags.String("backends", strings.Join(backends, ","), "what is measured, separated by commas")
-	happens := flags.String("faults", strings.Join(names, ","), "what happens, separated by commas")
+	which := flags.String("backends", choice.Names(backends, itself), "what is measured, separated by commas")
+	happens := flags.String("faults", choice.Names(faults, named), "what happens, separated by commas")
 	keys := flags.Int("keys", 500, "how many are done")
 	write := flags.String("write", "", "the `directory` docs: put the table into its numbers.md")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	command := ""
-	flags.Visit(func(f *flag.Flag) {
-		if f.Name != "write" {
-			command += " -" + f.Name + " " + f.Value.String()
-		}
-	})
-	chosen := strings.Split(*which, ",")
-	for _, b := range chosen {
-		if !slices.Contains(backends, b) {
-			return fmt.Errorf("-backends: %q is none of %s", b, strings.Join(backends, ", "))
-		}
+	chosen, err := choice.Of("backends", *which, backends, itself)
+	if err != nil {
+		return err
 	}
-	text := "| fault | of " + fmt.Sprint(*keys) + " keys | " + strings.Join(chosen, " | ") + " |\n" + strings.Repeat("|---", len(chosen)+2) + "|\n"
-	for name := range strings.SplitSeq(*happens, ",") {
-		i := slices.Index(names, name)
-		if i < 0 {
-			return fmt.Errorf("-faults: %q is none of %s", name, strings.Join(names, ", "))
-		}
-		times, lengths := "", ""
+	some, err := choice.Of("faults", *happens, faults, named)
+	if err != nil {
+		return err
+	}
+	lines := [][]string{append([]string{"fault", fmt.Sprintf("of %d keys", *keys)}, chosen...)}
+	for _, f := range some {
+		times, lengths := []string{f.title, "done twice, counted, never done"}, []string{"", "all know, p50, p99"}
 		for _, b := range chosen {
-			found, err := measure(ctx, b, faults[i], *keys)
+			found, err := measure(ctx, b, f, *keys)
 			if err != nil {
-				return fmt.Errorf("%s, %s: %w", b, name, err)
+				return fmt.Errorf("%s, %s: %w", b, f.name, err)
 			}
-			fmt.Fprintf(os.Stderr, "%s, %s: %s; %s\n", b, name, found.times(), found.lengths())
-			times += " " + found.times() + " |"
-			lengths += " " + found.lengths() + " |"
+			fmt.Fprintf(os.Stderr, "%s, %s: %s; %s\n", b, f.name, found.times(), found.lengths())
+			times, lengths = append(times, found.times()), append(lengths, found.lengths())
 		}
-		text += "| " + faults[i].title + " | done twice, counted, never done |" + times + "\n"
-		text += "| | all know, p50, p99 |" + lengths + "\n"
+		lines = append(lines, times, lengths)
 	}
-	fmt.Print(text)
-	if *write == "" {
-		return nil
-	}
-	where := fmt.Sprintf("`go run ./bench/once%s`, on %d cores, %s/%s, %s:\n\n", command, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	return docs.Insert(*write, "once", where+text)
+	return docs.Publish(*write, "once", choice.Given(flags, "write"), docs.Table(lines))
 }
 
 func (o outcome) times() string { return fmt.Sprintf("%d, %d, %d", o.twice, o.counted, o.never) }

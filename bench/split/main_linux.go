@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/clusterchannel/clusterchannel/bench/internal/choice"
 	"github.com/clusterchannel/clusterchannel/bench/internal/docs"
 )
 
@@ -58,23 +57,18 @@ var measurements = []measurement{
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("split", flag.ExitOnError)
-	which := flags.String("measure", "partial,join,heal", "what is measured, separated by commas")
+	which := flags.String("measure", choice.Names(measurements, measurement.called), "what is measured, separated by commas")
 	rounds := flags.Int("rounds", 5, "how often; the median counts")
 	write := flags.String("write", "", "the `directory` docs: put the table into its numbers.md")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	command := ""
-	flags.Visit(func(f *flag.Flag) {
-		if f.Name != "write" {
-			command += " -" + f.Name + " " + f.Value.String()
-		}
-	})
-	text := "| measured | " + strings.Join(systems, " | ") + " |\n" + strings.Repeat("|---", len(systems)+1) + "|\n"
-	for _, m := range measurements {
-		if !slices.Contains(strings.Split(*which, ","), m.name) {
-			continue
-		}
+	some, err := choice.Of("measure", *which, measurements, measurement.called)
+	if err != nil {
+		return err
+	}
+	lines := [][]string{append([]string{"measured"}, systems...)}
+	for _, m := range some {
 		cells := make([][]string, len(m.rows))
 		for _, system := range systems {
 			found := make([][]float64, len(m.rows))
@@ -94,16 +88,13 @@ func run(ctx context.Context, args []string) error {
 			}
 		}
 		for i, r := range m.rows {
-			text += "| " + r.title + " | " + strings.Join(cells[i], " | ") + " |\n"
+			lines = append(lines, append([]string{r.title}, cells[i]...))
 		}
 	}
-	fmt.Print(text)
-	if *write == "" {
-		return nil
-	}
-	where := fmt.Sprintf("`go run ./bench/split%s`, on %d cores, %s/%s, %s:\n\n", command, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	return docs.Insert(*write, "split", where+text)
+	return docs.Publish(*write, "split", choice.Given(flags, "write"), docs.Table(lines))
 }
+
+func (m measurement) called() string { return m.name }
 
 func (r row) text(v float64) string {
 	switch {

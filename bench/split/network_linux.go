@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/bench/internal/peer"
 )
 
 // network is a switch in a namespace of its own, with hosts behind it.
@@ -149,15 +151,7 @@ func (n *network) wait(done func() (bool, error)) error {
 	return nil
 }
 
-func (h *host) call(o order) (r report, err error) {
-	if err = h.to.Encode(o); err == nil {
-		err = h.from.Decode(&r)
-	}
-	if err == nil && r.Err != "" {
-		err = errors.New(r.Err)
-	}
-	return r, err
-}
+func (h *host) call(o order) (report, error) { return peer.Call[report](h.to, h.from, o) }
 
 func (h *host) open(system string, peers []*host) error {
 	o := order{Do: "open", System: system, Name: fmt.Sprintf("node-%02d", h.id), Listen: h.ip + ":9094"}
@@ -171,7 +165,7 @@ func (h *host) open(system string, peers []*host) error {
 // fill gives the node a half's state, without saying so.
 func (h *host) fill(number uint64) error {
 	for i := range uint64(recordsOf) {
-		if _, err := h.call(order{Do: "put", ID: 1000 + number*recordsOf + i, Size: half/recordsOf - headBytes}); err != nil {
+		if _, err := h.call(order{Do: "put", ID: 1000 + number*recordsOf + i, Size: half / recordsOf}); err != nil {
 			return err
 		}
 	}

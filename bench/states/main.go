@@ -21,8 +21,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 
 	"github.com/clusterchannel/clusterchannel/bench/internal/docs"
 )
@@ -50,10 +48,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer os.RemoveAll(dir)
 	b := newBench(*n, dir)
-	columns := [][]string{{fmt.Sprintf("%d entries", *n)}, {"---"}}
-	rows := make([][]string, len(titles))
-	for i, title := range titles {
-		rows[i] = []string{title}
+	lines := [][]string{{fmt.Sprintf("%d entries", *n)}}
+	for _, title := range titles {
+		lines = append(lines, []string{title})
 	}
 	for _, measure := range []func() ([]string, error){
 		func() ([]string, error) { return b.measure(ctx, plainMap) },
@@ -65,21 +62,11 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		columns[0], columns[1] = append(columns[0], cells[0]), append(columns[1], "---")
-		for i := range rows {
-			rows[i] = append(rows[i], cells[i+1])
+		for i := range lines {
+			lines[i] = append(lines[i], cells[i])
 		}
 	}
-	var text strings.Builder
-	for _, row := range append(columns, rows...) {
-		fmt.Fprintf(&text, "| %s |\n", strings.Join(row, " | "))
-	}
-	fmt.Print(text.String())
-	if *write == "" {
-		return nil
-	}
-	where := fmt.Sprintf("`go run ./bench/states -entries %d`, on %d cores, %s/%s, %s:\n\n", *n, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	return docs.Insert(*write, "states", where+text.String())
+	return docs.Publish(*write, "states", fmt.Sprint(" -entries ", *n), docs.Table(lines))
 }
 
 // foreign measures what others made in a program and a module of its own, since it needs
