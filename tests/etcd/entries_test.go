@@ -1,15 +1,11 @@
 package etcd_test
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
 	"iter"
 	"maps"
-	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,27 +99,5 @@ func TestJoinMovesTheStateOnce(t *testing.T) {
 // grpcBytes asks a server what its clients have sent and received.
 func grpcBytes(t testing.TB, addr string) (in, out int) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(within(t), http.MethodGet, "http://"+addr+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close() //nolint:errcheck // it is read
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		name, text, _ := strings.Cut(lines.Text(), " ")
-		v, err := strconv.ParseFloat(text, 64)
-		switch {
-		case name == "etcd_network_client_grpc_received_bytes_total" && err == nil:
-			in = int(v)
-		case name == "etcd_network_client_grpc_sent_bytes_total" && err == nil:
-			out = int(v)
-		}
-	}
-	if in == 0 || out == 0 {
-		t.Fatal("the server does not tell what its clients send")
-	}
-	return in, out
+	return metric(t, addr, "etcd_network_client_grpc_received_bytes_total"), metric(t, addr, "etcd_network_client_grpc_sent_bytes_total")
 }

@@ -138,6 +138,12 @@ func TestLogIsBounded(t *testing.T) {
 // heapOf asks a server for the size of its heap.
 func heapOf(t testing.TB, addr string) int {
 	t.Helper()
+	return metric(t, addr, "go_memstats_heap_inuse_bytes")
+}
+
+// metric asks a server for one of its metrics, which has no labels.
+func metric(t testing.TB, addr, name string) int {
+	t.Helper()
 	request, err := http.NewRequestWithContext(within(t), http.MethodGet, "http://"+addr+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +154,7 @@ func heapOf(t testing.TB, addr string) int {
 	}
 	defer response.Body.Close() //nolint:errcheck // it is read
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		if text, ok := strings.CutPrefix(lines.Text(), "go_memstats_heap_inuse_bytes "); ok {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
 			v, err := strconv.ParseFloat(text, 64)
 			if err != nil {
 				t.Fatal(err)
@@ -156,7 +162,7 @@ func heapOf(t testing.TB, addr string) int {
 			return int(v)
 		}
 	}
-	t.Fatal("the server does not tell the size of its heap")
+	t.Fatalf("the server does not tell its %s", name)
 	return 0
 }
 
