@@ -5,6 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -239,6 +243,72 @@ func TestBackAtAnotherAddress(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// What is on its way to a member by a stream when its address changes, and what waits
+// behind it, arrives at the new one at once. The stream to the old one ends.
+func TestStreamToAnOldAddressEnds(t *testing.T) {
+	nodes := startAll(t, spec{cluster: "c"}, "a", "b")
+	a, b := nodes[0], nodes[1]
+	old, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(newHost(), 9094))) // it takes all and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = old.Close() })
+	now := a.roster.named(nodeName(b.self))
+	before := *now
+	at := old.Addr().(*net.TCPAddr)
+	before.Addr, before.node.Addr, before.node.Port = at.String(), at.IP, uint16(at.Port)
+	a.sender.readdress(&before) // if there is a courier already
+	frames := [][]byte{bytes.Repeat([]byte{0x0a, 1}, 2000), bytes.Repeat([]byte{0x0a, 2}, 2000)}
+	for _, f := range frames {
+		m := copied(f)
+		if _, err := a.sender.deliver(&before, m, true); err != nil {
+			t.Fatal(err)
+		}
+		m.release()
+	}
+	conn, err := old.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // the other end has closed it
+	if _, err := io.ReadFull(conn, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	a.sender.readdress(now)
+	testkit.Eventually(t, 3*time.Second, func() error { // a stream takes ten seconds by itself
+		for i, f := range frames {
+			if b.got(f) != 1 {
+				return fmt.Errorf("b has frame %d %d times", i, b.got(f))
+			}
+		}
+		return nil
+	})
+	_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+	if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the stream to the old address is still open")
+	}
+}
+
+// What was learned of the way to a member ends with its address: packets go to the new
+// one, though those to the old one got no answer.
+func TestPathFollowsTheAddress(t *testing.T) {
+	nodes := startAll(t, spec{cluster: "c"}, "a", "b")
+	a, b := nodes[0], nodes[1]
+	now := a.roster.named(nodeName(b.self))
+	before, nobody := *now, newHost()
+	before.Addr, before.node.Addr = netip.AddrPortFrom(nobody, 9094).String(), nobody.AsSlice()
+	_ = a.sender.byPacket(&before, []byte("\x0alost"), true) // nobody is there
+	testkit.Eventually(t, 3*time.Second, func() error {
+		if a.sender.packetsPass(&before) {
+			return errors.New("packets to nobody are answered")
+		}
+		return nil
+	})
+	if !a.sender.packetsPass(now) {
+		t.Error("what was learned of the old address is held against the new one")
 	}
 }
 

@@ -1,6 +1,7 @@
 package memberlist
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"time"
@@ -53,8 +54,7 @@ func (m *mesh) stream(p *member, b []byte, patience time.Duration) error {
 	if err = conn.SetDeadline(time.Now().Add(m.settings.TCPTimeout)); err == nil {
 		err = writeMessage(conn, m.settings.Label, b)
 	}
-	_ = conn.Close() // what was not written is reported by Write
-	return err
+	return cmp.Or(err, conn.Close())
 }
 
 // knock sends an empty message by a stream, which any node takes and ignores, and

@@ -2,6 +2,7 @@ package memberlist
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -275,7 +277,8 @@ func (t *transport) DialAddressTimeout(a ml.Address, timeout time.Duration) (net
 // stream is a connection that this node opened. memberlist's other end closes
 // it once it has handled what it read. Close waits for that, within the
 // deadline, so that what one goroutine sends arrives in order, and no faster
-// than it is handled.
+// than it is handled. Its error says that what was written was not handled; after
+// the deadline it may be yet.
 type stream struct {
 	net.Conn
 	transport *transport
@@ -288,13 +291,17 @@ func (s *stream) Write(b []byte) (int, error) {
 	return s.Conn.Write(b)
 }
 
-func (s *stream) Close() error {
+func (s *stream) Close() (err error) {
 	if s.wrote {
-		if _, err := io.Copy(io.Discard, s.Conn); err == nil { // else any end will do
+		if _, err = io.Copy(io.Discard, s.Conn); err == nil {
 			s.transport.handled(s.addr)
 		}
 	}
-	return s.Conn.Close()
+	cerr := s.Conn.Close()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return cmp.Or(err, cerr)
 }
 
 func (t *transport) open(addr string, timeout time.Duration) (net.Conn, error) {
