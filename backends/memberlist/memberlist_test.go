@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-msgpack/v2/codec"
+
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
@@ -309,6 +311,39 @@ func TestPathFollowsTheAddress(t *testing.T) {
 	})
 	if !a.sender.packetsPass(now) {
 		t.Error("what was learned of the old address is held against the new one")
+	}
+}
+
+// A member that another one calls dead is asked, and stays: it answers, and denies it.
+// The link is not lost meanwhile, though nobody else is there.
+func TestDeathNoticeIsChecked(t *testing.T) {
+	later := netip.AddrPortFrom(newHost(), 9094).String()
+	a := start(t, spec{name: "a", cluster: "c", params: map[string]string{"peers": later}})
+	testkit.Eventually(t, 5*time.Second, func() error {
+		if l := a.lastLink(); !strings.Contains(l, "refused") {
+			return fmt.Errorf("link %q", l)
+		}
+		return nil
+	})
+	b := start(t, spec{name: "b", cluster: "c", listen: later, params: map[string]string{"peers": a.addr}})
+	agree(t, a, b)
+	var notice bytes.Buffer
+	if err := codec.NewEncoder(&notice, &codec.MsgpackHandle{}).Encode(map[string]any{"Incarnation": 100, "Node": nodeName(b.self), "From": "other"}); err != nil {
+		t.Fatal(err)
+	}
+	before := len(a.calls())
+	packet(t, a.addr, append([]byte("\xf4\x01c\x05"), notice.Bytes()...))
+	testkit.Eventually(t, 5*time.Second, func() error {
+		if !strings.Contains(b.logs.String(), "Refuting a dead message") {
+			return errors.New("b has not heard that it is dead")
+		}
+		return nil
+	})
+	agree(t, a, b)
+	for _, told := range a.calls()[before:] {
+		if told != "members a b" && told != "link ok" {
+			t.Errorf("a was told %q", told)
+		}
 	}
 }
 

@@ -845,6 +845,8 @@ func (r *roster) link() (err error, known bool) {
 		return fmt.Errorf("memberlist: none of the %d other members answers: this node is cut off", len(r.shown)-1), true
 	case others > 0:
 		return nil, r.whole(failed)
+	case len(r.held) > 0: // somebody answers
+		return nil, false
 	case r.deserted:
 		why := make([]string, 0, len(failed))
 		for _, p := range failed {

@@ -1,10 +1,13 @@
 package interop_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -172,12 +175,35 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	a.call(t, request{Do: "descriptors", Size: 1})
 	b.call(t, request{Do: "broadcast", Name: "large", Size: 5000}) // by a stream
 	logged(t, a, "accepting a connection failed")
-	before := lines()
+	before, worked := lines(), processor(t, a)
 	<-time.After(3 * time.Second)
 	if n := lines() - before; n > 6 {
 		t.Errorf("%d lines in three seconds", n)
 	}
+	if d := processor(t, a) - worked; d > time.Second {
+		t.Errorf("three seconds took %v of a processor", d)
+	}
 	a.call(t, request{Do: "descriptors", Size: 1000})
 	has(t, a, "large")
 	agreed(t, a, b)
+}
+
+// processor is the time of a processor that a host's process has taken.
+func processor(t *testing.T, h *host) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const user, system = 11, 12 // after the name, which may hold spaces
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	ticks := 0
+	for _, f := range []string{fields[user], fields[system]} {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
