@@ -18,12 +18,13 @@ const maxTodo = 4096
 type engine struct {
 	began  time.Time             // a moment before the engine was made: 0 is no time of the core's
 	adopt  func(core.Effect) any // makes of an effect what can be carried out later
-	wake   chan struct{}         // there is something to do, or Next is sooner
+	wake   chan struct{}         // there is something to do, or Next is sooner than the loop waits for
 	closed atomic.Int64          // when the channel was closed, since began; 0: it is open
 
 	mu      sync.Mutex
 	core    *core.Core
 	todo    []any
+	until   time.Duration             // what the loop waits for, as Next told it
 	changed chan struct{}             // closed and replaced at every change of the view
 	view    atomic.Pointer[core.View] // as the core last published it
 }
@@ -63,9 +64,8 @@ func (e *engine) collect() {
 		e.view.Store(v)
 		e.notify()
 	}
-	select {
-	case e.wake <- struct{}{}:
-	default:
+	if len(e.todo) > 0 || e.core.Next() < e.until {
+		signal(e.wake)
 	}
 }
 
@@ -114,8 +114,18 @@ func (e *engine) take() (todo []any, next time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	todo = e.todo
-	e.todo = nil
-	return todo, e.core.Next()
+	e.todo, e.until = nil, e.core.Next()
+	return todo, e.until
+}
+
+// tick gives the core a tick, unless it has put off what was due meanwhile.
+func (e *engine) tick() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now := e.now(); e.core.Next() <= now {
+		e.core.Step(now, core.Tick{})
+		e.collect()
+	}
 }
 
 // run carries out what the core wants done, and gives it its ticks, until done is
@@ -139,7 +149,7 @@ func (e *engine) run(done <-chan struct{}, carryOut func(any)) {
 		select {
 		case <-e.wake:
 		case <-timer.C:
-			e.step(core.Tick{})
+			e.tick()
 		case <-done:
 			return
 		}
