@@ -210,13 +210,11 @@ func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silenc
 	if err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
-	fresh := false
 	if file := a.snapshot("alerts"); file != "" {
 		memory := newMemory(file, a.alerts, logger)
 		if err := memory.recall(time.Duration(conf.Global.ResolveTimeout)); err != nil {
 			return err
 		}
-		fresh = !memory.found
 		a.tasks.Go(func() { memory.run(a.open.Done()) })
 	}
 	a.reload = &reloader{
@@ -226,7 +224,6 @@ func (a *App) wire(conf *config.Config, log *nflog.Log, silences *silence.Silenc
 		pipelines:         notify.NewPipelineBuilder(a.registry, a.opts.flags, a.events),
 		comebacks:         newComebacks(),
 		started:           time.Now(),
-		fresh:             fresh,
 	}
 	var peer cluster.ClusterPeer
 	if a.opts.Cluster != nil {

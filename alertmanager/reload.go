@@ -42,7 +42,6 @@ type reloader struct {
 	pipelines         *notify.PipelineBuilder
 	comebacks         *comebacks
 	started           time.Time
-	fresh             bool // there were no saved alerts, and there is a place for them
 
 	mu         sync.Mutex // of apply and stop
 	stopped    bool
@@ -86,7 +85,7 @@ func (r *reloader) apply(conf *config.Config) error {
 	routing := r.pipelines.New(pipeline.within(receivers, log, r.opts.Logger), func() time.Duration { return 0 },
 		inhibitor, r.silencer, timeinterval.NewIntervener(intervals(conf)), r.groups, log, r.peer())
 	if r.opts.Cluster != nil {
-		routing = turns{r.opts.Cluster, r.opts.PeerTimeout, r.comebacks, r.started, r.fresh}.before(routing)
+		routing = turns{r.opts.Cluster, r.opts.PeerTimeout, r.comebacks, r.started}.before(routing)
 	}
 	pipeline.stage = routing
 	r.api.Update(conf, func(ctx context.Context, labels model.LabelSet) {

@@ -31,7 +31,6 @@ type memory struct {
 	file   statefile.File
 	alerts *mem.Alerts
 	logger *slog.Logger
-	found  bool   // there was something to recall
 	saved  uint64 // digest
 	failed bool   // the last time
 }
@@ -56,7 +55,7 @@ func (m *memory) recall(hold time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
-	if m.found = data != nil; !m.found {
+	if data == nil {
 		return nil
 	}
 	var r recollection

@@ -38,7 +38,6 @@ type turns struct {
 	turn    time.Duration
 	back    *comebacks
 	started time.Time
-	fresh   bool // this instance has not run before, so that it is no comeback to anybody
 }
 
 // Exec implements notify.Stage.
@@ -57,11 +56,7 @@ func (t turns) Exec(ctx context.Context, _ *slog.Logger, alerts ...*alert.Alert)
 
 // yield lets the others go first with an alert that began before this instance did.
 func (t turns) yield(ctx context.Context, began time.Time) {
-	told := t.started
-	if !t.fresh {
-		told = told.Add(2 * deaf)
-	}
-	if !began.Before(told) || time.Since(t.started) > resend || len(t.cluster.View().Members) < 2 {
+	if !began.Before(t.started.Add(2*deaf)) || time.Since(t.started) > resend || len(t.cluster.View().Members) < 2 {
 		return
 	}
 	timer := time.NewTimer(yield)

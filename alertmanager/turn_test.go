@@ -46,7 +46,6 @@ func TestTurns(t *testing.T) {
 		views   []view
 		self    int // in the last one
 		started time.Duration
-		fresh   bool
 		began   time.Duration
 		now     time.Duration
 		took    time.Duration
@@ -56,7 +55,6 @@ func TestTurns(t *testing.T) {
 		"nor where it was back unnoticed": {views: []view{{0, members("a1", "b1")}, {time.Hour, members("a1", "a2", "b1")}, {time.Hour + 5*time.Second, members("a2", "b1")}}, self: 1, began: time.Hour - time.Second, now: time.Hour + 10*time.Second},
 		"nor was it told at once":         {views: []view{{0, members("a1", "b1")}, {time.Hour, members("b1")}, {time.Hour + 5*time.Second, members("a2", "b1")}}, self: 1, began: time.Hour + 5500*time.Millisecond, now: time.Hour + 10*time.Second},
 		"this one may not have been told": {views: []view{{0, members("a2", "b1")}}, started: time.Hour, began: time.Hour + 1500*time.Millisecond, now: time.Hour + 5*time.Second, took: yield},
-		"this one is new":                 {views: []view{{0, members("a2", "b1")}}, started: time.Hour, fresh: true, began: time.Hour, now: time.Hour + 5*time.Second},
 		"this one was told":               {views: []view{{0, members("a2", "b1")}}, started: time.Hour, began: time.Hour + 2*time.Second, now: time.Hour + 5*time.Second},
 		"it is, if the alert began later": {views: []view{{0, members("a1", "b1")}, {time.Hour, members("b1")}, {time.Hour + 5*time.Second, members("a2", "b1")}}, self: 1, began: time.Hour + 6*time.Second, now: time.Hour + 10*time.Second, took: turn},
 		"it is, when it was told again":   {views: []view{{0, members("a1", "b1")}, {time.Hour, members("b1")}, {time.Hour + 5*time.Second, members("a2", "b1")}}, self: 1, began: time.Hour, now: time.Hour + 70*time.Second, took: turn},
@@ -79,7 +77,7 @@ func TestTurns(t *testing.T) {
 				v.Position = c.self
 				timer := time.NewTimer(c.now)
 				<-timer.C
-				s := turns{fixed{view: v}, turn, back, begin.Add(c.started), c.fresh}
+				s := turns{fixed{view: v}, turn, back, begin.Add(c.started)}
 				called := time.Now()
 				a := &alert.Alert{Alert: model.Alert{StartsAt: begin.Add(c.began)}}
 				if _, all, err := s.Exec(t.Context(), nil, a); err != nil || len(all) != 1 {
@@ -96,7 +94,7 @@ func TestTurns(t *testing.T) {
 func TestTurnEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s := turns{fixed{view: backend.View{Members: members("a1", "b1"), Position: 1, Status: backend.Attached}}, time.Hour, newComebacks(), time.Now(), false}
+	s := turns{fixed{view: backend.View{Members: members("a1", "b1"), Position: 1, Status: backend.Attached}}, time.Hour, newComebacks(), time.Now()}
 	if _, _, err := s.Exec(ctx, nil, &alert.Alert{Alert: model.Alert{StartsAt: time.Now().Add(-time.Minute)}}); err == nil {
 		t.Error("Exec says nothing of its context's end")
 	}

@@ -144,7 +144,7 @@ func (p *place) deliversOnce(t *testing.T, nodes ...*host) {
 func kept(t *testing.T, h *host) map[string]string {
 	t.Helper()
 	state := map[string]string{}
-	for _, name := range []string{"nflog", "silences"} {
+	for _, name := range []string{"alerts", "nflog", "silences"} {
 		file := dataDir + "/" + name
 		state[file] = string(h.File(t, file))
 	}
