@@ -129,7 +129,7 @@ func (n *node) receiveBatch(f *wire.Frame) {
 	defer frames.Put(u)
 	now := time.Now()
 	for i, b := range f.Updates {
-		if wire.Decode(b, u) != nil || u.Kind != wire.Update || len(u.Key) > maxKeyBytes || string(u.Origin) != string(f.Origin) || u.Cluster != n.cluster {
+		if f.DecodeUpdate(b, u) != nil || u.Kind != wire.Update || len(u.Key) > maxKeyBytes || string(u.Origin) != string(f.Origin) || u.Cluster != n.cluster {
 			n.reject("malformed", "a batch holds something that is no update of its origin", "origin", string(f.Origin))
 			return
 		}

@@ -14,10 +14,15 @@ type Encoder struct {
 
 // NewEncoder returns the encoder of the node instance in cluster.
 func NewEncoder(cluster, instance string) *Encoder {
-	h := field.AppendUint(nil, fieldVersion, Version)
-	h = field.AppendUint(h, fieldNeeds, NumbersByKey)
-	h = field.AppendFixed32(h, fieldCluster, ClusterHash(cluster))
-	return &Encoder{header: field.AppendBytes(h, fieldOrigin, instance)}
+	return &Encoder{header: appendHeader(nil, Version, NumbersByKey, ClusterHash(cluster), instance)}
+}
+
+// appendHeader appends what each frame says of who made it.
+func appendHeader[T []byte | string](b []byte, version, needs uint64, cluster uint32, origin T) []byte {
+	b = field.AppendUint(b, fieldVersion, version)
+	b = field.AppendUint(b, fieldNeeds, needs)
+	b = field.AppendFixed32(b, fieldCluster, cluster)
+	return field.AppendBytes(b, fieldOrigin, origin)
 }
 
 // An UpdateHead is what an update says besides its data.

@@ -33,12 +33,15 @@
 package wire
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"math"
 
 	"github.com/cespare/xxhash/v2"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/clusterchannel/clusterchannel/internal/wire/field"
 )
@@ -108,6 +111,7 @@ type Frame struct {
 
 	kind uint64 // as it stands there
 	name []byte // of the node, in a heartbeat of version 1
+	head []byte // of a batch: the header that its updates have too; made when it is needed
 }
 
 const (
@@ -151,7 +155,7 @@ func ClusterHash(name string) uint32 { return uint32(xxhash.Sum64String(name)) }
 // error wraps ErrMalformed or ErrVersion; with ErrVersion, f says as much of the
 // frame as can be told: its Version, Cluster and Origin.
 func Decode(b []byte, f *Frame) error {
-	*f = Frame{Updates: f.Updates[:0], To: f.To[:0]}
+	*f = Frame{Updates: f.Updates[:0], To: f.To[:0], head: f.head[:0]}
 	if err := field.Each(b, f.take); err != nil {
 		return err
 	}
@@ -167,6 +171,80 @@ func Decode(b []byte, f *Frame) error {
 	}
 	f.Kind = Kind(f.kind)
 	return nil
+}
+
+// DecodeUpdate is Decode of one of the Updates of the batch f. What AppendUpdate wrote
+// for the node that made the batch is read without looking at each field.
+func (f *Frame) DecodeUpdate(b []byte, u *Frame) error {
+	if len(f.head) == 0 {
+		f.head = appendHeader(f.head, f.Version, f.Needs, f.Cluster, f.Origin)
+	}
+	if f.decodeOwn(b, u) {
+		return nil
+	}
+	return Decode(b, u)
+}
+
+var (
+	tagKey         = protowire.AppendTag(nil, fieldKey, protowire.BytesType)
+	tagData        = protowire.AppendTag(nil, fieldData, protowire.BytesType)
+	tagNumber      = protowire.AppendTag(nil, fieldNumber, protowire.VarintType)
+	tagSent        = protowire.AppendTag(nil, fieldSent, protowire.Fixed64Type)
+	tagIncarnation = protowire.AppendTag(nil, fieldIncarnation, protowire.VarintType)
+)
+
+// decodeOwn reads an update that is laid out as AppendUpdate does. It reports whether
+// it is.
+func (f *Frame) decodeOwn(b []byte, u *Frame) bool {
+	key, b, ok := cutBytes(b, tagKey)
+	if !ok {
+		return false
+	}
+	data, b, ok := cutBytes(b, tagData)
+	if !ok || !bytes.HasPrefix(b, f.head) {
+		return false
+	}
+	number, b, ok := cutVarint(b[len(f.head):], tagNumber)
+	if !ok || len(b) < len(tagSent)+8 || !bytes.HasPrefix(b, tagSent) {
+		return false
+	}
+	sent := binary.LittleEndian.Uint64(b[len(tagSent):])
+	incarnation, b := uint64(0), b[len(tagSent)+8:]
+	if len(b) > 0 {
+		if incarnation, b, ok = cutVarint(b, tagIncarnation); !ok || len(b) > 0 || incarnation > math.MaxUint32 {
+			return false
+		}
+	}
+	*u = Frame{
+		Version: f.Version, Needs: f.Needs, Cluster: f.Cluster, Origin: f.Origin,
+		Incarnation: uint32(incarnation), Number: number, Sent: sent, Key: key, Data: data,
+		Updates: u.Updates[:0], To: u.To[:0], head: u.head[:0],
+	}
+	return true
+}
+
+// cutBytes takes a field of bytes off the front of b.
+func cutBytes(b, tag []byte) (v, rest []byte, ok bool) {
+	if !bytes.HasPrefix(b, tag) {
+		return nil, nil, false
+	}
+	v, n := protowire.ConsumeBytes(b[len(tag):])
+	if n < 0 {
+		return nil, nil, false
+	}
+	return v[:len(v):len(v)], b[len(tag)+n:], true
+}
+
+// cutVarint takes a number off the front of b.
+func cutVarint(b, tag []byte) (v uint64, rest []byte, ok bool) {
+	if !bytes.HasPrefix(b, tag) {
+		return 0, nil, false
+	}
+	v, n := protowire.ConsumeVarint(b[len(tag):])
+	if n < 0 {
+		return 0, nil, false
+	}
+	return v, b[len(tag)+n:], true
 }
 
 // take reads one field.
@@ -266,7 +344,7 @@ func Updates(frame []byte) iter.Seq2[string, []byte] {
 			yield(string(f.Key), frame)
 		case Batch:
 			for _, b := range f.Updates {
-				if Decode(b, &u) == nil && u.Kind == Update && !yield(string(u.Key), b) {
+				if f.DecodeUpdate(b, &u) == nil && u.Kind == Update && !yield(string(u.Key), b) {
 					return
 				}
 			}

@@ -3,6 +3,8 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +58,47 @@ func TestAnUpdateIsAnAlertmanagerPart(t *testing.T) {
 	}
 	if err := Decode(f.Updates[1], &u); err != nil || string(u.Key) != "nfl" || len(u.Data) != 0 || u.Number != 8 || u.Incarnation != 0 || u.Sent != 43 || u.Version != Version {
 		t.Fatalf("%v %+v", err, u)
+	}
+}
+
+// An update of a batch is read in one go where it is laid out as ours are, and says the
+// same as one that is read field by field, however it is laid out.
+func TestUpdatesOfABatch(t *testing.T) {
+	e, other := NewEncoder("c", "me"), NewEncoder("c", "you")
+	update := func(e *Encoder, u UpdateHead, data string) []byte {
+		b, start := e.AppendUpdate(nil, u, []byte(data))
+		return b[start:]
+	}
+	good := update(e, UpdateHead{Key: "s", Incarnation: 3, Number: 1 << 40, Sent: 42}, "data")
+	key := field.AppendBytes(nil, fieldKey, "s")
+	for name, c := range map[string]struct {
+		b    []byte
+		fast bool
+	}{
+		"all fields":           {good, true},
+		"no incarnation":       {update(e, UpdateHead{Key: "s", Number: 1, Sent: -1}, ""), true},
+		"long":                 {update(e, UpdateHead{Key: strings.Repeat("k", 255), Number: 1}, strings.Repeat("d", 1<<20)), true},
+		"of another node":      {update(other, UpdateHead{Key: "s", Number: 1, Sent: 42}, "data"), false},
+		"of another cluster":   {update(NewEncoder("d", "me"), UpdateHead{Key: "s", Number: 1}, "data"), false},
+		"in another order":     {append(slices.Clone(good[len(key):]), key...), false},
+		"one field more":       {field.AppendUint(slices.Clone(good), 1999, 1), false},
+		"another kind":         {field.AppendUint(slices.Clone(good), fieldKind, 1), false},
+		"a larger incarnation": {field.AppendUint(update(e, UpdateHead{Key: "s", Number: 1}, "data"), fieldIncarnation, 1<<32), false},
+		"truncated":            {good[:len(good)-1], false},
+		"no time":              {field.AppendUint(append(slices.Clone(good[:len(key)+6]), e.header...), fieldNumber, 7), false},
+		"nothing":              {nil, false},
+	} {
+		var f, fast, slow Frame
+		if err := Decode(e.AppendBatch(nil), &f); err != nil {
+			t.Fatal(err)
+		}
+		wrong := Decode(c.b, &slow)
+		if err := f.DecodeUpdate(c.b, &fast); fmt.Sprint(err) != fmt.Sprint(wrong) || err == nil && !reflect.DeepEqual(fast, slow) {
+			t.Errorf("%s: %v %+v, want %v %+v", name, err, fast, wrong, slow)
+		}
+		if f.decodeOwn(c.b, &fast) != c.fast {
+			t.Errorf("%s: in one go: %v", name, !c.fast)
+		}
 	}
 }
 
@@ -188,6 +231,12 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 		_, _ = fr.OldName(), fr.IsFor("x")
+		for _, b := range fr.Updates {
+			var fast, slow Frame
+			if err := Decode(b, &slow); (fr.DecodeUpdate(b, &fast) == nil) != (err == nil) || err == nil && !reflect.DeepEqual(fast, slow) {
+				t.Fatalf("%+v, want %v %+v", fast, err, slow)
+			}
+		}
 		for range Updates(b) {
 			continue
 		}
