@@ -6,10 +6,6 @@ import (
 	"sync"
 )
 
-// smallArena is up to how large a buffer stays with its owner; larger ones are
-// shared by all, since large updates are rare.
-const smallArena = 1 << 20
-
 const (
 	arenaBytes  = 16 << 20 // of the buffers that wait for their next use
 	arenaRounds = 16       // collections of garbage that a buffer waits for it

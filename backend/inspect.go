@@ -74,7 +74,7 @@ func (n *node) Inspect() Inspection {
 
 func (st *state) inspect() StateInfo {
 	st.mu.Lock()
-	queued := len(st.queue)
+	queued := st.queue.items
 	st.mu.Unlock()
 	st.seen.mu.Lock()
 	defer st.seen.mu.Unlock()

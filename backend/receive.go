@@ -119,7 +119,7 @@ func (n *node) receiveForeign(s *session, f *wire.Frame, size int) {
 		return
 	}
 	n.met.update.in(size)
-	if st != nil && !st.enqueue(f.Data, entry{}) {
+	if st != nil && !st.enqueue(f.Data, nil, entry{}) {
 		n.met.drop(st.key, "inbound_overflow")
 	}
 }
@@ -148,19 +148,20 @@ func (n *node) receiveUpdate(f *wire.Frame, size int, now time.Duration, own []b
 	e := n.engine
 	full := false
 	st := (*n.states.Load())[string(f.Key)]
-	var large, home []byte
+	data := f.Data
+	var home []byte
 	switch {
 	case st == nil || len(f.Data) <= largeUpdate:
 	case own != nil:
-		large, home = f.Data, own
+		home = own
 	default: // to copy it takes too long under the core's lock
-		large = append(arenas.get(len(f.Data)), f.Data...)
-		home = large
+		home = append(arenas.get(len(f.Data)), f.Data...)
+		data = home
 	}
 	e.mu.Lock()
 	verdict, ref, wake := e.core.Receive(now, f.Origin, f.Key, f.Incarnation, f.Number)
 	if verdict == core.Deliver {
-		full = st != nil && !st.enqueue(f.Data, entry{large: large, home: home, sent: int64(f.Sent), ref: ref, numbered: true})
+		full = st != nil && !st.enqueue(data, home, entry{sent: int64(f.Sent), ref: ref, numbered: true})
 		wake = e.core.Queued(now, ref, st != nil && !full) || wake
 	}
 	if wake {

@@ -24,11 +24,7 @@ type state struct {
 	seen    stateNotes
 
 	mu      sync.Mutex
-	queue   []entry
-	arena   []byte // the bytes of the queue's updates, but for large ones
-	bytes   int    // of the queue's updates
-	spare   []entry
-	scratch []byte
+	queue   queue
 	held    int // bytes of the jobs that are not done
 	removed bool
 
@@ -40,18 +36,6 @@ type state struct {
 	stopped chan struct{} // closed when the worker has ended
 	leaving atomic.Bool   // updates are merged no more
 	merged  []mergedUpdate
-}
-
-// entry is an update, or a job that runs in turn with the updates.
-type entry struct {
-	off, n   int
-	large    []byte // instead of these: what is in a buffer of its own
-	home     []byte // that buffer
-	sent     int64
-	ref      core.Ref
-	numbered bool
-	job      func()
-	cancel   func() // instead of job, when the state ends first; may be nil
 }
 
 // mergedUpdate is one that the core is to be told of.
@@ -134,23 +118,18 @@ func (st *state) isRemoved() bool {
 // becomeReady releases who waits for the state.
 func (st *state) becomeReady() { st.readyOnce.Do(func() { close(st.ready) }) }
 
-// enqueue queues an update for Merge: a copy of data, unless the entry holds one.
-// It reports whether there was room. It may be called under the core's lock.
-func (st *state) enqueue(data []byte, e entry) bool {
+// enqueue queues an update for Merge: a copy of data, unless that is in a buffer of its
+// own, home. It reports whether there was room. It may be called under the core's lock.
+func (st *state) enqueue(data, home []byte, e entry) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.removed || st.leaving.Load() {
 		return true
 	}
-	if len(st.queue) >= st.opts.QueueItems || st.bytes+len(data) > st.opts.QueueBytes && st.bytes > 0 {
+	if st.queue.items >= st.opts.QueueItems || st.queue.bytes+len(data) > st.opts.QueueBytes && st.queue.bytes > 0 {
 		return false
 	}
-	st.bytes += len(data)
-	if e.large == nil {
-		e.off, e.n = len(st.arena), len(data)
-		st.arena = append(st.arena, data...)
-	}
-	st.queue = append(st.queue, e)
+	st.queue.update(data, home, e)
 	signal(st.wake)
 	return true
 }
@@ -161,11 +140,11 @@ func (st *state) enqueue(data []byte, e entry) bool {
 func (st *state) doOr(size int, job, cancel func()) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.removed || len(st.queue) >= st.opts.QueueItems || st.held > 0 && st.held+size > st.opts.QueueBytes {
+	if st.removed || st.queue.items >= st.opts.QueueItems || st.held > 0 && st.held+size > st.opts.QueueBytes {
 		return false
 	}
 	st.held += size
-	st.queue = append(st.queue, entry{n: size, job: job, cancel: cancel})
+	st.queue.push(entry{more: &errand{size: size, job: job, cancel: cancel}})
 	signal(st.wake)
 	return true
 }
@@ -182,18 +161,9 @@ func (st *state) leave() <-chan struct{} {
 		done()
 		return idle
 	}
-	st.queue = append(st.queue, entry{job: done, cancel: done})
+	st.queue.push(entry{more: &errand{job: done, cancel: done}})
 	signal(st.wake)
 	return idle
-}
-
-// abandon cancels the jobs of entries that will not be worked off.
-func abandon(entries []entry) {
-	for _, e := range entries {
-		if e.cancel != nil {
-			e.cancel()
-		}
-	}
 }
 
 // work merges what is queued until the state ends.
@@ -201,8 +171,7 @@ func (st *state) work() {
 	defer close(st.stopped)
 	defer func() {
 		st.mu.Lock()
-		rest := st.queue
-		st.queue = nil
+		rest := st.queue.take()
 		st.mu.Unlock()
 		abandon(rest)
 	}()
@@ -213,63 +182,60 @@ func (st *state) work() {
 		case <-st.wake:
 		}
 		st.mu.Lock()
-		queue, arena := st.queue, st.arena
-		st.queue, st.arena, st.bytes = st.spare[:0], st.scratch[:0], 0
+		all := st.queue.take()
 		st.mu.Unlock()
-		done := st.workOff(queue, arena)
+		done := st.workOff(all)
 		st.report()
 		if !done {
 			return
 		}
-		clear(queue)
-		if cap(arena) > smallArena {
-			arenas.put(arena)
-			arena = nil
-		}
-		if cap(queue) > smallArena/16 {
-			queue = nil
-		}
 		st.mu.Lock()
-		st.spare, st.scratch = queue[:0], arena[:0]
+		st.queue.done(all)
 		st.mu.Unlock()
 	}
 }
 
 // workOff merges updates and runs jobs. It reports false when the state has
 // ended.
-func (st *state) workOff(queue []entry, arena []byte) bool {
+func (st *state) workOff(all []*block) bool {
 	told := time.Now()
-	for i := range queue {
-		e := &queue[i]
-		switch {
-		case st.isStopped():
-			abandon(queue[i:])
-			return false
-		case e.job != nil:
-			st.report()
-			e.job()
-			st.release(e.n)
-		case st.leaving.Load():
-		default:
-			data := e.large
-			if data == nil {
-				data = arena[e.off : e.off+e.n : e.off+e.n]
-			}
-			now, err := st.merge(data, e.numbered)
-			if e.home != nil {
-				arenas.put(e.home)
-			}
-			st.node.met.propagated(e.sent, now)
-			if e.numbered {
-				st.merged = append(st.merged, mergedUpdate{e.ref, err})
-			}
-			if len(st.merged) >= maxMerged || now.Sub(told) > time.Millisecond {
+	for at, b := range all {
+		for i := range b.entries {
+			e := &b.entries[i]
+			switch {
+			case st.isStopped():
+				b.entries = b.entries[i:]
+				abandon(all[at:])
+				return false
+			case e.more != nil && e.more.job != nil:
 				st.report()
-				told = now
+				e.more.job()
+				st.release(e.more.size)
+			case st.leaving.Load():
+			default:
+				now := st.workOn(e)
+				if len(st.merged) >= maxMerged || now.Sub(told) > time.Millisecond {
+					st.report()
+					told = now
+				}
 			}
 		}
+		worked(all, at)
 	}
 	return true
+}
+
+// workOn merges one update. It returns when that was over.
+func (st *state) workOn(e *entry) (now time.Time) {
+	now, err := st.merge(e.data, e.numbered)
+	if e.more != nil {
+		arenas.put(e.more.home)
+	}
+	st.node.met.propagated(e.sent, now)
+	if e.numbered {
+		st.merged = append(st.merged, mergedUpdate{e.ref, err})
+	}
+	return now
 }
 
 // report tells the core what is merged.
