@@ -46,7 +46,7 @@ func (s *session) MergeState(b []byte) {
 		return
 	}
 	n := s.node
-	n.met.fullState.in(len(b))
+	n.met.fullState.in(1, len(b))
 	parts, head, err := wire.DecodeState(b)
 	if err != nil {
 		n.reject("malformed", "a full state that cannot be decoded", "bytes", len(b))

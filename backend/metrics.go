@@ -276,7 +276,11 @@ func (m *metrics) forgetKey(key string) {
 	m.stateErrors.DeletePartialMatch(prometheus.Labels{"key": key})
 }
 
-func (t traffic) in(n int)  { t.received.Inc(); t.receivedBytes.Add(float64(n)) }
+func (t traffic) in(messages, bytes int) {
+	t.received.Add(float64(messages))
+	t.receivedBytes.Add(float64(bytes))
+}
+
 func (t traffic) out(n int) { t.sent.Inc(); t.sentBytes.Add(float64(n)) }
 
 // label makes a label's value of a name that may come from a stranger.

@@ -118,66 +118,161 @@ func (n *node) receiveForeign(s *session, f *wire.Frame, size int) {
 		n.met.duplicates.Inc()
 		return
 	}
-	n.met.update.in(size)
+	n.met.update.in(1, size)
 	if st != nil && !st.enqueue(f.Data, nil, entry{}) {
 		n.met.drop(st.key, "inbound_overflow")
 	}
 }
 
+// A batch is handed to the core in runs: each takes its lock once.
+const (
+	runUpdates = 64
+	runBytes   = 64 << 10
+)
+
+// run are updates of one origin that arrived together, and what became of them.
+type run struct {
+	decoded wire.Frame
+	updates []arrival
+
+	count, bytes int // of those that are counted as received
+	duplicates   int
+	full         []*state // that had no room for one
+	refused      []uint64
+}
+
+// arrival is an update that arrived. Where it is large it is in a buffer of its own.
+type arrival struct {
+	key, data   []byte
+	home        []byte // that buffer
+	incarnation uint32
+	number      uint64
+	sent        int64
+	size        int
+}
+
+var runs = sync.Pool{New: func() any { return new(run) }}
+
 func (n *node) receiveBatch(f *wire.Frame) {
-	u := frames.Get().(*wire.Frame)
-	defer frames.Put(u)
+	r := runs.Get().(*run)
+	defer runs.Put(r)
 	now := time.Now()
-	for i, b := range f.Updates {
-		if f.DecodeUpdate(b, u) != nil || u.Kind != wire.Update || len(u.Key) > maxKeyBytes || string(u.Origin) != string(f.Origin) || u.Cluster != n.cluster {
+	for rest := f.Updates; len(rest) > 0; {
+		taken, ok := r.take(n, f, rest)
+		if rest = rest[taken:]; ok && len(rest) == 0 { // the last one tells of all: they left together
+			last := &r.updates[len(r.updates)-1]
+			n.said.heard(f.Origin, "update", last.key, now)
+			n.heardClock(f.Origin, last.sent, now)
+		}
+		n.receiveRun(r, f.Origin, n.engine.at(now))
+		if !ok {
 			n.reject("malformed", "a batch holds something that is no update of its origin", "origin", string(f.Origin))
 			return
 		}
-		if i == len(f.Updates)-1 { // one of them tells of all: they left together
-			n.said.heard(u.Origin, "update", u.Key, now)
-			n.heardClock(u.Origin, int64(u.Sent), now)
-		}
-		n.receiveUpdate(u, len(b), n.engine.at(now), nil)
 	}
 }
 
-// receiveUpdate queues an update for its state, unless the core says that it
-// arrived before. Where the update is in a buffer of this node's own, it stays
-// there.
-func (n *node) receiveUpdate(f *wire.Frame, size int, now time.Duration, own []byte) {
-	e := n.engine
-	full := false
-	st := (*n.states.Load())[string(f.Key)]
-	data := f.Data
-	var home []byte
-	switch {
-	case st == nil || len(f.Data) <= largeUpdate:
-	case own != nil:
-		home = own
-	default: // to copy it takes too long under the core's lock
-		home = append(arenas.get(len(f.Data)), f.Data...)
-		data = home
+// take decodes the first of the updates of the batch f. It reports whether that could
+// be done.
+func (r *run) take(n *node, f *wire.Frame, updates [][]byte) (taken int, ok bool) {
+	u, bytes := &r.decoded, 0
+	for _, b := range updates {
+		if taken == runUpdates || bytes >= runBytes {
+			break
+		}
+		if f.DecodeUpdate(b, u) != nil || u.Kind != wire.Update || len(u.Key) > maxKeyBytes || string(u.Origin) != string(f.Origin) || u.Cluster != n.cluster {
+			return taken, false
+		}
+		r.add(n, u, len(b), nil)
+		bytes += len(u.Data)
+		taken++
 	}
+	return taken, true
+}
+
+// add puts an update into the run. Where it is in a buffer of this node's own, it
+// stays there.
+func (r *run) add(n *node, u *wire.Frame, size int, own []byte) {
+	a := arrival{key: u.Key, data: u.Data, incarnation: u.Incarnation, number: u.Number, sent: int64(u.Sent), size: size}
+	switch {
+	case len(u.Data) <= largeUpdate || (*n.states.Load())[string(u.Key)] == nil:
+	case own != nil:
+		a.home = own
+	default: // to copy it takes too long under the core's lock
+		a.data = append(arenas.get(len(u.Data)), u.Data...)
+		a.home = a.data
+	}
+	r.updates = append(r.updates, a)
+}
+
+// receiveUpdate queues an update for its state, unless the core says that it
+// arrived before.
+func (n *node) receiveUpdate(f *wire.Frame, size int, now time.Duration, own []byte) {
+	r := runs.Get().(*run)
+	defer runs.Put(r)
+	r.add(n, f, size, own)
+	n.receiveRun(r, f.Origin, now)
+}
+
+// receiveRun queues the updates of a run for their states, but those of which the core
+// says that they arrived before. The run is empty afterwards.
+func (n *node) receiveRun(r *run, origin []byte, now time.Duration) {
+	e, states := n.engine, *n.states.Load()
+	wake := false
 	e.mu.Lock()
-	verdict, ref, wake := e.core.Receive(now, f.Origin, f.Key, f.Incarnation, f.Number)
-	if verdict == core.Deliver {
-		full = st != nil && !st.enqueue(data, home, entry{sent: int64(f.Sent), ref: ref, numbered: true})
-		wake = e.core.Queued(now, ref, st != nil && !full) || wake
+	for i := range r.updates {
+		wake = r.receive(e.core, &r.updates[i], origin, states, now) || wake
 	}
 	if wake {
 		e.collect()
 	}
 	e.mu.Unlock()
-	if verdict != core.Own && verdict != core.Duplicate && verdict != core.Refused {
-		n.met.update.in(size)
+	r.tell(n, origin)
+	clear(r.updates)
+	clear(r.full)
+	r.updates, r.full, r.refused = r.updates[:0], r.full[:0], r.refused[:0]
+	r.count, r.bytes, r.duplicates = 0, 0, 0
+}
+
+// receive queues one update. The core's lock is held.
+func (r *run) receive(c *core.Core, a *arrival, origin []byte, states map[string]*state, now time.Duration) (wake bool) {
+	verdict, ref, wake := c.Receive(now, origin, a.key, a.incarnation, a.number)
+	switch verdict {
+	case core.Own:
+		return wake
+	case core.Duplicate:
+		r.duplicates++
+		return wake
+	case core.Refused:
+		r.refused = append(r.refused, a.number)
+		return wake
 	}
-	switch {
-	case full:
+	r.count++
+	r.bytes += a.size
+	if verdict != core.Deliver {
+		return wake
+	}
+	st := states[string(a.key)]
+	full := st != nil && !st.enqueue(a.data, a.home, entry{sent: a.sent, ref: ref, numbered: true})
+	if full {
+		r.full = append(r.full, st)
+	}
+	return c.Queued(now, ref, st != nil && !full) || wake
+}
+
+// tell counts what became of a run.
+func (r *run) tell(n *node, origin []byte) {
+	if r.count > 0 {
+		n.met.update.in(r.count, r.bytes)
+	}
+	if r.duplicates > 0 {
+		n.met.duplicates.Add(float64(r.duplicates))
+	}
+	for _, st := range r.full {
 		n.met.drop(st.key, "inbound_overflow")
-	case verdict == core.Duplicate:
-		n.met.duplicates.Inc()
-	case verdict == core.Refused:
-		n.reject("number", "an update whose number cannot be", "origin", string(f.Origin), "number", f.Number)
+	}
+	for _, number := range r.refused {
+		n.reject("number", "an update whose number cannot be", "origin", string(origin), "number", number)
 	}
 }
 
@@ -220,7 +315,7 @@ func (n *node) receiveMessage(f *wire.Frame, size int, together bool) {
 		return
 	}
 	if data := newLetter("", m).size; data > 0 {
-		n.met.fullState.in(data)
+		n.met.fullState.in(1, data)
 	}
 	if a, ok := m.(*core.Answer); ok {
 		n.answered(a)
