@@ -80,8 +80,18 @@ func (e *echoes) repeated(b []byte, now time.Time) bool {
 	return false
 }
 
+// can reports whether there is anything to compare with.
+func (e *echoes) can() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.merging != 0 || e.count > e.said
+}
+
 // has reports whether b has reached everybody. If not, this node says it.
 func (e *echoes) has(b []byte) bool {
+	if !e.can() {
+		return false
+	}
 	hash := xxhash.Sum64(b) | 1
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -119,7 +119,11 @@ func (o *outbox) segment(size int) *segment {
 		room := o.enc.Headroom()
 		return &segment{base: room, buf: o.enc.AppendBatch(arenas.get(size + 128 + room)[:room])}
 	}
-	return &segment{buf: o.enc.AppendBatch(make([]byte, 0, max(size+128, 4096)))}
+	room := max(size+128, 4096)
+	if len(o.segments) > 0 { // a burst, which fills this one too
+		return &segment{buf: o.enc.AppendBatch(arenas.get(max(room, o.target)))}
+	}
+	return &segment{buf: o.enc.AppendBatch(make([]byte, 0, room))}
 }
 
 // next takes the next updates, or nil. The segment goes back by done.

@@ -67,7 +67,7 @@ func (st *state) Broadcast(b []byte) { _ = st.TryBroadcast(b) } // a drop is cou
 // TryBroadcast implements Channel.
 func (st *state) TryBroadcast(b []byte) error {
 	n := st.node
-	if st.isRemoved() || n.closing.Load() {
+	if st.isStopped() || n.closing.Load() {
 		return fmt.Errorf("%w: channel of state %q", ErrClosed, st.key)
 	}
 	if len(b) > n.cfg.MaxPayload {
@@ -107,12 +107,6 @@ func (st *state) end() {
 		st.removed = true
 		close(st.stop)
 	}
-}
-
-func (st *state) isRemoved() bool {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.removed
 }
 
 // becomeReady releases who waits for the state.
