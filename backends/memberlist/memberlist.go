@@ -133,7 +133,9 @@
 // members: who knows the label can invent them, unless traffic is encrypted. What is
 // above, or has another label, is refused and counted as rejected. An Alertmanager is
 // looked for when it joins, or is said to, 64 at a time: one that nobody reaches is
-// listed for a second or two.
+// listed for a second or two. An own node is pinged then, by the first frame for it, or
+// after two seconds, and is looked for likewise if it answers none of three pings: one
+// that nobody reaches is listed for five seconds or so.
 package memberlist
 
 import (

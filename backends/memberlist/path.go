@@ -23,6 +23,8 @@ type path struct {
 	waiting  []waiting     // those of them that no ping was answered after yet
 	doubted  bool          // a ping was not answered soon
 	missed   int           // pings in a row that were not answered
+	met      bool          // it was reached at least once
+	sought   bool          // it was looked for, since it was not
 	rtt      time.Duration // of the last one that was
 	answered time.Time     // when that was
 }
@@ -41,6 +43,7 @@ const (
 	pingDoubt   = 50 * time.Millisecond // how long an answer may take, on a network with short round trips
 	pingsLost   = 3                     // pings without an answer in a row that are no chance
 	pingsParted = 5                     // what else is given up by then is gone
+	unmetFor    = 2                     // probe intervals after which a member is pinged that nothing was sent to
 )
 
 // path returns the path to a member, a new one if it has a new address.
@@ -49,7 +52,7 @@ func (s *sender) path(p *member) *path {
 	defer s.mu.Unlock()
 	w := s.paths[p.node.Name]
 	if w == nil || w.member.Addr != p.Addr {
-		w = &path{member: p, answered: time.Now()}
+		w = &path{member: p, sought: p.foreign, answered: time.Now()}
 		s.paths[p.node.Name] = w
 	}
 	return w
@@ -61,6 +64,14 @@ func (s *sender) packetsPass(p *member) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return !w.doubted
+}
+
+// met reports whether a member was reached at least once.
+func (s *sender) met(p *member) bool {
+	w := s.path(p)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.met
 }
 
 // answered notes that a member has answered a ping of memberlist's.
@@ -126,7 +137,7 @@ func (s *sender) pingOnce(w *path) bool {
 	late := time.AfterFunc(min(doubt, s.mesh.settings.ProbeTimeout), func() { s.rescue(w, false) })
 	rtt, err := s.mesh.roundTrip(w.member)
 	late.Stop()
-	if !s.roster.holds(w.member.node.Name) {
+	if s.roster.named(w.member.node.Name) == nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.asking, w.waiting = false, nil
@@ -154,22 +165,31 @@ func (s *sender) pingOnce(w *path) bool {
 // passed notes that a ping was answered, before which so many frames were sent.
 func (s *sender) passed(w *path, sent uint64, rtt time.Duration) {
 	w.mu.Lock()
-	w.doubted, w.missed, w.rtt, w.answered = false, 0, rtt, time.Now()
+	w.doubted, w.missed, w.met, w.rtt, w.answered = false, 0, true, rtt, time.Now()
 	w.waiting = slices.DeleteFunc(w.waiting, func(m waiting) bool { return m.number <= sent })
 	w.mu.Unlock()
 	s.silent.set(s.gate, w.member, false)
 	s.parted.set(s.gate, w.member, false)
 }
 
-// complain says what kind of silence it is, once it is no chance.
+// complain says what kind of silence it is, once it is no chance. Somebody may have
+// invented who has never answered.
 func (s *sender) complain(w *path) {
 	w.mu.Lock()
-	missed := w.missed
+	missed, seek := w.missed, !w.met && !w.sought
+	w.sought = w.sought || missed >= pingsLost
 	w.mu.Unlock()
 	if missed < pingsLost {
 		return
 	}
+	if p := s.roster.named(w.member.node.Name); seek && p != nil {
+		s.roster.vet(p)
+		return
+	}
 	byStreams := s.mesh.knock(w.member)
+	w.mu.Lock()
+	w.met = w.met || byStreams
+	w.mu.Unlock()
 	s.silent.set(s.gate, w.member, byStreams)
 	s.parted.set(s.gate, w.member, !byStreams && missed >= pingsParted)
 }
@@ -211,7 +231,8 @@ func (s *sender) watchPaths() {
 		for _, p := range others {
 			w := s.path(p)
 			w.mu.Lock()
-			silent := time.Since(w.answered) > overdue
+			quiet := time.Since(w.answered)
+			silent := quiet > overdue || !w.met && !w.sought && quiet > unmetFor*s.mesh.settings.ProbeInterval
 			w.mu.Unlock()
 			if silent {
 				s.ask(w)

@@ -167,8 +167,9 @@ func (r *roster) join(p *member) (greet bool) {
 	return greet
 }
 
-// vet looks for an Alertmanager that has joined, or is said to have: whoever knows the
-// label can invent one, and memberlist probes one member at a time.
+// vet looks for an Alertmanager that has joined, or is said to have, or for an own node
+// that has and answers no ping: whoever knows the label can invent them, and memberlist
+// probes one member at a time.
 func (r *roster) vet(p *member) {
 	if r.look(p) {
 		return
@@ -613,8 +614,13 @@ func each(members []*member, ask func(*member) bool) []bool {
 }
 
 // reaches reports whether any of some members answers, or accepts a connection
-// if packets do not pass.
+// if packets do not pass. Those that were reached before are asked first: somebody may
+// have invented the others.
 func (r *roster) reaches(others []*member) bool {
+	met := slices.DeleteFunc(slices.Clone(others), func(p *member) bool { return !r.sender.met(p) })
+	if len(met) > 0 {
+		others = met
+	}
 	some := others[:min(lookAt, len(others))]
 	return slices.Contains(each(some, r.mesh.ping), true) ||
 		slices.Contains(each(some, func(p *member) bool { return r.mesh.dial(p) == nil }), true)

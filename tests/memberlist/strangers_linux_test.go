@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
@@ -112,9 +114,18 @@ func TestFloodsOfPackets(t *testing.T) {
 	}
 }
 
-// Alertmanagers that somebody invents, who knows the label, are dropped as anybody who
-// does not answer, however many they are and wherever they are said to be.
+// Members that somebody invents, who knows the label, are dropped as anybody who does
+// not answer, however many they are and wherever they are said to be.
 func TestInventedMembersAreDropped(t *testing.T) {
+	cluster := xxhash.New()
+	_, _ = cluster.WriteString("lan") // it never fails
+	t.Run("Alertmanagers", func(t *testing.T) { invent(t, "\xa8MARK", "\xc0") })
+	t.Run("own", func(t *testing.T) { invent(t, "\xaa0+MARK", "\xaa"+string(cluster.Sum([]byte("\xcc\x02")))) })
+}
+
+// invent has members told of whose names and meta data are these, as MessagePack has
+// them.
+func invent(t *testing.T, called, meta string) {
 	const many = 100
 	for name, where := range map[string]func(t *testing.T, l *lan, a, crowd *host) (ip string){
 		"where no host is":      func(*testing.T, *lan, *host, *host) string { return subnet + "250" },
@@ -134,7 +145,7 @@ func TestInventedMembersAreDropped(t *testing.T) {
 			for _, h := range all {
 				h.call(t, request{Do: "forget"})
 			}
-			say := "\xf4\x03lan\x04\x86\xabIncarnation\x01\xa4Node\xa8MARK\xa4Addr\xa4" + string(net.ParseIP(where(t, l, a, crowd)).To4()) + "\xa4Port\xcd\x23\x86\xa4Meta\xc0\xa3Vsn\xa6\x01\x05\x02\x02\x05\x04"
+			say := "\xf4\x03lan\x04\x86\xabIncarnation\x01\xa4Node" + called + "\xa4Addr\xa4" + string(net.ParseIP(where(t, l, a, crowd)).To4()) + "\xa4Port\xcd\x23\x86\xa4Meta" + meta + "\xa3Vsn\xa6\x01\x05\x02\x02\x05\x04"
 			crowd.call(t, request{Do: "flood", Name: b.ip + ":9094", After: 10 * time.Second, Size: many, Say: []byte(say)})
 			testkit.Eventually(t, 10*time.Second, func() error {
 				if !slices.ContainsFunc(b.call(t, request{Do: "status"}).History, func(v string) bool { return len(v) > many/2 }) {
