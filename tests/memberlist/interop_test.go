@@ -243,7 +243,8 @@ func mesh(t *testing.T, params map[string]string, tls *amcluster.TLSTransportCon
 	for k, v := range params {
 		with[k] = v
 	}
-	a, c := open(t, "a", with), open(t, "c", with)
+	registry := prometheus.NewRegistry()
+	a, c := openRegistered(t, "a", registry, with), open(t, "c", with)
 	second := peer(t, "d-alertmanager", tls, a.addr)
 	all, others := []*ours{a, c}, []*theirs{am, second}
 	eventually(t, "one view", func() error { return sameView(all, others) })
@@ -276,6 +277,10 @@ func mesh(t *testing.T, params map[string]string, tls *amcluster.TLSTransportCon
 	second.silences.SetBroadcast(func([]byte) {})
 	everywhere("a silence of ours by push/pull", a.silence(t, "quiet", 0), "")
 	everywhere("a silence of theirs by push/pull", second.silence(t, "quiet", 0), "")
+
+	if n := counted(t, registry, "clusterchannel_undelivered_total"); n > 0 {
+		t.Errorf("%v updates that arrived are counted as undelivered", n)
+	}
 
 	second.leave(t)
 	eventually(t, "one view after theirs left", func() error { return sameView(all, others[:1]) })
