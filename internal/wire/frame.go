@@ -33,15 +33,12 @@
 package wire
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"math"
 
 	"github.com/cespare/xxhash/v2"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/clusterchannel/clusterchannel/internal/wire/field"
 )
@@ -171,80 +168,6 @@ func Decode(b []byte, f *Frame) error {
 	}
 	f.Kind = Kind(f.kind)
 	return nil
-}
-
-// DecodeUpdate is Decode of one of the Updates of the batch f. What AppendUpdate wrote
-// for the node that made the batch is read without looking at each field.
-func (f *Frame) DecodeUpdate(b []byte, u *Frame) error {
-	if len(f.head) == 0 {
-		f.head = appendHeader(f.head, f.Version, f.Needs, f.Cluster, f.Origin)
-	}
-	if f.decodeOwn(b, u) {
-		return nil
-	}
-	return Decode(b, u)
-}
-
-var (
-	tagKey         = protowire.AppendTag(nil, fieldKey, protowire.BytesType)
-	tagData        = protowire.AppendTag(nil, fieldData, protowire.BytesType)
-	tagNumber      = protowire.AppendTag(nil, fieldNumber, protowire.VarintType)
-	tagSent        = protowire.AppendTag(nil, fieldSent, protowire.Fixed64Type)
-	tagIncarnation = protowire.AppendTag(nil, fieldIncarnation, protowire.VarintType)
-)
-
-// decodeOwn reads an update that is laid out as AppendUpdate does. It reports whether
-// it is.
-func (f *Frame) decodeOwn(b []byte, u *Frame) bool {
-	key, b, ok := cutBytes(b, tagKey)
-	if !ok {
-		return false
-	}
-	data, b, ok := cutBytes(b, tagData)
-	if !ok || !bytes.HasPrefix(b, f.head) {
-		return false
-	}
-	number, b, ok := cutVarint(b[len(f.head):], tagNumber)
-	if !ok || len(b) < len(tagSent)+8 || !bytes.HasPrefix(b, tagSent) {
-		return false
-	}
-	sent := binary.LittleEndian.Uint64(b[len(tagSent):])
-	incarnation, b := uint64(0), b[len(tagSent)+8:]
-	if len(b) > 0 {
-		if incarnation, b, ok = cutVarint(b, tagIncarnation); !ok || len(b) > 0 || incarnation > math.MaxUint32 {
-			return false
-		}
-	}
-	*u = Frame{
-		Version: f.Version, Needs: f.Needs, Cluster: f.Cluster, Origin: f.Origin,
-		Incarnation: uint32(incarnation), Number: number, Sent: sent, Key: key, Data: data,
-		Updates: u.Updates[:0], To: u.To[:0], head: u.head[:0],
-	}
-	return true
-}
-
-// cutBytes takes a field of bytes off the front of b.
-func cutBytes(b, tag []byte) (v, rest []byte, ok bool) {
-	if !bytes.HasPrefix(b, tag) {
-		return nil, nil, false
-	}
-	v, n := protowire.ConsumeBytes(b[len(tag):])
-	if n < 0 {
-		return nil, nil, false
-	}
-	return v[:len(v):len(v)], b[len(tag)+n:], true
-}
-
-// cutVarint takes a number off the front of b.
-func cutVarint(b, tag []byte) (v uint64, rest []byte, ok bool) {
-	if !bytes.HasPrefix(b, tag) {
-		return 0, nil, false
-	}
-	v, n := protowire.ConsumeVarint(b[len(tag):])
-	if n < 0 {
-		return 0, nil, false
-	}
-	return v, b[len(tag)+n:], true
 }
 
 // take reads one field.
