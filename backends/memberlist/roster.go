@@ -48,16 +48,14 @@ type roster struct {
 	gone      map[string]bool            // nodes that said goodbye
 	goneAt    map[string]time.Time       // when they did
 	vacant    map[string]bool            // addresses of those
-	unproven  map[string]bool            // nodes that memberlist alone holds alive, and nobody has reached since they failed
+	unproven  map[string]doubt           // nodes that memberlist alone holds alive, and nobody has reached since they failed or were told of
 	farewell  map[string]bool            // Alertmanagers that said goodbye to memberlist
 	refusals  map[string]bool            // addresses that refused once; true where another node says so
 	excused   map[string]time.Time       // nodes whose refusals mean nothing, and until when
 	inquiry   map[string][]chan struct{} // by node: closed when another member says that it reaches it
 	failed    map[string]*member         // nodes to bring back, by name; by name and address if they moved
-	others    []*member                  // alive, not gone, not unproven; replaced, never modified
-	ours      []*member                  // of others; likewise
-	foreign   []*member                  // the Alertmanagers among others; likewise
-	changes   chan struct{}              // closed when others is replaced
+	listed    *lists                     // what live returns; nil: it is to be made anew
+	changes   chan struct{}              // closed when what live returns changes
 	examined  map[string]bool            // nodes whose refusals are being looked at
 	witnessed map[[2]string]bool         // members that are looked at for others, and for whom
 	reachers  map[string]*reachers       // by node: who says that it reaches it
@@ -98,7 +96,7 @@ func newRoster(c *conn) *roster {
 	return &roster{
 		self: nodeName(c.self), mesh: &c.mesh, gate: &c.gate, logger: c.logger, ctx: c.ctx, wake: make(chan struct{}, 1),
 		alive: map[string]*member{}, gone: map[string]bool{}, goneAt: map[string]time.Time{}, vacant: map[string]bool{},
-		unproven: map[string]bool{}, farewell: map[string]bool{}, refusals: map[string]bool{}, excused: map[string]time.Time{},
+		unproven: map[string]doubt{}, farewell: map[string]bool{}, refusals: map[string]bool{}, excused: map[string]time.Time{},
 		inquiry: map[string][]chan struct{}{}, examined: map[string]bool{}, witnessed: map[[2]string]bool{}, refusing: refusal(), failed: map[string]*member{},
 		reachers: map[string]*reachers{}, vetting: make(chan struct{}, maxVetted),
 		changes: make(chan struct{}), shown: map[string]*member{}, held: map[string]time.Time{},
@@ -116,7 +114,7 @@ func (r *roster) signal() {
 func (r *roster) joined(p *member) {
 	greet := r.join(p)
 	switch {
-	case greet && p.foreign:
+	case greet:
 		r.seeds.soon(p.Addr) // it is given the state with the list of members
 	case !p.foreign && len(r.ghosts()) > 0:
 		r.sender.tellGhosts(p)
@@ -136,7 +134,8 @@ func (r *roster) ghosts() (names []string) {
 	return names
 }
 
-// join does the notes of joined, and reports whether this node is to greet p.
+// join does the notes of joined, and reports whether this node is to greet p, an
+// Alertmanager.
 func (r *roster) join(p *member) (greet bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,7 +144,7 @@ func (r *roster) join(p *member) (greet bool) {
 	if fresh {
 		delete(r.gone, name) // it left one address for another
 		delete(r.goneAt, name)
-		greet = r.first()
+		greet = p.foreign && r.first()
 	}
 	r.alive[name] = p
 	if fresh && p.foreign && !r.ended {
@@ -153,7 +152,7 @@ func (r *roster) join(p *member) (greet bool) {
 	}
 	delete(r.farewell, name)
 	if r.failed[name] != nil {
-		r.doubtful(p)
+		r.doubtful(p, unreached)
 	}
 	if !r.gone[name] {
 		delete(r.vacant, p.Addr)
@@ -177,7 +176,7 @@ func (r *roster) vet(p *member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.alive[p.node.Name] == p {
-		r.doubtful(p)
+		r.doubtful(p, unreached)
 		r.updated()
 	}
 }
@@ -216,10 +215,15 @@ func (r *roster) reach(p *member) bool {
 	return r.mesh.knock(p)
 }
 
-// first reports whether this node is the one of its kind that acts for all. r.mu is
-// held.
+// first reports whether this node is the one of its kind that acts for all. It makes no
+// lists, as it is asked for each who joins. r.mu is held.
 func (r *roster) first() bool {
-	return !slices.ContainsFunc(r.ours, func(p *member) bool { return p.node.Name < r.self })
+	for name, p := range r.alive {
+		if !p.foreign && name < r.self && !r.gone[name] && r.unproven[name] == believed {
+			return false
+		}
+	}
+	return true
 }
 
 // moved notes that a node is at another address than memberlist has for it.
@@ -232,7 +236,7 @@ func (r *roster) moved(p *member) bool {
 	if name == r.self {
 		return false
 	}
-	failed := r.alive[name] == nil || r.unproven[name]
+	failed := r.alive[name] == nil || r.unproven[name] != believed
 	r.bringBack(name+" at "+p.Addr, p)
 	return failed
 }
@@ -285,7 +289,7 @@ func (r *roster) crowded(name string) bool {
 func (r *roster) named(name string) *member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.gone[name] || r.unproven[name] || name == r.self {
+	if r.gone[name] || r.unproven[name] != believed || name == r.self {
 		return nil
 	}
 	return r.alive[name]
@@ -309,7 +313,7 @@ func (r *roster) refused(addr string) {
 }
 
 func (r *roster) doubt(addr string, hinted bool) {
-	for _, p := range r.others {
+	for _, p := range r.live().others {
 		if p.Addr == addr && (hinted || time.Now().After(r.excused[p.node.Name])) {
 			r.refusals[addr] = hinted
 			r.signal()
@@ -318,30 +322,49 @@ func (r *roster) doubt(addr string, hinted bool) {
 	}
 }
 
-// updated recomputes what follows from the notes. r.mu is held.
+// updated says that what follows from the notes may be another than before. r.mu is
+// held.
 func (r *roster) updated() {
-	r.others, r.ours, r.foreign = make([]*member, 0, len(r.alive)), nil, nil
-	for name, p := range r.alive {
-		if name == r.self || r.gone[name] || r.unproven[name] {
-			continue
-		}
-		r.others = append(r.others, p)
-		if p.foreign {
-			r.foreign = append(r.foreign, p)
-		} else {
-			r.ours = append(r.ours, p)
-		}
-	}
+	r.listed = nil
 	close(r.changes)
 	r.changes = make(chan struct{})
 	r.signal()
+}
+
+// lists are the other members by kind: alive, not gone, not unproven. They are replaced,
+// never modified.
+type lists struct {
+	others        []*member
+	ours, foreign []*member // of others: own nodes, and Alertmanagers
+}
+
+// live returns the lists. They are made when somebody asks, as many may join between.
+// r.mu is held.
+func (r *roster) live() *lists {
+	if r.listed != nil {
+		return r.listed
+	}
+	l := &lists{others: make([]*member, 0, len(r.alive))}
+	for name, p := range r.alive {
+		if name == r.self || r.gone[name] || r.unproven[name] != believed {
+			continue
+		}
+		l.others = append(l.others, p)
+		if p.foreign {
+			l.foreign = append(l.foreign, p)
+		} else {
+			l.ours = append(l.ours, p)
+		}
+	}
+	r.listed = l
+	return l
 }
 
 // current returns the live others; the slice must not be modified.
 func (r *roster) current() []*member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.others
+	return r.live().others
 }
 
 // kinds returns the live others: own nodes, and Alertmanagers; the slices must
@@ -349,7 +372,8 @@ func (r *roster) current() []*member {
 func (r *roster) kinds() (ours, foreign []*member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.ours, r.foreign
+	l := r.live()
+	return l.ours, l.foreign
 }
 
 // find returns a live own member. It waits briefly for one that is not there: a
@@ -359,7 +383,7 @@ func (r *roster) find(ctx context.Context, instance string) *member {
 	defer cancel()
 	for {
 		r.mu.Lock()
-		ours, changes := r.ours, r.changes
+		ours, changes := r.live().ours, r.changes
 		r.mu.Unlock()
 		if i := slices.IndexFunc(ours, func(p *member) bool { return p.Instance == instance }); i >= 0 {
 			return ours[i]
@@ -537,13 +561,14 @@ func (r *roster) turn() time.Duration {
 func (r *roster) show() map[string]*member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := make(map[string]*member, len(r.others)+1)
+	others := r.live().others
+	now := make(map[string]*member, len(others)+1)
 	if self := r.alive[r.self]; self != nil {
 		now[r.self] = self
 	} else if self := r.shown[r.self]; self != nil {
 		now[r.self] = self
 	}
-	for _, p := range r.others {
+	for _, p := range others {
 		now[p.node.Name] = p
 	}
 	return now
@@ -552,13 +577,13 @@ func (r *roster) show() map[string]*member {
 // missing finds out what happened to members that are shown and no longer
 // alive. Those in neither list stay, and are checked again if wait is set.
 func (r *roster) missing() (left, failed []*member, wait bool) {
-	var ask []*member
+	var ask, silent []*member
 	r.mu.Lock()
-	live := make(map[string]bool, len(r.others))
-	for _, p := range r.others {
+	others := r.live().others
+	live := make(map[string]bool, len(others))
+	for _, p := range others {
 		live[p.node.Name] = true
 	}
-	others := r.others
 	sure := false // whether this node is known to reach any other
 	for name, p := range r.shown {
 		switch {
@@ -566,7 +591,9 @@ func (r *roster) missing() (left, failed []*member, wait bool) {
 			delete(r.held, name)
 		case r.gone[name], r.farewell[name] && r.alive[name] == nil:
 			left = append(left, p)
-		case r.unproven[name]:
+		case r.unproven[name] == unreached:
+			silent = append(silent, p)
+		case r.unproven[name] == refused:
 			failed = append(failed, p)
 			sure = true
 		default:
@@ -574,7 +601,6 @@ func (r *roster) missing() (left, failed []*member, wait bool) {
 		}
 	}
 	r.mu.Unlock()
-	var silent []*member
 	for i, answers := range each(ask, func(p *member) bool { return r.inquire(p, quietly) != byNobody }) {
 		p, name := ask[i], ask[i].node.Name
 		until, holding := r.held[name]
@@ -630,7 +656,7 @@ func (r *roster) reaches(others []*member) bool {
 func (r *roster) examineRefusals() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, p := range r.others {
+	for _, p := range r.live().others {
 		hinted, ok := r.refusals[p.Addr]
 		if name := p.node.Name; ok && !r.examined[name] && !r.ended {
 			r.examined[name], r.excused[name] = true, time.Now().Add(r.mesh.settings.ProbeInterval)
@@ -670,11 +696,20 @@ func (r *roster) suspect(p *member, hinted bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.alive[name] == p { // it may have another address by now
-			r.doubtful(p)
+			r.doubtful(p, refused)
 			r.updated()
 		}
 	}
 }
+
+// doubt is whether a node that memberlist holds alive is believed to be, and why not.
+type doubt int
+
+const (
+	believed  doubt = iota
+	unreached       // nobody reaches it; it may be this node that is cut off
+	refused         // nobody reaches it, and its host refuses connections
+)
 
 // Who reaches a member.
 const (
@@ -702,7 +737,7 @@ func (r *roster) inquire(p *member, ask int) (who int) {
 	}
 	r.checks.Go(func() { answer <- r.reach(p) })
 	r.inquiry[name] = append(r.inquiry[name], word)
-	witnesses := slices.DeleteFunc(slices.Clone(r.ours), func(w *member) bool { return w.node.Name == name })
+	witnesses := slices.DeleteFunc(slices.Clone(r.live().ours), func(w *member) bool { return w.node.Name == name })
 	r.mu.Unlock()
 	defer r.endInquiry(name, word)
 	switch ask {
@@ -773,16 +808,16 @@ func (r *roster) witness(b []byte) {
 
 // doubtful notes that a node that memberlist holds alive is not to be believed so
 // until it is reached. r.mu is held.
-func (r *roster) doubtful(p *member) {
-	if name := p.node.Name; !r.unproven[name] && name != r.self && !r.ended {
-		r.unproven[name] = true
+func (r *roster) doubtful(p *member, why doubt) {
+	if name := p.node.Name; r.unproven[name] == believed && name != r.self && !r.ended {
+		r.unproven[name] = why
 		r.checks.Go(func() { r.prove(name) })
 	}
 }
 
 // proven notes that a node is reached. r.mu is held.
 func (r *roster) proven(name string) {
-	if r.unproven[name] {
+	if r.unproven[name] != believed {
 		delete(r.unproven, name)
 		delete(r.failed, name)
 		r.updated()
@@ -793,9 +828,9 @@ func (r *roster) proven(name string) {
 func (r *roster) prove(name string) {
 	for {
 		r.mu.Lock()
-		p, doubtful := r.alive[name], r.unproven[name]
+		p, why := r.alive[name], r.unproven[name]
 		r.mu.Unlock()
-		if p == nil || !doubtful {
+		if p == nil || why == believed {
 			return
 		}
 		if r.look(p) {
@@ -843,7 +878,7 @@ func (r *roster) bringBack(key string, p *member) {
 // early to say.
 func (r *roster) link() (err error, known bool) {
 	r.mu.Lock()
-	others := len(r.others)
+	others := len(r.live().others)
 	failed := slices.Collect(maps.Values(r.failed))
 	r.mu.Unlock()
 	switch {
