@@ -60,7 +60,7 @@ type reply struct {
 	Metrics   string
 	Heap      uint64 // the largest, in bytes
 	Live      uint64 // the largest without garbage
-	Memory    uint64 // the same, with stacks
+	Memory    uint64 // the same, with the stacks then
 	Count     int    // of connections made, or packets sent
 	Found     []driver.Finding
 }
@@ -119,6 +119,10 @@ func (n *hostNode) do(r request) (reply, error) {
 		n.state.Broadcast(b)
 	case "status":
 		return n.status()
+	case "got": // that alone: a status takes long where many members are
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return reply{Got: maps.Clone(n.got)}, nil
 	case "forget": // the history and the largest heap so far
 		runtime.GC()
 		n.mu.Lock()
@@ -221,11 +225,11 @@ func flood(r request) (s reply, err error) {
 }
 
 func letters(v backend.View) string {
-	text := ""
+	text := make([]byte, 0, len(v.Members))
 	for _, m := range v.Members {
-		text += m.Name[:1]
+		text = append(text, m.Name[0])
 	}
-	return text
+	return string(text)
 }
 
 func (n *hostNode) status() (reply, error) {
@@ -234,9 +238,11 @@ func (n *hostNode) status() (reply, error) {
 	}
 	v := n.channel.View()
 	s := reply{Members: letters(v), Position: v.Position, Status: v.Status.String()}
+	var addresses strings.Builder
 	for _, m := range v.Members {
-		s.Addresses += m.Addr + " "
+		addresses.WriteString(m.Addr + " ")
 	}
+	s.Addresses = addresses.String()
 	if v.Err != nil {
 		s.Why = v.Err.Error()
 	}
@@ -266,8 +272,9 @@ func (n *hostNode) measure() {
 		runtime.ReadMemStats(&m)
 		metrics.Read(live)
 		n.mu.Lock()
-		n.heap, n.memory = max(n.heap, m.HeapAlloc), max(n.memory, m.HeapAlloc+m.StackInuse)
-		n.live = max(n.live, live[0].Value.Uint64())
+		inUse := live[0].Value.Uint64()
+		n.heap, n.live = max(n.heap, m.HeapAlloc), max(n.live, inUse)
+		n.memory = max(n.memory, inUse+m.StackInuse)
 		n.mu.Unlock()
 	}
 }

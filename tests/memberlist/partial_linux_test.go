@@ -85,7 +85,7 @@ func TestPartialPartition(t *testing.T) {
 func has(t *testing.T, h *host, update string) {
 	t.Helper()
 	testkit.Eventually(t, 10*time.Second, func() error {
-		if _, ok := h.call(t, request{Do: "status"}).Got[update]; !ok {
+		if _, ok := h.call(t, request{Do: "got"}).Got[update]; !ok {
 			return fmt.Errorf("%s has no %s", h.name(), update)
 		}
 		return nil
