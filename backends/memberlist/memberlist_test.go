@@ -294,6 +294,41 @@ func TestStreamToAnOldAddressEnds(t *testing.T) {
 	}
 }
 
+// A member that no stream reached at its old address is not held out of reach at the new
+// one: what is for it goes straight there, and not by a member that may know the old one.
+func TestNewAddressIsTriedFirst(t *testing.T) {
+	w, nodes := cuttableNodes(t, "a", "b", "c")
+	a, b, c := nodes[0], nodes[1], nodes[2]
+	now := a.roster.named(nodeName(b.self))
+	before, nobody := *now, newHost()
+	before.Addr, before.node.Addr = netip.AddrPortFrom(nobody, 9094).String(), nobody.AsSlice()
+	send := func(frame []byte, final bool) delivery {
+		t.Helper()
+		m := copied(frame)
+		defer m.release()
+		d, err := a.sender.deliver(&before, m, final)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	a.sender.readdress(&before) // if there is a courier already
+	if err := send(bytes.Repeat([]byte{0x0a, 1}, 2000), true).result(t.Context()); err == nil {
+		t.Fatal("a frame was brought to where nobody is")
+	}
+	w.set(b.addr, c.addr, true)         // so that c cannot pass anything on
+	a.sender.answered(now, time.Second) // so that a stream may be slow on a busy machine
+	a.sender.readdress(now)
+	frame := bytes.Repeat([]byte{0x0a, 2}, 2000)
+	send(frame, false)
+	testkit.Eventually(t, 5*time.Second, func() error {
+		if b.got(frame) != 1 {
+			return fmt.Errorf("b has the frame %d times", b.got(frame))
+		}
+		return nil
+	})
+}
+
 // What was learned of the way to a member ends with its address: packets go to the new
 // one, though those to the old one got no answer.
 func TestPathFollowsTheAddress(t *testing.T) {
