@@ -277,8 +277,6 @@ func (c *conn) deliver(ctx context.Context, to target, frame []byte) error {
 			driver.ErrTooLarge, len(frame), p.MaxFrame)
 	case errors.Is(err, rpctypes.ErrLeaseNotFound) && to.lease != c.seat.lease:
 		return fmt.Errorf("etcd: %w: there is no member for %s", driver.ErrUnavailable, to.key)
-	case errors.Is(err, rpctypes.ErrLeaseNotFound):
-		c.cancel(errLeaseLost)
 	case errors.Is(err, rpctypes.ErrPermissionDenied): // nobody hears this node
 		c.cancel(err)
 	}
