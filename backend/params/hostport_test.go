@@ -18,7 +18,8 @@ func TestHostPorts(t *testing.T) {
 		t.Errorf("HostPorts = %q, %v, want %q", list, err, want)
 	}
 	for _, c := range []struct{ text, usual, want string }{
-		{"a", "", "host:port"}, {"::1", "1", "host:port"}, {":1", "1", "host:port"}, {"u:s3cret@a:1", "1", "host:port"},
+		{"a", "", "host:port"}, {"::1", "1", "host:port"}, {":1", "1", "host:port"}, {"u:s3cret@a:1", "1", "before an @"}, {"s3cret@a:1", "1", "before an @"},
+		{"a:1?p=s3cret", "1", "host:port"}, {"a?p=s3cret:1", "", "host:port"}, {strings.Repeat("a", 80) + "s3cret:0", "1", "65535"},
 		{"a/b:1", "1", "host:port"}, {"a:", "1", "65535"}, {"a:0", "1", "65535"}, {"a:65536", "", "65535"}, {"a:http", "", "65535"},
 	} {
 		err := params.HostPorts("address", []string{c.text}, c.usual)
@@ -47,6 +48,7 @@ func TestUnnamed(t *testing.T) {
 func TestShown(t *testing.T) {
 	for address, want := range map[string]string{
 		"a:1": "a:1", "u:s3cret@a:1": "…@a:1", "s3cret@": "…@", "http://u:s3@cret@a:1/x": "…@a:1/x", "a:1/?p=s3cret": "a:1/?…", "u:s3cret?@a?b": "…@a?…", "": "",
+		strings.Repeat("a", 81): strings.Repeat("a", 80) + "…",
 	} {
 		if got := params.Shown(address); got != want {
 			t.Errorf("Shown(%q) = %q, want %q", address, got, want)

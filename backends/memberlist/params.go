@@ -118,7 +118,7 @@ func parse(raw map[string]string, cluster string) (settings, error) {
 		return s, params.Bad("advertise_address", "%q is not an IP address, a name or an interface, with a port from 1 to 65535 if need be, such as 10.0.0.1:9094 or eth0", params.Shown(s.AdvertiseAddress))
 	}
 	if isUnspecified(s.AdvertiseAddress) {
-		return s, params.Bad("advertise_address", "%q: nobody can reach the unspecified address", params.Shown(s.AdvertiseAddress))
+		return s, params.Bad("advertise_address", "%q: nobody can reach the unspecified address", s.AdvertiseAddress)
 	}
 	for _, peer := range s.Peers {
 		if !isHostPort(peer) {

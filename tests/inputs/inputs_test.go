@@ -140,6 +140,7 @@ func TestBadAddresses(t *testing.T) {
 	for _, s := range subjects {
 		for _, address := range []string{
 			s.scheme + "://me:" + conformance.Secret + "@127.0.0.1:1", "me:" + conformance.Secret + "@127.0.0.1:1", "127.0.0.1:1," + conformance.Secret + "@127.0.0.2:1",
+			"ftp://me:" + conformance.Secret + "@127.0.0.1:1", s.scheme + "s://me:" + conformance.Secret + "@127.0.0.1:1",
 			"127.0.0.1:1,ftp://127.0.0.2:1", "127.0.0.1:1,unix:///run/server.sock", "127.0.0.1:1,/run/server.sock", "127.0.0.1:1,127.0.0.2:1/0",
 			"127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:http", "127.0.0.1:", ":1", "127.0.0.1:1:1", "",
 			"::1", "fd00::1:6379", "[::1", "::1]:1", "[::1]1", "[]:1", "[127.0.0.1:1", "127.0.0.1 :1", "127.0.0.1:1?password=" + conformance.Secret,
