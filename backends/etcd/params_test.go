@@ -20,3 +20,14 @@ func TestBadEndpoints(t *testing.T) {
 		}
 	}
 }
+
+// Who leaves max_frame as it is has the bound that the package comment tells.
+func TestDefaultBoundsTheLog(t *testing.T) {
+	p, err := parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := 2 * leastKept * p.MaxFrame; most != 625<<20 {
+		t.Errorf("etcd keeps frames of %v at most, want 625MiB", most)
+	}
+}
