@@ -121,10 +121,12 @@ func strangersPulls(e *env) {
 	e.eventually(e.patience(), "a joiner asks for the state", func() error { // ready or not: it may have heard nobody for a moment
 		for _, frame := range d.tap.recent() {
 			var f wire.Frame
-			if wire.Decode(frame, &f) == nil && f.Kind == wire.Pull {
+			if pull == nil && wire.Decode(frame, &f) == nil && f.Kind == wire.Pull {
 				pull = frame // the first: later ones say what the joiner has
-				return holdAll(1, sets...)
 			}
+		}
+		if pull != nil {
+			return holdAll(1, sets...)
 		}
 		return errors.New("it has asked for nothing")
 	})
