@@ -102,7 +102,7 @@ sizes:
 
 # Faults put into the protocol, one at a time: each must be found.
 mutants:
-	$(GO) test -v -count=1 -timeout 0 -run '^TestMutants$$' $(SIMULATION) -mutants
+	$(GO) test -v -count=1 -timeout 0 -run '^TestMutants$$' $(SIMULATION)
 
 # Each operator of the core's packages changed, one at a time: their tests, or the
 # scenarios of the simulator, notice 90 % at least, and what they do not is listed. It takes

@@ -145,3 +145,21 @@ func TestLostOfTheDeaf(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 }
+
+// A silent member may still have the state; one that leaves need not answer any more.
+func TestWhoLeavesNeedNotAnswer(t *testing.T) {
+	for _, c := range []struct {
+		life life
+		want bool
+	}{{live, true}, {leaving, false}} {
+		p := newPair(t, Transport{}, "s")
+		b, st := p.roster.get("b"), p.states["s"]
+		st.search.begin(p.now, "test")
+		st.compare = true
+		p.roster.turn(b, c.life, p.now)
+		p.asking(st, b, noReply)
+		if st.search.unsure != c.want {
+			t.Errorf("of one that is %v: unsure is %v", c.life, st.search.unsure)
+		}
+	}
+}

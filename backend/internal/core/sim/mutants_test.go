@@ -18,8 +18,7 @@ import (
 )
 
 var (
-	playMutants = flag.Bool("mutants", false, "put faults into the core, one at a time, and want each to be found")
-	onlyMutant  = flag.String("mutant", "", "of them, this one alone; its killer's output is shown")
+	onlyMutant = flag.String("mutant", "", "of them, this one alone; its killer's output is shown")
 )
 
 // mutant is one fault that can be put into the core. As text it is a comment that
@@ -53,8 +52,8 @@ const pickMutant = "CORE_MUTANT"
 
 // TestMutants puts faults into the core and wants each to be found.
 func TestMutants(t *testing.T) {
-	if !*playMutants && *onlyMutant == "" {
-		t.Skip("-mutants is not given")
+	if testing.Short() {
+		t.Skip("it compiles them")
 	}
 	all := readMutants(t)
 	dir := t.TempDir()
