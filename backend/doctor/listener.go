@@ -124,8 +124,9 @@ func Heard(began time.Time) string {
 	return fmt.Sprintf("heard after %v", time.Since(began).Round(10*time.Microsecond))
 }
 
-// listenFor is longer than the interval of a heartbeat in a cluster of ten.
-const listenFor = 1200 * time.Millisecond
+// listenFor is longer than four intervals in a cluster of ten: one heartbeat of four at
+// least tells the name.
+const listenFor = 2400 * time.Millisecond
 
 // listen reports the members that it hears.
 func (l *Listener) listen(ctx context.Context) {

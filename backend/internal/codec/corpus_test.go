@@ -92,7 +92,11 @@ func frames() map[string][]byte {
 	all := map[string][]byte{}
 	e := wire.NewEncoder("c", "me")
 	for _, m := range messages {
-		all["kind-"+strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", m), "*core."))] = Encode(e, m)
+		name := "kind-" + strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", m), "*core."))
+		if h, ok := m.(*core.Heartbeat); ok && h.Like > 0 {
+			name += "-short"
+		}
+		all[name] = Encode(e, m)
 	}
 	batch, start := e.AppendUpdate(e.AppendBatch(nil), wire.UpdateHead{Key: "s", Number: 7, Sent: 42}, []byte("data"))
 	all["kind-update"], all["kind-batch"] = batch[start:], batch

@@ -61,23 +61,33 @@ func (d *decoder) pair(v field.Value, m *core.Member) error {
 }
 
 func appendHeartbeat(b []byte, h *core.Heartbeat) []byte {
-	b = field.AppendMessage(b, 1, func(b []byte) []byte { return appendMember(b, h.Member, "") })
+	if h.Like == 0 {
+		b = field.AppendMessage(b, 1, func(b []byte) []byte { return appendMember(b, h.Member, "") })
+	}
 	b = field.AppendUint(b, 2, uint64(h.Incarnation))
 	b = field.AppendUint(b, 3, h.Count)
 	b = field.AppendUint(b, 4, uint64(h.Interval/time.Millisecond))
 	b = field.AppendBool(b, 5, h.Hello)
 	b = field.AppendBool(b, 6, h.Leaving)
 	b = field.AppendUint(b, 7, uint64(h.Worth))
-	b = field.AppendFixed64(b, 8, h.KeySet)
-	b = field.AppendMessage(b, 9, func(b []byte) []byte { return appendView(b, h.View) })
+	if h.Like == 0 {
+		b = field.AppendFixed64(b, 8, h.KeySet)
+		b = field.AppendMessage(b, 9, func(b []byte) []byte { return appendView(b, h.View) })
+	}
 	b = appendAll(b, 10, h.Numbers, appendLast)
 	b = appendAll(b, 11, h.Departed, appendDeparted)
-	return field.AppendBool(b, 12, h.Alone)
+	b = field.AppendBool(b, 12, h.Alone)
+	b = field.AppendBool(b, 13, h.Brief)
+	if h.Like != 0 {
+		b = field.AppendUint(b, 14, h.Count-h.Like)
+	}
+	return b
 }
 
 func (d *decoder) heartbeat(b []byte) (*core.Heartbeat, error) {
 	h := new(core.Heartbeat)
-	return h, field.Each(b, func(num field.Number, v field.Value) error {
+	since := uint64(0) // so many heartbeats ago was the one that a short one is like
+	err := field.Each(b, func(num field.Number, v field.Value) error {
 		switch num {
 		case 1:
 			return message(v, &h.Member, d.member)
@@ -103,9 +113,20 @@ func (d *decoder) heartbeat(b []byte) (*core.Heartbeat, error) {
 			return list(d, &h.Departed, v, maxDeparted, d.departed)
 		case 12:
 			return v.Bool(&h.Alone)
+		case 13:
+			return v.Bool(&h.Brief)
+		case 14:
+			return number(v, &since)
 		}
 		return nil
 	})
+	if err == nil && since > 0 {
+		if since >= h.Count {
+			return nil, wire.ErrMalformed
+		}
+		h.Like = h.Count - since
+	}
+	return h, err
 }
 
 func (d *decoder) goodbye(b []byte) (*core.Goodbye, error) {

@@ -1,6 +1,10 @@
 package core
 
-import "github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
+import (
+	"slices"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
+)
 
 // beatNow sends a heartbeat.
 func (c *Core) beatNow() {
@@ -12,8 +16,8 @@ func (c *Core) beatNow() {
 	}
 	h := &Heartbeat{
 		Member: c.cfg.Self, Incarnation: c.incarnation, Count: c.pulse.Beat(c.now), Interval: c.interval,
-		Leaving: c.closing, Alone: c.transport.Unicast, Worth: c.worth(), KeySet: c.keySet, View: c.viewDigest(),
-		Numbers: c.numbers(), Departed: c.departed(),
+		Leaving: c.closing, Alone: c.transport.Unicast, Brief: true, Worth: c.worth(), KeySet: c.keySet, View: c.viewDigest(),
+		Departed: c.departed(),
 	}
 	if c.hello > 0 && !c.closing {
 		h.Hello = true
@@ -21,14 +25,53 @@ func (c *Core) beatNow() {
 		c.informed = c.informed || c.hello < helloTimes-1
 		c.helloAt = c.now
 	}
+	if c.saysNothingNew(h) {
+		h = &Heartbeat{Incarnation: h.Incarnation, Count: h.Count, Like: c.full.Count, Numbers: c.numbers(0), Departed: h.Departed}
+	} else {
+		h.Numbers = c.numbers(tellIdle)
+		c.full = h
+	}
 	c.markAt = Never
 	c.nextBeat = c.now + c.beatPause()
 	c.send("", h)
 }
 
+// saysNothingNew reports whether a heartbeat may be a short one: an earlier one said the
+// same, not long ago, and all members understand that. Names that somebody invents once
+// do not count.
+func (c *Core) saysNothingNew(h *Heartbeat) bool {
+	w := c.full
+	if w == nil || h.Hello || h.Leaving || c.transport.Native || w.Incarnation != h.Incarnation || h.Count-w.Count >= fullEvery {
+		return false
+	}
+	if w.Interval != h.Interval || w.Alone != h.Alone || w.Worth != h.Worth || w.KeySet != h.KeySet || w.View != h.View {
+		return false
+	}
+	return !slices.ContainsFunc(c.roster.live, func(p *node) bool { return !p.brief && p.beat.Settled() })
+}
+
+// completed returns what a short heartbeat of a node stands for, as far as it is known:
+// the view only if this node heard the one that told it. It is nil if nothing is.
+func (c *Core) completed(p *node, h *Heartbeat) *Heartbeat {
+	if h.Like == 0 {
+		return h
+	}
+	if p == nil || !p.known {
+		return nil
+	}
+	w := *h
+	w.Member, w.Interval, w.Worth, w.KeySet = p.Member, p.beat.Interval(), p.worth, p.keySet
+	w.Brief = true
+	w.Alone = p.alone || !p.numbered && c.transport.Unicast // a list does not tell it
+	if h.Like == p.full && h.Incarnation == p.incarnation {
+		w.View = p.view
+	}
+	return &w
+}
+
 // numbers returns the last numbers that this heartbeat tells: those that changed
-// lately, and some others in turn.
-func (c *Core) numbers() (numbers []Last) {
+// lately, and so many others in turn.
+func (c *Core) numbers(others int) (numbers []Last) {
 	told := map[*state]bool{}
 	tell := func(st *state) {
 		if st.sent > 0 && !told[st] {
@@ -46,7 +89,7 @@ func (c *Core) numbers() (numbers []Last) {
 			st.queuedUp = false
 		}
 	}
-	for range min(tellIdle, len(c.keys)) {
+	for range min(others, len(c.keys)) {
 		c.told = (c.told + 1) % len(c.keys)
 		tell(c.keys[c.told])
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver/heartbeat"
 )
 
 // beatOf returns the next heartbeat of a.
@@ -127,4 +129,144 @@ func TestMarks(t *testing.T) {
 	if d := p.beatPause(); d != markAgain {
 		t.Errorf("it is told once more after %v", d)
 	}
+}
+
+// knows has b say, often enough to count, that it understands short heartbeats.
+func (p *pair) knows(name string, brief bool) {
+	for range heartbeat.Settled {
+		p.hears(name, &Heartbeat{
+			Member: Member{Name: name}, Count: p.roster.get(name).count + 1, Interval: time.Minute, Brief: brief, Worth: Whole, View: p.viewDigest(),
+		})
+	}
+}
+
+// A heartbeat says what an earlier one said by naming it, where all understand that. One
+// of four says it again, and so does the next one after anything else is the case.
+func TestShortHeartbeats(t *testing.T) {
+	full := func(p *pair, want string, beats ...*Heartbeat) {
+		p.t.Helper()
+		got := ""
+		for _, h := range beats {
+			switch {
+			case h.Like == 0:
+				got += "f"
+			case h.Like >= h.Count || h.Member.Name != "" || h.View.Count != 0:
+				p.t.Errorf("heartbeat %d is like %d: %+v", h.Count, h.Like, h)
+			default:
+				got += "s"
+			}
+		}
+		if got != want {
+			p.t.Errorf("they are %s, want %s", got, want)
+		}
+	}
+	next := func(p *pair, n int) (beats []*Heartbeat) {
+		for range n {
+			beats = append(beats, p.beatOf())
+		}
+		return beats
+	}
+	for name, c := range map[string]struct {
+		transport Transport
+		brief     bool
+		does      func(p *pair)
+		want      string
+	}{
+		"at rest":                       {brief: true, does: func(*pair) {}, want: "sssfsss"},
+		"who does not understand it":    {does: func(*pair) {}, want: "fffffff"},
+		"with native membership":        {transport: Transport{Native: true}, brief: true, does: func(*pair) {}, want: "fffffff"},
+		"a state is added":              {brief: true, does: func(p *pair) { p.step(StateAdded{Key: "t"}) }, want: "fsssfss"},
+		"its interval is another":       {brief: true, does: func(p *pair) { p.cfg.Heartbeat *= 2 }, want: "fsssfss"},
+		"it hears what is for it alone": {brief: true, does: func(p *pair) { p.transport.Unicast = true }, want: "fsssfss"},
+		"somebody says hello": {brief: true, does: func(p *pair) {
+			p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Count: 1000, Interval: time.Minute, Worth: Whole, Brief: true, Hello: true})
+		}, want: "fsssfss"},
+		"somebody appears":                 {brief: true, does: func(p *pair) { p.joins("c") }, want: "fsssfss"},
+		"one who does not understand came": {brief: true, does: func(p *pair) { p.joins("c"); p.knows("c", false) }, want: "fffffff"},
+		"it raises its incarnation":        {brief: true, does: func(p *pair) { p.incarnation++ }, want: "fsssfss"},
+		"it leaves":                        {brief: true, does: func(p *pair) { p.closing = true }, want: "fffffff"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, c.transport, "s")
+			p.knows("b", c.brief)
+			p.hello, p.full = 0, nil
+			full(p, "f", p.beatOf())
+			c.does(p)
+			full(p, c.want, next(p, len(c.want))...)
+		})
+	}
+	t.Run("numbers", func(t *testing.T) {
+		p := newPair(t, Transport{}, "s", "t")
+		p.knows("b", true)
+		p.hello = 0
+		p.states["s"].sent, p.states["t"].sent = 7, 8
+		p.beatOf()
+		p.tellSoon(p.states["s"])
+		for range tellTimes {
+			if h := p.beatOf(); h.Like == 0 || len(h.Numbers) != 1 || h.Numbers[0] != (Last{"s", 7}) {
+				t.Errorf("a short one tells %v", h.Numbers)
+			}
+		}
+		if h := p.beatOf(); h.Like != 0 || len(h.Numbers) != 2 {
+			t.Errorf("a full one tells %v", h.Numbers)
+		}
+	})
+}
+
+// A short heartbeat is a sign of life of whoever is known, and repeats what was heard; a
+// view that was not heard it does not tell.
+func TestAShortHeartbeatIsHeard(t *testing.T) {
+	short := func(count, like uint64) *Heartbeat { return &Heartbeat{Count: count, Like: like} }
+	t.Run("what it names", func(t *testing.T) {
+		p := newPair(t, Transport{Unicast: true}, "s")
+		p.knows("b", true)
+		b := p.roster.get("b")
+		last := b.count
+		p.hears("b", short(last+1, last))
+		if b.count != last+1 || b.Name != "b" || b.worth != Whole || !b.brief || !b.alone || b.beat.Interval() != time.Minute {
+			t.Errorf("%+v", b)
+		}
+		b.view = ViewDigest{1, 1}
+		p.hears("b", short(last+2, last))
+		if b.dispute.since == 0 {
+			t.Error("the view that it names differs")
+		}
+		b.dispute = dispute{}
+		p.hears("b", short(last+3, last+2))
+		if b.dispute.since != 0 {
+			t.Error("the view that it names was not heard")
+		}
+		p.step(Received{From: "b", Message: short(last+3, last)})
+		if b.count != last+3 || b.ignored != 1 {
+			t.Errorf("one that comes again is news: %d, %d", b.count, b.ignored)
+		}
+	})
+	t.Run("who does not hear what is for it alone", func(t *testing.T) {
+		p := newPair(t, Transport{Unicast: true}, "s")
+		b := p.roster.get("b")
+		b.alone = false
+		p.step(Received{From: "b", Message: short(b.count+1, b.count)})
+		if b.alone {
+			t.Error("it does after a short one")
+		}
+	})
+	t.Run("of nobody", func(t *testing.T) {
+		p := newPair(t, Transport{}, "s")
+		p.hears("c", short(5, 4))
+		if c := p.roster.get("c"); c != nil {
+			t.Errorf("%+v", c)
+		}
+	})
+	t.Run("of who is listed", func(t *testing.T) {
+		p := newPair(t, Transport{Unicast: true}, "s")
+		p.helloAt = p.now
+		p.hears("b", &List{Members: []ListMember{
+			{Member: Member{Name: "b", Instance: "b"}, Worth: Whole}, {Member: Member{Name: "c", Instance: "c"}, Count: 4, Interval: time.Minute, Worth: Whole},
+		}})
+		p.hears("c", short(5, 4))
+		c := p.roster.get("c")
+		if c == nil || c.life != live || c.count != 5 || !c.numbered || !c.alone || c.view != (ViewDigest{}) {
+			t.Errorf("%+v", c)
+		}
+	})
 }

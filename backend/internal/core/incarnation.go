@@ -59,7 +59,7 @@ func (c *Core) advance(p *node, incarnation uint32) {
 		c.giveUp(s, s.missing)
 	}
 	p.former, p.formerly, p.streams = p.streams, p.incarnation, map[string]*stream{}
-	p.incarnation, p.count, p.ignored = incarnation, 0, 0
+	p.incarnation, p.count, p.full, p.ignored = incarnation, 0, 0, 0
 	if p.life == left || p.life == leaving {
 		c.roster.turn(p, stranger, c.now)
 	}

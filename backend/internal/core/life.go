@@ -17,7 +17,7 @@ func (c *Core) appear(p *node) {
 	returned := p.life == failed
 	c.roster.turn(p, live, c.now)
 	p.member, p.tell = true, 0
-	c.changed = true
+	c.changed, c.full = true, nil // it may know nothing of this node
 	c.note(NoteJoined, p, "", 1, "")
 	c.steadySoon(p)
 	for _, s := range sortedStreams(p.streams) {
@@ -71,7 +71,7 @@ func (c *Core) fail(p *node) {
 func (c *Core) gone(p *node, tell int) {
 	c.changed = true
 	p.tell = tell
-	p.view, p.dispute = ViewDigest{}, dispute{}
+	p.view, p.full, p.dispute = ViewDigest{}, 0, dispute{}
 	c.notSteady(p)
 	c.heardByMost() // what it held of this node counts no more
 	c.joined = slices.DeleteFunc(c.joined, func(q *node) bool { return p == q })

@@ -35,6 +35,7 @@ type Core struct {
 	incarnation uint32
 	pulse       heartbeat.Pulse
 	interval    time.Duration // between own heartbeats
+	full        *Heartbeat    // the last own one that was not short
 	nextBeat    time.Duration
 	markAt      time.Duration // when a mark tells numbers that were sent since the last heartbeat
 	hello       int           // heartbeats that still ask for a list

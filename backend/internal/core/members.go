@@ -2,6 +2,10 @@ package core
 
 // onHeartbeat notes that another node lives.
 func (c *Core) onHeartbeat(from string, h *Heartbeat) {
+	short := h.Like != 0
+	if h = c.completed(c.roster.get(from), h); h == nil {
+		return
+	}
 	m := h.Member
 	m.Instance = from
 	if !validMember(m) {
@@ -26,7 +30,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 	}
 	wasWhole, wasKnown, wasLive := p.known && p.worth == Whole, p.known, p.life == live
 	p.count, p.ignored, p.numbered = h.Count, 0, true
-	p.heardAt, p.alone = c.now, h.Alone
+	p.heardAt, p.alone, p.brief = c.now, h.Alone, h.Brief
 	c.learnWorth(p, h.Worth, h.KeySet)
 	c.learnMember(p, m)
 	for _, l := range h.Numbers {
@@ -56,6 +60,9 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 			c.self.at = min(c.self.at, max(c.now, p.since+c.steadyFor(p)))
 		}
 		c.seeView(p, h.View)
+		if !short {
+			p.full = h.Count
+		}
 		if !wasWhole && h.Worth == Whole {
 			c.searchReady()
 			if wasKnown && wasLive {
@@ -67,6 +74,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		}
 	}
 	if h.Hello {
+		c.full = nil // it may have missed that one
 		c.asked.returned(c, p)
 		c.oweList(p)
 	}

@@ -14,20 +14,24 @@ type Message interface{ message() }
 // The messages.
 type (
 	// Heartbeat: the node lives. It is what a bus's membership is made of; with
-	// native membership it is a rare mark that tells numbers and the view's digest.
+	// native membership it is a rare mark that tells numbers and the view's digest. A
+	// short one says that all from Member on is as it was in an earlier one.
 	Heartbeat struct {
-		Member      Member // Instance is that of the frame's header
 		Incarnation uint32
-		Count       uint64        // grows with every heartbeat of the instance; only a higher one is a sign of life
-		Interval    time.Duration // until the next; on the wire in milliseconds
-		Hello       bool          // asks for a List
-		Leaving     bool          // it is about to leave; sticky
-		Alone       bool          // it hears what is sent to it alone
-		Worth       Worth         // what an exchange with it is worth
-		KeySet      uint64        // a hash of the keys of its states
-		View        ViewDigest
+		Count       uint64     // grows with every heartbeat of the instance; only a higher one is a sign of life
+		Like        uint64     // of a short one: the count of that earlier one, of the same incarnation; else 0
 		Numbers     []Last     // its own last numbers: of keys that changed lately, and of some others in turn
 		Departed    []Departed // the last numbers of members that have just gone
+
+		Member   Member        // Instance is that of the frame's header
+		Interval time.Duration // until the next; on the wire in milliseconds
+		Hello    bool          // asks for a List
+		Leaving  bool          // it is about to leave; sticky
+		Alone    bool          // it hears what is sent to it alone
+		Brief    bool          // it understands short ones
+		Worth    Worth         // what an exchange with it is worth
+		KeySet   uint64        // a hash of the keys of its states
+		View     ViewDigest
 	}
 
 	// Goodbye: the node has left; this is its last frame.

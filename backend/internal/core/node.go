@@ -44,11 +44,13 @@ type node struct {
 	known   bool   // what it is worth
 	keySet  uint64 // a hash of the keys that it has
 	view    ViewDigest
+	full    uint64             // the count of the heartbeat that told it
 	lacks   map[string]bool    // keys that it said it lacks
 	spurned map[string]spurned // by key
 	wholes  map[string]bool    // keys whose states it gave whole though they can be taken apart here
 
 	alone     bool   // it hears what is sent to it alone, by its heartbeat
+	brief     bool   // it understands short heartbeats
 	numbered  bool   // by a heartbeat: the incarnation is its own word
 	ignored   int    // increasing heartbeats that were not believed
 	ignoredN  uint64 // the highest count of those

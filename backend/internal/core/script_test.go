@@ -519,6 +519,9 @@ func describe(m Message) string {
 	switch m := m.(type) {
 	case *Heartbeat:
 		s += fmt.Sprintf(" %d.%d", m.Incarnation, m.Count)
+		if m.Like > 0 {
+			s += fmt.Sprintf(" like %d", m.Like)
+		}
 		for _, flag := range []struct {
 			on   bool
 			name string

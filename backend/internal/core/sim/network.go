@@ -150,6 +150,11 @@ func (n *network) send(p *process, f *frame) {
 	}
 	n.w.tally.sent(p, f)
 	if beat, ok := f.message.(*core.Heartbeat); ok {
+		if full := n.beats[p.instance]; full != nil && beat.Like != 0 {
+			same := *full
+			same.Count = beat.Count
+			beat = &same
+		}
 		n.beats[p.instance] = beat
 	}
 	if f.to != "" && n.w.scenario.Net.Unicast {

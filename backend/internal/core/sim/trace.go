@@ -102,6 +102,9 @@ func describe(v any) string {
 		}
 		return "Listed " + strings.Join(ids, ",")
 	case *core.Heartbeat:
+		if v.Like != 0 {
+			return fmt.Sprintf("Heartbeat %d incarnation=%d like %d %v departed=%v", v.Count, v.Incarnation, v.Like, v.Numbers, v.Departed)
+		}
 		return fmt.Sprintf("Heartbeat %d incarnation=%d interval=%v hello=%v leaving=%v %s view=%x/%d %v departed=%v",
 			v.Count, v.Incarnation, v.Interval, v.Hello, v.Leaving, worths[v.Worth], v.View.Hash, v.View.Count, v.Numbers, v.Departed)
 	case *core.List:
