@@ -37,8 +37,7 @@ func (c *Core) beatNow() {
 }
 
 // saysNothingNew reports whether a heartbeat may be a short one: an earlier one said the
-// same, not long ago, and all members understand that. Names that somebody invents once
-// do not count.
+// same, not long ago, and all members understand that.
 func (c *Core) saysNothingNew(h *Heartbeat) bool {
 	w := c.full
 	if w == nil || h.Hello || h.Leaving || c.transport.Native || w.Incarnation != h.Incarnation || h.Count-w.Count >= fullEvery {
@@ -47,16 +46,13 @@ func (c *Core) saysNothingNew(h *Heartbeat) bool {
 	if w.Interval != h.Interval || w.Alone != h.Alone || w.Worth != h.Worth || w.KeySet != h.KeySet || w.View != h.View {
 		return false
 	}
-	return !slices.ContainsFunc(c.roster.live, func(p *node) bool { return !p.brief && p.beat.Settled() })
+	return !slices.ContainsFunc(c.roster.live, func(p *node) bool { return !p.brief && !p.foreign() })
 }
 
 // completed returns what a short heartbeat of a node stands for, as far as it is known:
 // the view only if this node heard the one that told it. It is nil if nothing is.
 func (c *Core) completed(p *node, h *Heartbeat) *Heartbeat {
-	if h.Like == 0 {
-		return h
-	}
-	if p == nil || !p.known {
+	if p == nil || !p.known || h.Like == p.doubted {
 		return nil
 	}
 	w := *h
@@ -65,6 +61,8 @@ func (c *Core) completed(p *node, h *Heartbeat) *Heartbeat {
 	w.Alone = p.alone || !p.numbered && c.transport.Unicast // a list does not tell it
 	if h.Like == p.full && h.Incarnation == p.incarnation {
 		w.View = p.view
+	} else if p.full != 0 { // its keys may be others: nothing that it lacks is known
+		w.KeySet = 0
 	}
 	return &w
 }

@@ -181,8 +181,11 @@ func TestShortHeartbeats(t *testing.T) {
 		"somebody says hello": {brief: true, does: func(p *pair) {
 			p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Count: 1000, Interval: time.Minute, Worth: Whole, Brief: true, Hello: true})
 		}, want: "fsssfss"},
-		"somebody appears":                 {brief: true, does: func(p *pair) { p.joins("c") }, want: "fsssfss"},
-		"one who does not understand came": {brief: true, does: func(p *pair) { p.joins("c"); p.knows("c", false) }, want: "fffffff"},
+		"somebody appears": {brief: true, does: func(p *pair) {
+			p.hears("c", &Heartbeat{Member: Member{Name: "c"}, Count: 1, Interval: time.Minute, Worth: Whole, Brief: true})
+		}, want: "fsssfss"},
+		"one who does not understand came": {brief: true, does: func(p *pair) { p.joins("c") }, want: "fffffff"},
+		"one who has no name says that":    {brief: true, does: func(p *pair) { p.hears("c", &Heartbeat{Count: 5, Like: 4}) }, want: "fsssfss"},
 		"it raises its incarnation":        {brief: true, does: func(p *pair) { p.incarnation++ }, want: "fsssfss"},
 		"it leaves":                        {brief: true, does: func(p *pair) { p.closing = true }, want: "fffffff"},
 	} {
@@ -231,13 +234,18 @@ func TestAShortHeartbeatIsHeard(t *testing.T) {
 		if b.dispute.since == 0 {
 			t.Error("the view that it names differs")
 		}
-		b.dispute = dispute{}
-		p.hears("b", short(last+3, last+2))
-		if b.dispute.since != 0 {
-			t.Error("the view that it names was not heard")
+		b.dispute, b.lacks = dispute{}, map[string]bool{"t": true}
+		p.hears("b", short(last+3, last))
+		if !b.lacks["t"] {
+			t.Error("what it lacks is forgotten")
 		}
-		p.step(Received{From: "b", Message: short(last+3, last)})
-		if b.count != last+3 || b.ignored != 1 {
+		b.dispute, b.keySet = dispute{}, 7
+		p.hears("b", short(last+4, last+2))
+		if b.dispute.since != 0 || b.lacks["t"] || b.keySet != 0 {
+			t.Error("the view and the keys that it names were not heard")
+		}
+		p.step(Received{From: "b", Message: short(last+4, last)})
+		if b.count != last+4 || b.ignored != 1 {
 			t.Errorf("one that comes again is news: %d, %d", b.count, b.ignored)
 		}
 	})
@@ -248,6 +256,24 @@ func TestAShortHeartbeatIsHeard(t *testing.T) {
 		p.step(Received{From: "b", Message: short(b.count+1, b.count)})
 		if b.alone {
 			t.Error("it does after a short one")
+		}
+	})
+	t.Run("after another name", func(t *testing.T) {
+		p := newPair(t, Transport{}, "s")
+		b := p.roster.get("b")
+		evil := func(count uint64) *Heartbeat {
+			return &Heartbeat{Member: Member{Name: "evil"}, Count: count, Interval: time.Minute, Worth: Whole}
+		}
+		p.hears("b", evil(b.count)) // as if its last one had told it
+		p.hears("b", short(2, 1))
+		if b.count != 2 {
+			t.Error("a liar makes that of nothing which was believed")
+		}
+		p.hears("b", evil(5))
+		ignored := b.ignored
+		p.hears("b", short(6, 5))
+		if b.count != 2 || b.ignored != ignored {
+			t.Errorf("it names one that was not believed: %d, ignored %d", b.count, b.ignored)
 		}
 	})
 	t.Run("of nobody", func(t *testing.T) {

@@ -36,6 +36,7 @@ type Core struct {
 	pulse       heartbeat.Pulse
 	interval    time.Duration // between own heartbeats
 	full        *Heartbeat    // the last own one that was not short
+	unknownAt   time.Duration // when somebody was heard first whose name is not known
 	nextBeat    time.Duration
 	markAt      time.Duration // when a mark tells numbers that were sent since the last heartbeat
 	hello       int           // heartbeats that still ask for a list
@@ -89,7 +90,7 @@ func New(cfg Config, now time.Duration) *Core {
 	c := &Core{
 		cfg: cfg, now: now, rand: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)),
 		settleBy: now + cfg.Settle, since: now, detachedAt: now, attachedAt: Never, interval: cfg.Heartbeat,
-		nextBeat: Never, markAt: Never, listAt: Never, lingerAt: Never, partAt: Never, joinedAt: Never, departAt: Never, wakeAt: Never,
+		unknownAt: Never, nextBeat: Never, markAt: Never, listAt: Never, lingerAt: Never, partAt: Never, joinedAt: Never, departAt: Never, wakeAt: Never,
 		listBudget: newBucket(listsPerSecond, listsBurst), raises: newBucket(1/raiseEvery.Seconds(), raiseBurst), voids: newBucket(voidsPerSecond, voidsBurst),
 		roster: roster{byID: map[string]*node{}},
 		states: map[string]*state{}, retired: map[string]numbersOf{},

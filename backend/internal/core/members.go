@@ -2,9 +2,14 @@ package core
 
 // onHeartbeat notes that another node lives.
 func (c *Core) onHeartbeat(from string, h *Heartbeat) {
-	short := h.Like != 0
-	if h = c.completed(c.roster.get(from), h); h == nil {
-		return
+	p, short := c.roster.get(from), h.Like != 0
+	if short {
+		full := c.completed(p, h)
+		if full == nil {
+			c.nameless(p, h)
+			return
+		}
+		h = full
 	}
 	m := h.Member
 	m.Instance = from
@@ -12,7 +17,6 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		c.reject(from, "member")
 		return
 	}
-	p := c.roster.get(from)
 	if p == nil {
 		if p = c.meet(m); p == nil {
 			return
@@ -20,6 +24,9 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 	}
 	if p.numbered && p.life == live && p.Name != m.Name { // the name belongs to the instance
 		if !c.persists(p, h.Count) {
+			if h.Count > p.count { // what names it tells no more
+				p.doubted = h.Count
+			}
 			c.reject(from, "name")
 			return
 		}
@@ -61,7 +68,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		}
 		c.seeView(p, h.View)
 		if !short {
-			p.full = h.Count
+			p.full, p.doubted = h.Count, 0
 		}
 		if !wasWhole && h.Worth == Whole {
 			c.searchReady()
@@ -77,6 +84,21 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		c.full = nil // it may have missed that one
 		c.asked.returned(c, p)
 		c.oweList(p)
+	}
+}
+
+// nameless handles a short heartbeat of a node whose name is not known, or was said to
+// have left: a full one follows. Until then nobody is alone, but once: anybody can say so.
+func (c *Core) nameless(p *node, h *Heartbeat) {
+	switch {
+	case p == nil || p.life == stranger:
+		c.full = nil // nor may it know this node
+		if c.unknownAt == Never {
+			c.unknownAt = c.now
+			c.readySoon()
+		}
+	case p.life == left && h.Incarnation <= p.incarnation:
+		c.ignore(p, h.Count)
 	}
 }
 

@@ -50,6 +50,7 @@ type node struct {
 	wholes  map[string]bool    // keys whose states it gave whole though they can be taken apart here
 
 	alone     bool   // it hears what is sent to it alone, by its heartbeat
+	doubted   uint64 // the count of its heartbeat that told another name, and was not believed
 	brief     bool   // it understands short heartbeats
 	numbered  bool   // by a heartbeat: the incarnation is its own word
 	ignored   int    // increasing heartbeats that were not believed

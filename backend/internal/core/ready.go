@@ -107,6 +107,9 @@ func (c *Core) aloneAt() (at time.Duration) {
 	if c.transport.Native && c.hasList { // which names all
 		return c.attachedAt
 	}
+	if c.unknownAt != Never { // somebody is there who tells its name soon
+		return max(c.attachedAt+c.cfg.Heartbeat, c.unknownAt+fullEvery*c.cfg.Heartbeat)
+	}
 	return c.attachedAt + c.cfg.Heartbeat
 }
 

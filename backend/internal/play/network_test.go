@@ -491,8 +491,12 @@ func (n *network) note(from *peer, b []byte) []byte {
 	if f.Kind == wire.Heartbeat {
 		if m, err := codec.Decode(f.Kind, f.Message); err == nil {
 			beat := m.(*core.Heartbeat)
-			beat.Member = core.Member(from.self)
-			n.beats[from.self.Instance] = beat
+			if last := n.beats[from.self.Instance]; last != nil && beat.Like != 0 { // it says the same
+				last.Count = beat.Count
+			} else {
+				beat.Member, beat.Like = core.Member(from.self), 0
+				n.beats[from.self.Instance] = beat
+			}
 		}
 	}
 	if from.mad && f.Kind.IsMessage() {

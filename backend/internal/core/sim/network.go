@@ -23,6 +23,7 @@ type network struct {
 	redraw  bool                // topology is about to be looked at
 	foreign []*foreign
 	beats   map[string]*core.Heartbeat // the latest of each instance, as a stranger hears it
+	full    map[fullBeat]bool          // those that were not short
 }
 
 // frame is what one node sends at once: a message, or updates.
@@ -61,7 +62,7 @@ type condition struct {
 const slack = 4096
 
 func newNetwork(w *World) *network {
-	return &network{w: w, up: true, byID: map[string]*subscriber{}, paths: map[path]*condition{}, groups: map[string]int{}, beats: map[string]*core.Heartbeat{}}
+	return &network{w: w, up: true, byID: map[string]*subscriber{}, paths: map[path]*condition{}, groups: map[string]int{}, beats: map[string]*core.Heartbeat{}, full: map[fullBeat]bool{}}
 }
 
 func (n *network) transport() core.Transport {
@@ -144,18 +145,16 @@ func (n *network) overflowed(p *process) bool {
 
 // send takes a frame from p.
 func (n *network) send(p *process, f *frame) {
+	if beat, ok := f.message.(*core.Heartbeat); ok && beat.Like == 0 {
+		n.full[fullBeat{p.instance, beat.Incarnation, beat.Count}] = true
+	}
 	if p.mad && f.message != nil {
 		f = &frame{from: f.from, message: n.w.nonsense()}
 		f.size = sizeOf(f.message)
 	}
 	n.w.tally.sent(p, f)
 	if beat, ok := f.message.(*core.Heartbeat); ok {
-		if full := n.beats[p.instance]; full != nil && beat.Like != 0 {
-			same := *full
-			same.Count = beat.Count
-			beat = &same
-		}
-		n.beats[p.instance] = beat
+		n.beats[p.instance] = n.told(p, beat)
 	}
 	if f.to != "" && n.w.scenario.Net.Unicast {
 		n.unicast(p, f)
@@ -165,6 +164,27 @@ func (n *network) send(p *process, f *frame) {
 		return
 	}
 	n.publish(p.name, f)
+}
+
+// fullBeat is a heartbeat that was not short.
+type fullBeat struct {
+	instance    string
+	incarnation uint32
+	count       uint64
+}
+
+// told returns a heartbeat of p with what it says by naming an earlier one.
+func (n *network) told(p *process, beat *core.Heartbeat) *core.Heartbeat {
+	last := n.beats[p.instance]
+	if beat.Like == 0 || p.mad || last == nil {
+		return beat
+	}
+	if !n.full[fullBeat{p.instance, beat.Incarnation, beat.Like}] {
+		n.w.fail("%s says that heartbeat %d is like %d, and that was no full one", p.name, beat.Count, beat.Like)
+	}
+	same := *last
+	same.Count, same.Numbers, same.Departed = beat.Count, beat.Numbers, beat.Departed
+	return &same
 }
 
 // publish gives f to all subscribers. The sender has its own frame back on a bus.

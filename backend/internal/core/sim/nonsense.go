@@ -80,6 +80,9 @@ func (w *World) nonsense() core.Message {
 		for range w.rand.IntN(3) {
 			beat.Departed = append(beat.Departed, core.Departed{Instance: instance(), Incarnation: small(), Numbers: lasts()})
 		}
+		if beat.Hello && beat.Leaving && beat.Count > 8 { // a short one
+			beat.Like, beat.Hello, beat.Leaving = beat.Count-1-beat.KeySet%8, false, false
+		}
 		return beat
 	case 1:
 		return &core.Goodbye{Incarnation: small(), Count: big(), Numbers: lasts()}
