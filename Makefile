@@ -106,7 +106,7 @@ mutants:
 
 # Each operator of the core's packages changed, one at a time: their tests, or the
 # scenarios of the simulator, notice 90 % at least, and what they do not is listed. It takes
-# half an hour on two processors; FILES is a pattern of what is changed: a file and a
+# ten minutes on two processors; FILES is a pattern of what is changed: a file and a
 # function, such as '^stream.go claims'.
 FILES ?= .
 mutation:

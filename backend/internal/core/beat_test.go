@@ -271,6 +271,7 @@ func TestAShortHeartbeatIsHeard(t *testing.T) {
 		}
 		p.hears("b", evil(5))
 		ignored := b.ignored
+		p.now += time.Second
 		p.hears("b", short(6, 5))
 		if b.count != 2 || b.ignored != ignored {
 			t.Errorf("it names one that was not believed: %d, ignored %d", b.count, b.ignored)
@@ -295,4 +296,29 @@ func TestAShortHeartbeatIsHeard(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	})
+}
+
+// Who hears somebody whose name is not known waits for the full heartbeat, but not for ever,
+// and not for less than who hears nobody.
+func TestNotAloneWithTheNameless(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	at := p.attachedAt + p.cfg.Heartbeat
+	if got := p.aloneAt(); got != at {
+		t.Fatalf("alone at %v, want %v", got, at)
+	}
+	p.now += time.Hour
+	p.hears("c", &Heartbeat{Count: 5, Like: 4})
+	if got, want := p.aloneAt(), p.now+fullEvery*p.cfg.Heartbeat; got != want {
+		t.Errorf("alone at %v, want %v", got, want)
+	}
+	was := p.aloneAt()
+	p.now += time.Second
+	p.hears("c", &Heartbeat{Count: 6, Like: 4})
+	if got := p.aloneAt(); got != was {
+		t.Errorf("alone at %v, put off from %v", got, was)
+	}
+	p.unknownAt = p.attachedAt - time.Hour
+	if got, want := p.aloneAt(), p.attachedAt+p.cfg.Heartbeat; got != want {
+		t.Errorf("alone at %v, want %v", got, want)
+	}
 }

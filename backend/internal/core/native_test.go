@@ -228,3 +228,20 @@ func TestAForeignStateOfNobody(t *testing.T) {
 		}
 	}
 }
+
+// Only who is a member is kept out of the view for saying that it leaves: what one that has
+// failed said says nothing of who is listed now.
+func TestWhoFailedAndLeavesIsListedAgain(t *testing.T) {
+	p := newPair(t, Transport{Native: true}, "s")
+	p.lists("b")
+	p.lists()
+	b := p.roster.get("b")
+	if b.life != failed {
+		t.Fatalf("b is %v", b.life)
+	}
+	p.hears("b", &Heartbeat{Member: Member{Name: "b"}, Count: b.count + 1, Interval: time.Minute, Leaving: true, Worth: Whole})
+	p.lists("b")
+	if b.life != live {
+		t.Errorf("b is %v though it is listed", b.life)
+	}
+}
