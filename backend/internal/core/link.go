@@ -72,6 +72,9 @@ func (c *Core) onLinkUp(t Transport) {
 	c.sayHello()
 	for _, p := range c.roster.all {
 		p.ignored = 0
+		if !again {
+			p.lacks = nil // it may have been given a state meanwhile
+		}
 	}
 	switch {
 	case t.Native && !again:
