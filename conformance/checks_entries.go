@@ -140,7 +140,7 @@ func entriesSourceDies(e *env) {
 	resume := joined.holdMergeAt(count / 2)
 	defer resume()
 	joined.join("set", joined)
-	e.eventually(e.patience(), "a part of the entries is on the joiner", func() error {
+	e.eventually(3*e.patience(), "a part of the entries is on the joiner", func() error {
 		if joined.held.Load() == 0 {
 			return fmt.Errorf("it holds %d entries", joined.len())
 		}
