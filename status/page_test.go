@@ -302,9 +302,12 @@ func (c troubled) Inspect() backend.Inspection {
 // TestTroubles: an attached node says what is wrong nevertheless.
 func TestTroubles(t *testing.T) {
 	_, url := serve(t, status.Options{Channel: troubled{open(t, memory.NewBus(), "a").ClusterChannel}})
-	if s := look(t, url).Summary; s.Level != "warn" || !strings.Contains(s.Text, "Sentinels: they disagree.") {
-		t.Errorf("the summary: %+v", s)
-	}
+	testkit.Eventually(t, patience, func() error { // it may not be attached yet
+		if s := look(t, url).Summary; s.Level != "warn" || !strings.Contains(s.Text, "Sentinels: they disagree.") {
+			return fmt.Errorf("the summary: %+v", s)
+		}
+		return nil
+	})
 }
 
 // A chart says what it shows, and that there was nothing where there was nothing.
