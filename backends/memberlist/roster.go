@@ -215,11 +215,15 @@ func (r *roster) reach(p *member) bool {
 	return r.mesh.knock(p)
 }
 
+// hidden reports whether a node is no member though memberlist may hold it alive. r.mu is
+// held.
+func (r *roster) hidden(name string) bool { return r.gone[name] || r.unproven[name] != believed }
+
 // first reports whether this node is the one of its kind that acts for all. It makes no
 // lists, as it is asked for each who joins. r.mu is held.
 func (r *roster) first() bool {
 	for name, p := range r.alive {
-		if !p.foreign && name < r.self && !r.gone[name] && r.unproven[name] == believed {
+		if !p.foreign && name < r.self && !r.hidden(name) {
 			return false
 		}
 	}
@@ -289,7 +293,7 @@ func (r *roster) crowded(name string) bool {
 func (r *roster) named(name string) *member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.gone[name] || r.unproven[name] != believed || name == r.self {
+	if name == r.self || r.hidden(name) {
 		return nil
 	}
 	return r.alive[name]
@@ -346,7 +350,7 @@ func (r *roster) live() *lists {
 	}
 	l := &lists{others: make([]*member, 0, len(r.alive))}
 	for name, p := range r.alive {
-		if name == r.self || r.gone[name] || r.unproven[name] != believed {
+		if name == r.self || r.hidden(name) {
 			continue
 		}
 		l.others = append(l.others, p)

@@ -53,7 +53,7 @@ const pickMutant = "CORE_MUTANT"
 // TestMutants puts faults into the core and wants each to be found.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it compiles them")
+		t.Skip("it compiles the core and the simulator with all mutants: not under the race detector")
 	}
 	all := readMutants(t)
 	dir := t.TempDir()
