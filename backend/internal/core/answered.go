@@ -76,6 +76,7 @@ func (a *answered) onPull(c *Core, from string, p *node, m *Pull) {
 		return
 	}
 	p.heard(c.now)
+	c.paid(p, m)
 	for _, it := range m.Items { // it may have lacked that state once
 		delete(p.lacks, it.Key)
 		if it.Entries > 0 {

@@ -321,12 +321,15 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 	c.account(k, it.Numbers)
 	c.answeredBy(st, it.Worth)
 	differs := m.HasDigest && it.HasDigest && m.Digest != it.Digest
+	if differs && pl.reason == "joined" {
+		c.owe(st, pl.node)
+	}
 	if differs && quiet && k.hasDigest && c.misses(st) {
 		st.doubted = true // what is missing may explain it, or not
 		c.holes.at = min(c.holes.at, c.now+firstPause)
 	}
 	if differs && quiet && k.hasDigest && !c.misses(st) {
-		if pl.reason != "joined" { // who joined, and is joined by this node, asks for itself
+		if st.owed != pl.node { // who joined, and is joined by this node, asks for itself
 			c.push(st, pl.node)
 		}
 	} else if won {

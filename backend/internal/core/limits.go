@@ -23,14 +23,15 @@ const (
 	maxWantRanges  = 16                     // ranges of one key in a Missing, a Pull or an Answer
 
 	// Searching.
-	maxAsked   = 8               // members asked in one round
-	maxRounds  = 6               // of a search
-	maxSearch  = 2 * time.Minute // for which a hole is searched
-	firstPause = time.Second     // between two rounds; it doubles
-	maxPause   = 30 * time.Second
-	roundStep  = 50 * time.Millisecond  // rounds begin at multiples of it, those of many states together
-	busyPause  = time.Second            // before a key whose own state is busy is tried again
-	joinPause  = 250 * time.Millisecond // before a member that appeared is compared with
+	maxAsked    = 8               // members asked in one round
+	maxRounds   = 6               // of a search
+	maxSearch   = 2 * time.Minute // for which a hole is searched
+	firstPause  = time.Second     // between two rounds; it doubles
+	maxPause    = 30 * time.Second
+	roundStep   = 50 * time.Millisecond  // rounds begin at multiples of it, those of many states together
+	busyPause   = time.Second            // before a key whose own state is busy is tried again
+	joinPause   = 250 * time.Millisecond // before a member that appeared is compared with
+	metPatience = 3 * time.Second        // for one that was met and differs to ask for itself
 
 	// Exchanging.
 	startsPerSecond  = 4

@@ -31,6 +31,7 @@ func (c *Core) compareJoined() {
 		return // looked at when the link is up again
 	}
 	c.askMet()
+	c.pay()
 }
 
 // askMet asks one of those that each state has met, the same for as many states
@@ -100,6 +101,54 @@ func (c *Core) metAsked(st *state, p *node, o outcome) {
 		c.metAgain(0)
 	default:
 		c.metAgain(min(busyPause<<max(st.metTries-1, 0), maxPause))
+	}
+}
+
+// owe notes that a member that was met lacks something of a state. It asks for itself as
+// a rule, since it has met this node; one that met it long before does not.
+func (c *Core) owe(st *state, p *node) {
+	st.owed, st.owedAt = p, c.now+metPatience
+	c.metAgain(metPatience)
+}
+
+// paid notes that a member asks for itself.
+func (c *Core) paid(p *node, m *Pull) {
+	for _, st := range c.keys {
+		if st.owed == p && (m.HasRoot || slices.ContainsFunc(m.Items, func(it PullItem) bool { return it.Key == st.key })) {
+			st.owed = nil
+		}
+	}
+}
+
+// pay compares states with the members that have not asked for them: what differs is
+// pushed then.
+func (c *Core) pay() {
+	due := map[*node][]*state{}
+	var owed []*node
+	for _, st := range c.keys {
+		switch p := st.owed; {
+		case p == nil:
+		case !p.present() || p.lacks[st.key]:
+			st.owed = nil
+		case c.now < st.owedAt:
+			c.metAgain(st.owedAt - c.now)
+		case !st.isFree() || c.asked.with(p) != nil:
+			c.metAgain(busyPause)
+		default:
+			if due[p] == nil {
+				owed = append(owed, p)
+			}
+			due[p] = append(due[p], st)
+		}
+	}
+	for _, p := range owed {
+		if len(c.asked.pulls) >= maxPulls || !c.asked.start(c, p, due[p], "periodic") {
+			c.metAgain(busyPause)
+			continue
+		}
+		for _, st := range due[p] {
+			st.owed = nil
+		}
 	}
 }
 

@@ -129,7 +129,7 @@ func (c *Core) joinedNode(p *node) {
 			st.search = search{}
 			c.want(st, "reattach")
 		}
-		if !c.isReady(st) {
+		if !c.isReady(st) || st.lacksOwn() {
 			c.searchSoon(st, c.askableOf(st, p))
 		}
 	}

@@ -242,11 +242,16 @@ func (c *Core) settleSearch(st *state) {
 	}
 }
 
-// giveUpGiven counts as lost what the origins could not give.
+// giveUpGiven counts as lost what nobody has who was asked.
 func (c *Core) giveUpGiven(st *state) {
 	if st.lacksOwn() {
 		st.own = Ranges{{1, st.former}}
 	}
+	c.giveUpOthers(st)
+}
+
+// giveUpOthers counts as lost what the origins could not give.
+func (c *Core) giveUpOthers(st *state) {
 	for _, s := range st.streams {
 		if len(s.given) > 0 {
 			c.giveUp(s, slices.Clone(s.given))
@@ -259,8 +264,10 @@ func (c *Core) roundOver(st *state) {
 	s := &st.search
 	if !c.anyNode() { // nobody is there: whoever comes is compared with
 		c.notShown(st)
-		c.giveUpGiven(st)
-		s.at, s.tried = Never, nil
+		c.giveUpOthers(st)
+		if s.at, s.tried = Never, nil; st.lacksOwn() { // who comes may have heard it
+			*s = search{at: Never}
+		}
 		c.settleSearch(st)
 		c.caughtUp()
 		return
