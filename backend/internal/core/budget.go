@@ -27,6 +27,12 @@ func (b *bucket) take(now time.Duration, n int) bool {
 	return true
 }
 
+// spare reports whether half of what can be saved up is left: for what can wait.
+func (b *bucket) spare(now time.Duration) bool {
+	b.fill(now)
+	return b.level >= b.burst/2
+}
+
 // spend spends n, whatever is left: what was promised before is kept.
 func (b *bucket) spend(now time.Duration, n int) {
 	b.fill(now)

@@ -6,20 +6,22 @@ import (
 )
 
 // oweList has a hello answered, by the lowest member and, if that one does not,
-// by the next.
+// by the next: the first who asks at once, and all who do meanwhile by one list.
 func (c *Core) oweList(asker *node) {
 	if c.link != attached && c.link != catchingUp || c.closing {
 		return
 	}
 	if c.listAt == Never {
 		c.listOwed, c.listFor = c.now, asker
+		if c.transport.Unicast && c.worth() != Joining && c.listRank() == 0 && c.listBudget.spare(c.now) {
+			c.sendList(asker.Instance)
+		}
 	}
 	c.listAt = min(c.listAt, c.now+listDelay)
 }
 
-// answerHello says who the members are, unless that is a lower one's to do first.
-func (c *Core) answerHello() {
-	rank := 0
+// listRank is how many are to answer a hello before this node does, maxStandIns if more.
+func (c *Core) listRank() (rank int) {
 	if !c.informed { // whoever knows more is to be first
 		rank++
 	}
@@ -34,6 +36,12 @@ func (c *Core) answerHello() {
 			rank++
 		}
 	}
+	return rank
+}
+
+// answerHello says who the members are, unless that is a lower one's to do first.
+func (c *Core) answerHello() {
+	rank := c.listRank()
 	at := c.listOwed + listDelay + time.Duration(rank)*standIn
 	switch {
 	case rank >= maxStandIns:
@@ -77,7 +85,7 @@ func (c *Core) onMemberList(from string, l *List) {
 	if (p == nil || !p.present()) && !asking {
 		return
 	}
-	complete := l.To == "" && slices.ContainsFunc(l.Members, func(m ListMember) bool {
+	complete := slices.ContainsFunc(l.Members, func(m ListMember) bool {
 		return m.Member.Instance == from && m.Worth != Joining
 	})
 	if l.To == "" && (complete || c.worth() == Joining) { // a joining member need not know all

@@ -69,6 +69,20 @@ func TestRumours(t *testing.T) {
 	}
 }
 
+// What a member is worth that has said nothing itself is known by a list.
+func TestWorthByRumour(t *testing.T) {
+	for known, want := range map[bool]Worth{false: Whole, true: Joining} {
+		p := newPair(t, Transport{}, "s")
+		c := p.meet(Member{Name: "c", Instance: "c"})
+		p.roster.turn(c, live, p.now) // as where the transport lists it
+		c.known, p.helloAt = known, p.now
+		p.hears("b", &List{Members: []ListMember{{Member: Member{Name: "c", Instance: "c"}, Interval: time.Second, Worth: Whole}}})
+		if c.worth != want || (len(p.joined) == 1) == known {
+			t.Errorf("known is %v: it is worth %v, %d are met", known, c.worth, len(p.joined))
+		}
+	}
+}
+
 // A rumour tells of the incarnation that a member is in: the numbers of a former one are
 // not those of this one, and those of this one stay.
 func TestNumbersAfterARumour(t *testing.T) {

@@ -126,3 +126,69 @@ func TestWhoWasMetAsksForItself(t *testing.T) {
 		t.Errorf("the state is marshalled once more: %+v", m)
 	}
 }
+
+// A state that is busy when a member is met is compared with it later.
+func TestMeetingWhileBusy(t *testing.T) {
+	p := newPair(t, Transport{}, "s")
+	p.sent = nil
+	p.hears("c", &Heartbeat{Member: Member{Name: "c"}, Count: 1, Interval: time.Minute, Worth: Whole})
+	p.after(joinPause + digestPatience + time.Millisecond)
+	for _, m := range take[Marshal](p) {
+		p.Begin(m.Job)
+		p.step(Marshalled{Job: m.Job, Digest: 1, HasDigest: true})
+	}
+	if pull := p.next(2 * busyPause); pull.To != "c" {
+		t.Errorf("%q is compared with", pull.To)
+	}
+}
+
+// Who was met and differs asks for itself, as a rule. One that does not is compared with
+// once more, and given what it lacks.
+func TestWhoWasMetIsOwed(t *testing.T) {
+	asks := func(m *Pull) func(p *pair) {
+		m.To, m.ID = "a", 1
+		return func(p *pair) { p.hears("c", m) }
+	}
+	for what, c := range map[string]struct {
+		do   func(p *pair)
+		owed bool
+	}{
+		"it does not ask":        {func(*pair) {}, true},
+		"it asks":                {asks(&Pull{Items: []PullItem{{Key: "s", HasDigest: true, Digest: 2}}}), false},
+		"it compares all states": {asks(&Pull{HasRoot: true, Root: 7, Keys: 1}), false},
+		"it asks for another":    {asks(&Pull{Items: []PullItem{{Key: "t"}}}), true},
+		"another asks":           {func(p *pair) { p.hears("b", &Pull{To: "a", ID: 1, Items: []PullItem{{Key: "s"}}}) }, true},
+		"it is gone":             {func(p *pair) { p.hears("c", &Goodbye{Count: 2}) }, false},
+		"it lacks the state":     {func(p *pair) { p.roster.get("c").lacks = map[string]bool{"s": true} }, false},
+	} {
+		p := newPair(t, Transport{Unicast: true}, "s")
+		p.sent = nil
+		p.hears("c", &Heartbeat{Member: Member{Name: "c"}, Count: 1, Interval: time.Minute, Worth: Whole})
+		differs := func(pull *Pull) (pushes int) {
+			p.sent = nil
+			p.hears("c", &Answer{For: []Asker{{"a", pull.ID}}, End: true, Sent: []string{"s"}, Items: []AnswerItem{
+				{Key: "s", Outcome: Data, Worth: Whole, HasDigest: true, Digest: 2, Data: []byte("theirs")},
+			}})
+			for _, m := range take[Merge](p) {
+				p.Begin(m.Job)
+				p.step(Merged{Job: m.Job, HasDigest: true, Digest: 3})
+			}
+			for _, m := range take[Marshal](p) {
+				p.Begin(m.Job)
+				p.step(Marshalled{Job: m.Job, HasDigest: true, Digest: 3, Data: []byte("ours")})
+			}
+			return len(take[*Push](p))
+		}
+		if n := differs(p.next(time.Second)); n != 0 {
+			t.Errorf("%s: it was given the state when it was met", what)
+		}
+		c.do(p)
+		pull := p.next(metPatience + time.Second)
+		if (pull.To == "c") != c.owed {
+			t.Errorf("%s: %q is compared with once more", what, pull.To)
+		}
+		if c.owed && differs(pull) != 1 {
+			t.Errorf("%s: it is not given the state", what)
+		}
+	}
+}

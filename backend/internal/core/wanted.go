@@ -176,8 +176,7 @@ func (a *asked) news(c *Core, st *state) {
 		return
 	}
 	keys := c.free(func(st *state) bool { return st.news && !p.lacks[st.key] })
-	a.starts.fill(c.now)
-	if a.starts.level >= startsBurst/2 && a.start(c, p, keys, "periodic") {
+	if a.starts.spare(c.now) && a.start(c, p, keys, "periodic") {
 		return
 	}
 	st.news = false // the period brings it
