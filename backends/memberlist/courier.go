@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,16 +12,23 @@ import (
 )
 
 // courier sends to one member by streams, one after the other, so that a member
-// that is slow or away delays no other. It goes where the member goes: what is
-// queued when its address changes is sent to the new one. What it cannot bring
-// there itself it gives to another member to pass on.
+// that is slow or away delays no other. What queues up while one is under way goes
+// together by the next, since each takes round trips of its own. It goes where the
+// member goes: what is queued when its address changes is sent to the new one. What
+// it cannot bring there itself it gives to another member to pass on.
 type courier struct {
 	sender *sender
 	member atomic.Pointer[member]
 	parcel chan delivery
-	bytes  atomic.Int64 // queued
-	behind atomic.Bool  // broadcasts do not wait for this member until its queue is empty
-	failed atomic.Int64 // when a stream to it could not be made, in Unix nanoseconds; 0: the last one could
+	bytes  atomic.Int64            // queued
+	behind atomic.Bool             // broadcasts do not wait for this member until its queue is empty
+	failed atomic.Pointer[failure] // nil: the last stream to it could be made
+}
+
+// failure is a stream that could not be made.
+type failure struct {
+	addr string
+	at   time.Time
 }
 
 const (
@@ -91,10 +99,11 @@ func (c *courier) run() {
 	for {
 		select {
 		case d := <-c.parcel:
-			err := c.bring(d)
-			c.bytes.Add(-int64(len(d.message.bytes())))
-			d.message.release()
-			d.done <- err
+			for more := true; more; {
+				var load []delivery
+				load, d, more = c.load(d)
+				c.bring(load)
+			}
 			if len(c.parcel) == 0 {
 				c.behind.Store(false)
 			}
@@ -110,6 +119,25 @@ func (c *courier) run() {
 	}
 }
 
+// load returns what goes by one stream, in order: first, and what is queued behind it as
+// far as it goes together. If more is set, next was taken and goes by another.
+func (c *courier) load(first delivery) (load []delivery, next delivery, more bool) {
+	load = []delivery{first}
+	size := bundled(first)
+	for size <= bundleBytes && c.member.Load().bundles {
+		select {
+		case d := <-c.parcel:
+			if size += bundled(d); size > bundleBytes {
+				return load, d, true
+			}
+			load = append(load, d)
+		default:
+			return load, next, false
+		}
+	}
+	return load, next, false
+}
+
 // end removes the courier unless something was queued meanwhile.
 func (c *courier) end() bool {
 	c.sender.mu.Lock()
@@ -121,40 +149,73 @@ func (c *courier) end() bool {
 	return true
 }
 
-// bring sends a message, and counts it if neither this node nor another member
-// could bring it to who is still a member.
-func (c *courier) bring(d delivery) error {
-	b := d.message.bytes()
-	forward := func() bool { return !d.final && c.sender.forward(c.member.Load(), b) }
-	if c.unreachable() && forward() {
-		return nil
+// bring sends what goes by one stream. What neither this node nor another member could
+// bring to who is still a member is counted.
+func (c *courier) bring(load []delivery) {
+	if c.unreachable() {
+		load = c.forward(load)
 	}
-	p, patience := c.member.Load(), dialTimeout
-	if !d.final && c.sender.mayForward(c.member.Load()) {
-		patience = c.sender.patience(p)
+	p := c.member.Load()
+	if slices.ContainsFunc(load, func(d delivery) bool { return !d.final }) && c.sender.mayForward(p) {
+		if c.stream(load, c.sender.patience(p)) == nil {
+			c.settle(load, nil)
+			return
+		}
+		load = c.forward(load)
 	}
-	err := c.sender.mesh.stream(p, b, patience)
-	if now := c.member.Load(); err != nil && now.Addr != p.Addr {
-		p = now
-		err = c.sender.mesh.stream(p, b, dialTimeout)
+	if len(load) > 0 {
+		c.settle(load, c.stream(load, dialTimeout))
 	}
-	if err == nil {
-		c.failed.Store(0)
-		return nil
-	}
-	c.failed.Store(time.Now().UnixNano())
-	if forward() {
-		return nil
-	}
-	if err = fmt.Errorf("memberlist: %s: %w", p.node.Name, err); c.sender.roster.holds(p.node.Name) && !isQuestion(b) {
-		c.sender.gate.do(func(h driver.Handler) { h.Lost(p.Member, err) })
-	}
-	return err
 }
 
-// unreachable reports whether a stream to the member could not be made a moment
+// forward has other members pass on what they may, and returns the rest.
+func (c *courier) forward(load []delivery) []delivery {
+	return slices.DeleteFunc(load, func(d delivery) bool {
+		passed := !d.final && c.sender.forward(c.member.Load(), d.message.bytes())
+		if passed {
+			c.settle([]delivery{d}, nil)
+		}
+		return passed
+	})
+}
+
+// stream sends a load to where the member is. While that changes, it sends it to where it
+// is then.
+func (c *courier) stream(load []delivery, patience time.Duration) error {
+	m := bundle(load)
+	defer m.release()
+	for {
+		p := c.member.Load()
+		err := c.sender.mesh.stream(p, m.bytes(), patience)
+		if err == nil {
+			c.failed.Store(nil)
+			return nil
+		}
+		if c.member.Load().Addr == p.Addr {
+			c.failed.Store(&failure{p.Addr, time.Now()})
+			return fmt.Errorf("memberlist: %s: %w", p.node.Name, err)
+		}
+		patience = dialTimeout
+	}
+}
+
+// settle ends deliveries, with the error of the stream by which they went.
+func (c *courier) settle(load []delivery, err error) {
+	p := c.member.Load()
+	for _, d := range load {
+		b := d.message.bytes()
+		if err != nil && c.sender.roster.holds(p.node.Name) && !isQuestion(b) {
+			c.sender.gate.do(func(h driver.Handler) { h.Lost(p.Member, err) })
+		}
+		c.bytes.Add(-int64(len(b)))
+		d.message.release()
+		d.done <- err
+	}
+}
+
+// unreachable reports whether a stream to where the member is could not be made a moment
 // ago, so that it is not worth the wait to try.
 func (c *courier) unreachable() bool {
-	failed := c.failed.Load()
-	return failed != 0 && time.Since(time.Unix(0, failed)) < c.sender.mesh.settings.ReconnectInterval
+	f := c.failed.Load()
+	return f != nil && f.addr == c.member.Load().Addr && time.Since(f.at) < c.sender.mesh.settings.ReconnectInterval
 }

@@ -43,6 +43,10 @@ func (d *delegate) control(b []byte) {
 		return
 	}
 	switch b[1] {
+	case controlBundle:
+		if err := unbundle(b, d.NotifyMsg); err != nil {
+			d.gate.do(func(h driver.Handler) { h.Reject(driver.Malformed, err) })
+		}
 	case controlAsk:
 		d.sender.echo(string(b[2:]))
 	case controlForward:

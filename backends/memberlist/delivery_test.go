@@ -86,8 +86,8 @@ func TestForeignMemberGetsUpdatesOneByOne(t *testing.T) {
 		}
 		return nil
 	})
-	var parts [][]byte // of the state "sil", as clusterpb.Part
-	for i, size := range []int{10, 600, 5000, 1 << 20} {
+	var parts [][]byte                                               // of the state "sil", as clusterpb.Part
+	for i, size := range []int{10, 600, 5000, 5000, 5000, 1 << 20} { // several go by streams at once
 		part := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "sil")
 		part = protowire.AppendBytes(protowire.AppendTag(part, 2, protowire.BytesType), bytes.Repeat([]byte{byte('0' + i)}, size))
 		parts = append(parts, part)

@@ -172,5 +172,9 @@ func (s *sender) unreachable(p *member) bool {
 	s.mu.Lock()
 	c := s.couriers[p.node.Name]
 	s.mu.Unlock()
-	return c != nil && c.failed.Load() != 0 && !s.packetsPass(p)
+	if c == nil {
+		return false
+	}
+	f := c.failed.Load()
+	return f != nil && f.addr == p.Addr && !s.packetsPass(p)
 }

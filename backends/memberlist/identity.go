@@ -93,6 +93,7 @@ type member struct {
 	node    ml.Node
 	foreign bool
 	cluster uint64 // of an own node
+	bundles bool   // it reads several messages in one
 }
 
 // newMember copies what it needs of n, which memberlist goes on modifying.
@@ -109,5 +110,6 @@ func newMember(n *ml.Node) *member {
 		return p
 	}
 	p.Name, p.Instance, p.Meta, p.cluster = name, instance, meta, cluster
+	p.bundles = n.DMax >= bundleReads
 	return p
 }

@@ -28,7 +28,9 @@
 // # Delivery
 //
 // A broadcast goes straight to every other member: as a UDP packet where it fits
-// one, up to about 1,350 bytes, else over TCP, one connection for each frame.
+// one, up to about 1,350 bytes, else over TCP. What queues up for one member while a
+// connection to it is under way goes by the next one together, up to 256 KiB; a frame
+// of more than 64 KiB goes by itself, and so does each to a node of an earlier commit.
 // Beyond 1,000 broadcasts a second the rest goes over TCP too, since receivers
 // lose a flood of packets. Packets are also gossiped, four times or a few more
 // to random members, which repairs single losses. Over TCP a frame counts as
@@ -55,7 +57,7 @@
 // is sent is sent twice. What neither way brings to a member is counted, by
 // clusterchannel_undelivered_total, and logged.
 //
-// So a broadcast in a cluster of N costs the sender N-1 packets, or N-1 TCP
+// So a broadcast in a cluster of N costs the sender N-1 packets, or at most N-1 TCP
 // connections and N-1 times the frame's size. With more others than direct_limit
 // a frame goes to ln N + 2 random members instead, and each member that has not
 // seen it passes it on to as many, once. No node then sends it more often than
@@ -265,6 +267,7 @@ func (c *conn) config(d *delegate) *ml.Config {
 	config.RetransmitMult = retransmitMult
 	config.DeadNodeReclaimTime = reclaimAfter
 	config.HandoffQueueDepth = handoffQueue
+	config.DelegateProtocolMax = bundleReads
 	config.UDPBufferSize = maxPacket
 	config.EnableCompression = false // slow, and not needed: both ends also read what is not compressed
 	config.Delegate, config.Events, config.Conflict, config.Ping, config.Alive, config.Merge = d, d, d, d, d, d

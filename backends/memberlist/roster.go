@@ -437,6 +437,7 @@ const (
 	controlAsk     = 'a' // a packet and a stream are to be sent to the address
 	controlEcho    = 'e' // the packet that was asked for
 	controlStream  = 's' // the stream that was asked for
+	controlBundle  = 'm' // several messages
 )
 
 func controlMessage(kind byte, name string) []byte {

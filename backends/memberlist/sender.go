@@ -265,7 +265,6 @@ func (s *sender) readdress(p *member) {
 		return
 	}
 	if old := c.member.Swap(p); old.Addr != p.Addr {
-		c.failed.Store(0)
 		s.mesh.trans.abandon(old.Addr)
 	}
 }
