@@ -88,7 +88,7 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work
 
 # The protocol in virtual time: random schedules, so many or for so long, from SEED
-# on. A failure is printed as a file for testdata/found. CI plays 10,000, which take a
+# on. A failure is printed as a file for testdata/found. CI plays 14,000, which take a
 # minute or two on two processors; others, and the other targets here, are run at night.
 SIMULATION := ./backend/internal/core/sim
 SEED       ?= 1

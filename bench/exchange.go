@@ -45,6 +45,9 @@ func (r repair) what() string {
 	return fmt.Sprintf("%d differ", r.Differ)
 }
 
+// joins reports whether one joins, and gets all.
+func (r repair) joins() bool { return r.Differ == 0 && !r.Equal }
+
 // wholeMost is the largest state that is exchanged whole, and theirMost one that
 // Alertmanager is not seen to exchange.
 const (
@@ -96,8 +99,11 @@ func (r repair) gather(t task) (mesh, error) {
 		return m, nil
 	}
 	m := &seats{
-		place: t.Place, cluster: "bench-" + rand.Text()[:8], stateOf: first.copy, compare: time.Second, meter: newMeter(),
+		place: t.Place, cluster: "bench-" + rand.Text()[:8], stateOf: first.copy, meter: newMeter(),
 		share: map[way]func(*store) backend.State{entryWise: byEntry, wholeState: whole}[r.Way],
+	}
+	if !r.joins() {
+		m.compare = time.Second
 	}
 	for range t.Nodes {
 		if _, err := m.add(); err != nil {
@@ -174,7 +180,7 @@ func (r repair) run(ctx context.Context, t task, m mesh) (e effort, err error) {
 	start := time.Now()
 	e.Used, err = used(ctx, t.Place, m, func() error {
 		stores := m.stores()[:2]
-		if r.Differ == 0 {
+		if r.joins() {
 			joined, err := m.join()
 			stores = []*store{joined}
 			if err != nil {
@@ -302,7 +308,7 @@ func (o options) repair(ctx context.Context, p place, nodes int, r repair, table
 		return effort{Late: true}, nil
 	}
 	err = task{Do: doRepair, Role: ourRole, Place: p, Nodes: nodes, Repair: r}.run(ctx, &e)
-	if err == nil && r.Differ == 0 && !r.Equal && r.Way != pushPull && nodes == 3 {
+	if err == nil && r.joins() && r.Way != pushPull && nodes == 3 {
 		var with effort
 		r.Held = true
 		err = task{Do: doRepair, Role: ourRole, Place: p, Nodes: 1, Repair: r}.run(ctx, &with)

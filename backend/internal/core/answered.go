@@ -253,7 +253,7 @@ func (a *answered) begin(c *Core, group []request) {
 		}
 		if k.state.marshals >= maxMarshals { // it hangs
 			k.done = true
-			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Busy})
+			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Busy, Worth: c.worthOf(k.state)})
 			continue
 		}
 		a.marshal(c, an, k)
@@ -313,11 +313,11 @@ func (a *answered) marshalled(c *Core, an *answering, k *answerKey, e Event) {
 	case k.state.gone:
 		it = AnswerItem{Key: k.key, Outcome: Lacking}
 	case m.Err != nil:
-		it = AnswerItem{Key: k.key, Outcome: Later}
+		it = AnswerItem{Key: k.key, Outcome: Later, Worth: it.Worth}
 	case m.HasDigest && k.item.HasDigest && m.Digest == k.item.Digest:
 		it.Outcome = Equal
 	case a.bytes.next(c.now) > c.now:
-		it = AnswerItem{Key: k.key, Outcome: Later}
+		it = AnswerItem{Key: k.key, Outcome: Later, Worth: it.Worth}
 		c.note(NoteLimited, nil, k.key, 1, "bytes")
 	case m.View != nil:
 		it.Outcome = Later
@@ -411,7 +411,7 @@ func (a *answered) end(c *Core, an *answering) {
 	}
 	for _, k := range an.keys {
 		if !k.done {
-			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Busy})
+			an.ready = append(an.ready, AnswerItem{Key: k.key, Outcome: Busy, Worth: c.worthOf(k.state)})
 		}
 	}
 	a.finish(c, an)

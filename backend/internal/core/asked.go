@@ -260,6 +260,9 @@ func (a *asked) onItem(c *Core, pl *pull, k *pullKey, it *AnswerItem) {
 		return
 	}
 	k.worth = it.Worth
+	if it.Worth != Joining && (it.Outcome == Busy || it.Outcome == Later) {
+		k.state.withholds(pl.node)
+	}
 	switch it.Outcome {
 	case Equal:
 		c.account(k, it.Numbers)

@@ -42,7 +42,9 @@ func (c *Core) becomeReady(st *state, how Readiness) {
 		return
 	}
 	was := st.ready
-	st.ready = how
+	if st.ready = how; how != TimedOut {
+		st.withheld = nil
+	}
 	c.emit(StateReady{st.key, how})
 	c.changed = c.changed || was == TimedOut || how == TimedOut
 	if how == TimedOut && (c.ready == Synced || c.ready == TimedOut) { // settle tells of the first ones
@@ -90,7 +92,7 @@ func (c *Core) coldReady(st *state) {
 		if p.foreign() || p.lacks[st.key] {
 			continue
 		}
-		if p.known && p.worth != Joining || !p.known && !slices.Contains(st.search.tried, p) {
+		if p.known && p.worth != Joining || !p.known && !slices.Contains(st.search.tried, p) || slices.Contains(st.withheld, p) {
 			return
 		}
 	}

@@ -38,6 +38,7 @@ type state struct {
 	ready     Readiness
 	limitAt   time.Duration // for readiness
 	cold      bool          // merged from a joining member
+	withheld  []*node       // who are ready with it, and could not tell it
 	fed       bool          // merged from, or found equal to, any member
 	early     int           // joining members that were asked for what they have, before the cold start
 	compare   bool          // a comparison with any other is open
@@ -79,6 +80,12 @@ func (st *state) sentUp(now time.Duration, number uint64) {
 		st.earlier = [2]mark{{st.sent, now}, st.earlier[0]}
 	}
 	st.sent, st.sentAt = number, now
+}
+
+// withholds notes that a member is ready with the state, and could not tell it.
+func (st *state) withholds(p *node) {
+	st.withheld = slices.DeleteFunc(st.withheld, func(q *node) bool { return q == p || !q.present() })
+	st.withheld = append(st.withheld, p)
 }
 
 // lacksOwn reports whether this node said something of a state that was registered
