@@ -31,11 +31,11 @@ func (st *state) digestOf(data bool) (d digest, err error) {
 		}
 		d.known = true
 	case st.entries.of != nil:
-		set, err := st.entrySet()
+		t, err := st.tally()
 		if err != nil {
 			return d, err
 		}
-		d.sum, d.known, ok = set.Digest(), true, true
+		d.sum, d.known, ok = t.digest, true, true
 	}
 	if !ok || data {
 		if d.data, err = st.marshal(); err != nil {
@@ -46,7 +46,7 @@ func (st *state) digestOf(data bool) (d digest, err error) {
 		d.sum = xxhash.Sum64(d.data)
 		d.known = st.stable.holds(d.data, st.marshalAgain)
 	}
-	if d.known && !st.entries.told() { // people compare one kind
+	if d.known && !st.entries.tallied().told { // people compare one kind
 		st.seen.digested(d.sum)
 	}
 	return d, nil

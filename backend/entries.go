@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"weak"
 
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
@@ -57,18 +58,25 @@ func EntryIDOf(b []byte) EntryID {
 // errNoEntries says that there are no entries to be told.
 var errNoEntries = errors.New("the state cannot be taken apart")
 
-// entries is what is known of the entries of a state: their ids are put in order, and
-// hashed, only when they have changed.
+// entries is what is known of the entries of a state. Between two comparisons that is not
+// their ids: these are asked for again, and put in order, only when they have changed or
+// somebody walks through them.
 type entries struct {
 	of   EntryState // nil: it cannot be taken apart
 	seed maphash.Seed
 
-	mu    sync.Mutex
-	sum   uint64 // of the ids of set, in any order, by a key that nobody knows
-	count int
-	set   *reconcile.Set
-	view  *reconcile.View // of set, under a salt of this node's own
-	spare []EntryID       // to collect into
+	mu     sync.Mutex
+	latest tally
+	view   weak.Pointer[reconcile.View] // of latest, under a salt of this node's own; who walks through it holds it
+}
+
+// tally is what the entries of a state come to.
+type tally struct {
+	sum     uint64 // of the ids as they are yielded, in any order, by a key that nobody knows
+	yielded int
+	told    bool
+	digest  uint64
+	count   int
 }
 
 func newEntries(s State) *entries {
@@ -76,84 +84,121 @@ func newEntries(s State) *entries {
 	return &entries{of: of, seed: maphash.MakeSeed()}
 }
 
-// now returns the ids as they are now.
-func (e *entries) now() (*reconcile.Set, error) {
-	ids, sum := e.room(), uint64(0)
-	err := contain(func() error {
+// now returns what the entries come to as they are now, and the ids if they have changed
+// or are wanted: the caller may do with them what it likes.
+func (e *entries) now(wanted bool) (t tally, ids []EntryID, err error) {
+	was := e.tallied()
+	if !wanted {
+		t, err := e.pass(nil)
+		if err != nil || t.alike(was) {
+			return was, nil, err
+		}
+		was = t // about as many are collected
+	}
+	ids = make([]EntryID, 0, was.yielded+was.yielded/64)
+	if t, err = e.pass(&ids); err != nil {
+		return t, nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !t.alike(e.latest) {
+		t.digest, ids = reconcile.Digest(ids)
+		t.count = len(ids)
+		e.latest, e.view = t, weak.Pointer[reconcile.View]{}
+	}
+	return e.latest, ids, nil
+}
+
+// pass has the ids yielded, and counts them. It appends them to ids unless that is nil.
+func (e *entries) pass(ids *[]EntryID) (t tally, err error) {
+	t.told = true
+	err = contain(func() error {
 		for id := range e.of.EntryIDs() {
-			ids = append(ids, id)
-			sum += maphash.Bytes(e.seed, id[:])
+			if ids != nil {
+				*ids = append(*ids, id)
+			}
+			t.sum += maphash.Bytes(e.seed, id[:])
+			t.yielded++
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.spare = ids
-	if e.set == nil || e.sum != sum || e.count != len(ids) {
-		e.sum, e.count, e.set, e.view = sum, len(ids), reconcile.NewSet(ids), nil
-	}
-	return e.set, nil
+	return t, err
 }
 
-// told reports whether the ids were ever told.
-func (e *entries) told() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.set != nil
+// alike reports whether two are of the same entries.
+func (t tally) alike(o tally) bool {
+	return t.told == o.told && t.sum == o.sum && t.yielded == o.yielded
 }
 
-// room returns the buffer to collect ids into, which nobody else has meanwhile.
-func (e *entries) room() []EntryID {
+// tallied returns what the entries came to when they were told the last time, if they
+// ever were.
+func (e *entries) tallied() tally {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	ids := e.spare
-	e.spare = nil
-	return ids[:0]
+	return e.latest
 }
 
-// viewed returns a set under a salt. Of the latest one, under the own salt, for which 0
-// stands, it is made once.
-func (e *entries) viewed(set *reconcile.Set, salt uint64) *reconcile.View {
-	if salt != 0 {
-		return set.View(salt)
+// viewed returns a view of the entries that come to t, under a salt of this node's own:
+// the one that somebody walks through, or one of ids, which may be nil.
+func (e *entries) viewed(t tally, ids []EntryID) (tally, *reconcile.View, error) {
+	if v := e.held(t); v != nil {
+		return t, v, nil
 	}
+	if ids == nil {
+		var err error
+		if t, ids, err = e.now(true); err != nil {
+			return t, nil, err
+		}
+	}
+	v := reconcile.NewView(ids, max(rand.Uint64(), 1))
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.set != set {
-		return set.View(max(rand.Uint64(), 1))
+	if e.latest.alike(t) {
+		e.view = weak.Make(v)
 	}
-	if e.view == nil {
-		e.view = set.View(max(rand.Uint64(), 1))
-	}
-	return e.view
+	return t, v, nil
 }
 
-// entrySet returns the ids of the state's entries as they are now.
-func (st *state) entrySet() (*reconcile.Set, error) {
-	set, err := st.entries.now()
+// held returns the view of the entries that come to t, if somebody holds it.
+func (e *entries) held(t tally) *reconcile.View {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.latest.alike(t) {
+		return nil
+	}
+	return e.view.Value()
+}
+
+// tally returns what the state's entries come to as they are now.
+func (st *state) tally() (tally, error) {
+	t, _, err := st.entries.now(false)
+	st.untold(err)
+	return t, err
+}
+
+// untold says that entries cannot be told, where that is an error.
+func (st *state) untold(err error) {
 	if err != nil {
 		st.failed("entries", "the entries of a state cannot be told", err)
 	}
-	return set, err
 }
 
 // apart tells of a state that can be taken apart what the core wants to know.
 func (st *state) apart(m core.Marshal) core.Marshalled {
-	out := core.Marshalled{Job: m.Job, HasDigest: true}
-	set, err := st.entrySet()
-	if err != nil {
+	t, ids, err := st.entries.now(m.Salt != 0)
+	var view *reconcile.View
+	switch {
+	case err != nil || m.OnlyDigest || slices.Contains(m.Unless, t.digest):
+	case m.Salt != 0:
+		view = reconcile.NewView(ids, m.Salt)
+	default:
+		t, view, err = st.entries.viewed(t, ids)
+	}
+	if st.untold(err); err != nil {
 		return core.Marshalled{Job: m.Job, Err: err}
 	}
-	out.Digest, out.Entries = set.Digest(), uint64(set.Len())+1
-	st.seen.digested(out.Digest)
-	if m.OnlyDigest || slices.Contains(m.Unless, out.Digest) {
-		return out
-	}
-	out.View = st.entries.viewed(set, m.Salt)
-	return out
+	st.seen.digested(t.digest)
+	return core.Marshalled{Job: m.Job, Digest: t.digest, HasDigest: true, Entries: uint64(t.count) + 1, View: view}
 }
 
 // fetchFor has entries fetched from a state in its turn, as the core asks.

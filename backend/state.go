@@ -357,8 +357,8 @@ func (n *node) mergeFor(m core.Merge) {
 		switch {
 		case !m.Digest:
 		case m.Entries != nil:
-			if set, err := st.entrySet(); err == nil {
-				out.Digest, out.HasDigest = set.Digest(), true
+			if t, err := st.tally(); err == nil {
+				out.Digest, out.HasDigest = t.digest, true
 			}
 		case out.Err == nil:
 			if d, err := st.digestOf(false); err == nil {

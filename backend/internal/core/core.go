@@ -241,7 +241,7 @@ type (
 	// is gone. With OnlyDigest the digest is enough; so it is when
 	// it is among Unless. With Apart a view of the entries is wanted instead of the
 	// data, where the state can be taken apart: under Salt, or if that is 0 under one
-	// that the shell picks at random, the same for as long as the entries are. With
+	// that the shell picks at random, the same at most for as long as the entries are. With
 	// Whole the state is compared as one that cannot be taken apart, by who knows no
 	// other: by the digest that it then has, and without Entries.
 	Marshal struct {

@@ -17,7 +17,7 @@ type crossing struct {
 }
 
 func newCrossing(t *testing.T, with string) *crossing {
-	x := &crossing{pair: newPair(t, Transport{Unicast: true}, "s"), with: with, view: reconcile.NewSet([]reconcile.ID{{1}, {2}}).View(1)}
+	x := &crossing{pair: newPair(t, Transport{Unicast: true}, "s"), with: with, view: reconcile.NewView([]reconcile.ID{{1}, {2}}, 1)}
 	x.joins(with)
 	return x
 }

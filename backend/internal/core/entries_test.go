@@ -22,7 +22,7 @@ func idsOf(names ...byte) (ids []reconcile.ID) {
 func walks(t *testing.T, reason string, here, there []reconcile.ID) (p *pair, step *Walk, other *reconcile.View) {
 	t.Helper()
 	p = newPair(t, Transport{Unicast: true}, "s")
-	other = reconcile.NewSet(there).View(7)
+	other = reconcile.NewView(there, 7)
 	p.sent = nil
 	p.asked.start(p.Core, p.roster.get("b"), p.keys, reason)
 	p.step(Tick{})
@@ -36,7 +36,7 @@ func walks(t *testing.T, reason string, here, there []reconcile.ID) (p *pair, st
 	if len(m) != 1 {
 		t.Fatalf("%d views are asked for", len(m))
 	}
-	p.step(Marshalled{Job: m[0].Job, Digest: 1, HasDigest: true, View: reconcile.NewSet(here).View(7)})
+	p.step(Marshalled{Job: m[0].Job, Digest: 1, HasDigest: true, View: reconcile.NewView(here, 7)})
 	steps := take[*Walk](p)
 	if len(steps) != 1 {
 		return p, nil, other
@@ -128,7 +128,7 @@ func TestGuests(t *testing.T) {
 	p.joins("c")
 	a := &p.answered
 	admit := func(who string, key string) bool {
-		return a.admit(p.Core, Asker{who, 1}, p.states[key], Marshalled{View: reconcile.NewSet(nil).View(1)})
+		return a.admit(p.Core, Asker{who, 1}, p.states[key], Marshalled{View: reconcile.NewView(nil, 1)})
 	}
 	for i, c := range []struct {
 		who, key string
@@ -153,7 +153,7 @@ func TestGuests(t *testing.T) {
 func guestOf(t *testing.T, ids []reconcile.ID) *pair {
 	t.Helper()
 	p := newPair(t, Transport{Unicast: true}, "s")
-	p.answered.admit(p.Core, Asker{"b", 1}, p.states["s"], Marshalled{View: reconcile.NewSet(ids).View(7), Digest: 1})
+	p.answered.admit(p.Core, Asker{"b", 1}, p.states["s"], Marshalled{View: reconcile.NewView(ids, 7), Digest: 1})
 	p.sent = nil
 	return p
 }
@@ -242,7 +242,7 @@ func TestWhatAGuestGives(t *testing.T) {
 
 // A view that cannot be had ends the walk, and so do entries that cannot be fetched.
 func TestAWalkWithoutAView(t *testing.T) {
-	view := reconcile.NewSet(nil).View(7)
+	view := reconcile.NewView(nil, 7)
 	for what, m := range map[string]Marshalled{"an error": {View: view, Err: errEntries}, "no view": {}} {
 		p, _, _ := walks(t, "periodic", nil, idsOf(1))
 		w := p.asked.walks[0]

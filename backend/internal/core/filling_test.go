@@ -14,7 +14,7 @@ func filling(t *testing.T) (p *pair, step *Walk) {
 	p.joins("c")
 	p.hears("d", &Heartbeat{Member: Member{Name: "d"}, Count: 1, Interval: time.Minute, Worth: Joining})
 	p.step(StateAdded{Key: "s"})
-	view := reconcile.NewSet(nil).View(1)
+	view := reconcile.NewView(nil, 1)
 	var pull *Pull
 	for range 10 {
 		p.after(20 * time.Millisecond)

@@ -297,7 +297,7 @@ func (n *testNode) marshal(e Marshal) {
 			m.Entries = uint64(len(st.items)) + 1
 		}
 		if wanted := !e.OnlyDigest && !slices.Contains(e.Unless, m.Digest); st.apart && e.Apart && wanted {
-			m.View = reconcile.NewSet(st.ids()).View(cmp.Or(e.Salt, 7))
+			m.View = reconcile.NewView(st.ids(), cmp.Or(e.Salt, 7))
 		} else if !e.OnlyDigest && (!m.HasDigest || !slices.Contains(e.Unless, m.Digest)) {
 			m.Data = st.marshal()
 		}

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // ids returns the ids of the entries from to to, which look random.
@@ -40,7 +43,7 @@ type cost struct{ rounds, asked, answered, looked int }
 // returns what each got.
 func exchange(t testing.TB, here, there []ID, salt uint64, pieces int) (got, gave []ID, c cost) {
 	t.Helper()
-	mine, theirs := NewSet(slices.Clone(here)).View(salt), NewSet(slices.Clone(there)).View(salt)
+	mine, theirs := NewView(slices.Clone(here), salt), NewView(slices.Clone(there), salt)
 	sketch := theirs.Sketch(uint64(mine.Len()))
 	c.answered = 8 * len(sketch)
 	w, err := NewWalk(mine, sketch)
@@ -50,7 +53,7 @@ func exchange(t testing.TB, here, there []ID, salt uint64, pieces int) (got, gav
 	for {
 		q := w.Next()
 		if q == nil {
-			return got, w.Gives(len(w.gives)), c
+			return got, w.Gives(mine.Len()), c
 		}
 		f, err := theirs.Find(q)
 		if err != nil {
@@ -74,7 +77,10 @@ func exchange(t testing.TB, here, there []ID, salt uint64, pieces int) (got, gav
 	}
 }
 
-func sorted(all []ID) []ID { return NewSet(slices.Clone(all)).ids }
+func sorted(all []ID) []ID {
+	_, distinct := Digest(slices.Clone(all))
+	return distinct
+}
 
 func minus(a, b []ID) []ID {
 	has := map[ID]bool{}
@@ -144,15 +150,49 @@ func TestRandomSets(t *testing.T) {
 	}
 }
 
+// Members of all versions have the same places.
+func TestAPlaceIsAHash(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 3))
+	for range 1000 {
+		salt, id := r.Uint64(), ids(r.IntN(1000), 1001)[0]
+		if got, want := newSalted(salt).place(&id), xxhash.Sum64(append(binary.LittleEndian.AppendUint64(nil, salt), id[:]...)); got != want {
+			t.Fatalf("the place of %x under %x is %x, want %x", id, salt, got, want)
+		}
+	}
+}
+
 func TestASetIsOneWhateverTheOrder(t *testing.T) {
 	a := ids(0, 1000)
 	b := append(slices.Clone(a), a[:10]...)
 	slices.Reverse(b)
-	if x, y := NewSet(slices.Clone(a)), NewSet(b); x.Digest() != y.Digest() || x.Len() != y.Len() {
-		t.Errorf("%d and %d ids have other digests", x.Len(), y.Len())
+	x, one := Digest(slices.Clone(a))
+	if y, other := Digest(slices.Clone(b)); x != y || !slices.Equal(one, other) {
+		t.Errorf("%d and %d ids have other digests", len(one), len(other))
 	}
-	if x, y := NewSet(slices.Clone(a)), NewSet(a[1:]); x.Digest() == y.Digest() {
+	if v, w := NewView(slices.Clone(a), 1), NewView(b, 1); !slices.Equal(v.ids, w.ids) {
+		t.Errorf("%d and %d ids have other views", v.Len(), w.Len())
+	}
+	if y, _ := Digest(a[1:]); x == y {
 		t.Error("another set has the same digest")
+	}
+}
+
+// Many ids are put in order in place, and a view of them has little besides them.
+func TestIDsTakeLittleRoom(t *testing.T) {
+	const n = 200_000
+	all := ids(0, n)
+	allocated := func(f func()) int {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return int(after.TotalAlloc - before.TotalAlloc)
+	}
+	if room := allocated(func() { NewView(all, 7) }); room > 18*n {
+		t.Errorf("a view of %d ids takes %d bytes, want 16 an id and little more", n, room)
+	}
+	if room := allocated(func() { Digest(all) }); room > 2*n {
+		t.Errorf("a digest of %d ids takes %d bytes, want few", n, room)
 	}
 }
 
@@ -178,11 +218,12 @@ func TestIDsInOrder(t *testing.T) {
 			want := slices.Clone(all)
 			slices.SortFunc(want, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 			want = slices.Compact(want)
-			set, sum := NewSet(all), sha256.New()
+			digest, set := Digest(all)
+			sum := sha256.New()
 			for _, id := range want {
 				sum.Write(id[:])
 			}
-			if !slices.Equal(set.ids, want) || set.Digest() != binary.LittleEndian.Uint64(sum.Sum(nil)) {
+			if !slices.Equal(set, want) || digest != binary.LittleEndian.Uint64(sum.Sum(nil)) {
 				t.Errorf("%d that are %s are not in order", n, name)
 			}
 		}
@@ -236,13 +277,13 @@ func TestWhatIsNotThereIsNotListed(t *testing.T) {
 // the entries did not know it: no bucket is long.
 func TestNoChoiceOfIdsIsSlow(t *testing.T) {
 	for name, of := range map[string]func(from, to int) []ID{"random": ids, "counted": counted} {
-		set := NewSet(of(0, 100_000))
+		all := of(0, 100_000)
 		began := time.Now()
-		v := set.View(rand.Uint64())
+		v := NewView(all, rand.Uint64())
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("%s: %v", name, took)
 		}
-		if !slices.IsSorted(v.places) {
+		if !slices.IsSorted(v.places(0, v.Len())) {
 			t.Errorf("%s: not in order", name)
 		}
 	}
@@ -251,7 +292,7 @@ func TestNoChoiceOfIdsIsSlow(t *testing.T) {
 // Whatever the other one answers, the walk ends, and has asked a bounded number of
 // times: each range is split or listed once.
 func TestLiesCostLittle(t *testing.T) {
-	here := NewSet(ids(0, 20_000)).View(1)
+	here := NewView(ids(0, 20_000), 1)
 	for name, lie := range map[string]func(r *rand.Rand, q *Request, parts int) Reply{
 		"all differs":           func(r *rand.Rand, q *Request, parts int) Reply { return Reply{Prints: random(r, parts)} },
 		"too few fingerprints":  func(r *rand.Rand, q *Request, parts int) Reply { return Reply{Prints: random(r, max(parts-1, 0))} },
@@ -294,8 +335,8 @@ func TestLiesCostLittle(t *testing.T) {
 					return
 				}
 			}
-			if listed > here.Len() || len(w.gives) > here.Len() {
-				t.Errorf("%d of %d were listed, %d given", listed, here.Len(), len(w.gives))
+			if listed > here.Len() || len(w.Gives(here.Len()+1)) > here.Len() {
+				t.Errorf("%d of %d were listed, %d given", listed, here.Len(), len(w.Gives(here.Len()+1)))
 			}
 			t.Logf("%d rounds, %d listed", rounds, listed)
 		})
@@ -310,7 +351,7 @@ func random(r *rand.Rand, n int) (all []uint64) {
 }
 
 func TestASketchIsSound(t *testing.T) {
-	v := NewSet(ids(0, 10)).View(1)
+	v := NewView(ids(0, 10), 1)
 	for _, n := range []int{0, 3, MaxSketch + 1, 2 * MaxSketch} {
 		if _, err := NewWalk(v, make([]uint64, n)); !errors.Is(err, ErrLie) {
 			t.Errorf("%d parts: %v", n, err)
@@ -323,7 +364,7 @@ func TestASketchIsSound(t *testing.T) {
 func FuzzFind(f *testing.F) {
 	f.Add(uint64(0), ^uint64(0), uint64(5), uint64(9), []byte("12345678"))
 	f.Add(uint64(9), uint64(3), uint64(0), uint64(0), []byte{})
-	v := NewSet(ids(0, 500)).View(9)
+	v := NewView(ids(0, 500), 9)
 	f.Fuzz(func(t *testing.T, a, b, c, d uint64, places []byte) {
 		q := &Request{Splits: []Range{{a, b}}, Lists: []List{{Range: Range{c, d}}, {Range: Range{b, a}}}}
 		for ; len(places) >= 8; places = places[8:] {
@@ -346,7 +387,7 @@ func FuzzFind(f *testing.F) {
 // FuzzTook has a walk take any answer: it goes on or says that it is a lie, and ends.
 func FuzzTook(f *testing.F) {
 	f.Add([]byte("1234567812345678"), uint64(3), 1)
-	v := NewSet(ids(0, 5000)).View(9)
+	v := NewView(ids(0, 5000), 9)
 	f.Fuzz(func(t *testing.T, b []byte, next uint64, entries int) {
 		var all []uint64
 		for ; len(b) >= 8 && len(all) < 1024; b = b[8:] {
@@ -385,21 +426,21 @@ func FuzzTook(f *testing.F) {
 
 func BenchmarkView(b *testing.B) {
 	for _, n := range []int{10_000, 250_000} {
-		set := NewSet(ids(0, n))
+		all := ids(0, n)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				set.View(7).Sketch(uint64(n))
+				NewView(all, 7).Sketch(uint64(n))
 			}
 		})
 	}
 }
 
-func BenchmarkNewSet(b *testing.B) {
+func BenchmarkDigest(b *testing.B) {
 	for _, n := range []int{10_000, 250_000} {
 		all := ids(0, n)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				NewSet(slices.Clone(all))
+				Digest(slices.Clone(all))
 			}
 		})
 	}

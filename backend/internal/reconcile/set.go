@@ -18,29 +18,29 @@
 package reconcile
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
 	"slices"
-
-	"github.com/cespare/xxhash/v2"
+	"sort"
 )
 
 // ID names the content of an entry: equal entries have equal ids.
 type ID = [16]byte
 
-// Set are the ids of the entries that a state has at a moment. It is never
-// modified.
-type Set struct {
-	ids    []ID
-	digest uint64
-}
-
-// NewSet returns the set of ids, which it does not keep. One that is there twice
-// counts once.
-func NewSet(ids []ID) *Set {
-	ids = slices.Compact(inOrder(ids))
+// Digest returns a digest of a set of ids, which is the same for equal sets, and by nobody's
+// choice for others. It puts ids in order, without those that are there twice: what it
+// returns is in their place.
+func Digest(ids []ID) (digest uint64, distinct []ID) {
+	alike := commonBits(ids)
+	inOrderInPlace(ids, 0, func(id ID) uint64 { // hashes are spread evenly by the first bits that differ
+		high, low := halves(&id)
+		if alike > 64 {
+			return low << (alike - 64)
+		}
+		return high<<alike | low>>(64-alike)
+	})
+	ids = slices.Compact(ids)
 	h, block := sha256.New(), make([]byte, 0, 4096)
 	for i := range ids {
 		if block = append(block, ids[i][:]...); len(block) == cap(block) {
@@ -49,19 +49,13 @@ func NewSet(ids []ID) *Set {
 		}
 	}
 	h.Write(block)
-	return &Set{ids, binary.LittleEndian.Uint64(h.Sum(nil))}
+	return binary.LittleEndian.Uint64(h.Sum(nil)), ids
 }
 
-// fewInOrder is up to how many ids are put in order one by one.
-const fewInOrder = 24
-
-// inOrder returns a copy of ids in their order. Put by the first bits in which they are not
-// all alike, hashes are nearly in it.
-func inOrder(ids []ID) []ID {
-	n := len(ids)
-	sorted := make([]ID, n)
-	if n == 0 {
-		return sorted
+// commonBits is in how many of their first bits all ids are alike.
+func commonBits(ids []ID) int {
+	if len(ids) == 0 {
+		return 0
 	}
 	var high, low uint64 // the bits in which ids differ
 	first, second := halves(&ids[0])
@@ -69,116 +63,93 @@ func inOrder(ids []ID) []ID {
 		h, l := halves(&ids[i])
 		high, low = high|(h^first), low|(l^second)
 	}
-	alike := bits.LeadingZeros64(high)
 	if high == 0 {
-		alike += bits.LeadingZeros64(low)
+		return 64 + bits.LeadingZeros64(low)
 	}
-	width := bits.Len(uint(n / 4))
-	bucket := func(id *ID) uint64 {
-		h, l := halves(id)
-		if alike < 64 {
-			h = h<<alike | l>>(64-alike)
-		} else {
-			h = l << (alike - 64)
-		}
-		return h >> (64 - width)
-	}
-	ends := make([]uint32, 1<<width+1)
-	for i := range ids {
-		ends[bucket(&ids[i])+1]++
-	}
-	for i := 1; i < len(ends); i++ {
-		ends[i] += ends[i-1]
-	}
-	for i := range ids {
-		at := &ends[bucket(&ids[i])] // where it begins, and in the end where the next one does
-		sorted[*at] = ids[i]
-		*at++
-	}
-	begin := uint32(0)
-	for _, end := range ends[:len(ends)-1] {
-		if some := sorted[begin:end]; len(some) > fewInOrder {
-			slices.SortFunc(some, compare)
-		} else {
-			for i := 1; i < len(some); i++ {
-				for j := i; j > 0 && compare(some[j], some[j-1]) < 0; j-- {
-					some[j], some[j-1] = some[j-1], some[j]
-				}
-			}
-		}
-		begin = end
-	}
-	return sorted
+	return bits.LeadingZeros64(high)
 }
 
-func halves(id *ID) (high, low uint64) {
-	return binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
-}
-
-func compare(a, b ID) int {
-	ah, al := halves(&a)
-	bh, bl := halves(&b)
-	if ah != bh {
-		return cmp.Compare(ah, bh)
-	}
-	return cmp.Compare(al, bl)
-}
-
-// Len is the number of ids.
-func (s *Set) Len() int { return len(s.ids) }
-
-// Digest is the same for equal sets, and by nobody's choice for others.
-func (s *Set) Digest() uint64 { return s.digest }
-
-// View is a set under a salt. It is never modified.
+// View is a set of ids under a salt. It is never modified, and has little besides the ids:
+// their places are computed when they are looked at.
 type View struct {
-	salt   uint64
-	set    *Set
-	places []uint64 // in order
-	at     []uint32 // where in the set the ids of the places are
-	sums   []uint64 // of the marks of all places before each, and of all
+	salt uint64
+	hash salted
+	ids  []ID     // in the order of their places
+	sums []uint64 // of the marks of all places before each one of sumEvery
 }
 
-// View returns the set under a salt.
-func (s *Set) View(salt uint64) *View {
-	n := len(s.ids)
-	v := &View{salt: salt, set: s, places: make([]uint64, n), at: make([]uint32, n), sums: make([]uint64, n+1)}
-	// Places are spread evenly: put by their first bits, they are nearly in order.
-	width := bits.Len(uint(n / 4))
-	ends := make([]uint32, 1<<width+1)
-	for i := range s.ids {
-		ends[place(&s.ids[i], salt)>>(64-width)+1]++
-	}
-	for i := 1; i < len(ends); i++ {
-		ends[i] += ends[i-1]
-	}
-	for i := range s.ids {
-		p := place(&s.ids[i], salt)
-		end := &ends[p>>(64-width)]
-		v.places[*end], v.at[*end] = p, uint32(i)
-		*end++
-	}
-	for i := 1; i < n; i++ {
-		for j := i; j > 0 && v.places[j] < v.places[j-1]; j-- {
-			v.places[j], v.places[j-1] = v.places[j-1], v.places[j]
-			v.at[j], v.at[j-1] = v.at[j-1], v.at[j]
+// sumEvery is for how many places there is one sum.
+const sumEvery = 32
+
+// NewView returns the set of ids under a salt. It does not keep ids. One that
+// is there twice counts once.
+func NewView(ids []ID, salt uint64) *View {
+	hash := newSalted(salt)
+	all := make([]ID, len(ids))
+	inOrder(all, ids, 0, func(id ID) uint64 { return hash.place(&id) })
+	ids = slices.Compact(all)
+	v := &View{salt: salt, hash: hash, ids: ids, sums: make([]uint64, 0, len(ids)/sumEvery+1)}
+	for i, sum := 0, uint64(0); ; i++ {
+		if i%sumEvery == 0 {
+			v.sums = append(v.sums, sum)
 		}
+		if i == len(ids) {
+			return v
+		}
+		sum += mark(v.place(i))
 	}
-	for i, p := range v.places {
-		v.sums[i+1] = v.sums[i] + mark(p)
-	}
-	return v
 }
 
-// id is that of a place.
-func (v *View) id(i int) ID { return v.set.ids[v.at[i]] }
+// place is where the id of that index is.
+func (v *View) place(i int) uint64 { return v.hash.place(&v.ids[i]) }
 
-// place is where an id is under a salt.
-func place(id *ID, salt uint64) uint64 {
-	var b [24]byte
-	binary.LittleEndian.PutUint64(b[:], salt)
-	copy(b[8:], id[:])
-	return xxhash.Sum64(b[:])
+// places returns where the ids from i on are, before j.
+func (v *View) places(i, j int) []uint64 {
+	all := make([]uint64, 0, j-i)
+	for ; i < j; i++ {
+		all = append(all, v.place(i))
+	}
+	return all
+}
+
+// sum is that of the marks of all places before the id of that index.
+func (v *View) sum(i int) (sum uint64) {
+	sum = v.sums[i/sumEvery]
+	for at := i - i%sumEvery; at < i; at++ {
+		sum += mark(v.place(at))
+	}
+	return sum
+}
+
+// The primes of xxHash.
+const (
+	prime1 = 0x9e3779b185ebca87
+	prime2 = 0xc2b2ae3d27d4eb4f
+	prime3 = 0x165667b19e3779f9
+	prime4 = 0x85ebca77c2b2ae63
+	prime5 = 0x27d4eb2f165667c5
+)
+
+// salted is a hash that the salt went into.
+type salted uint64
+
+func newSalted(salt uint64) salted { return salted(prime5 + 24).with(salt) }
+
+func (h salted) with(word uint64) salted {
+	h ^= salted(bits.RotateLeft64(word*prime2, 31) * prime1)
+	return salted(bits.RotateLeft64(uint64(h), 27)*prime1 + prime4)
+}
+
+// place is where an id is: the xxHash of the salt and the id. It is computed for each id
+// some times in a comparison, and is here since a call for so few bytes takes as long again.
+func (h salted) place(id *ID) uint64 {
+	h = h.with(binary.LittleEndian.Uint64(id[:8])).with(binary.LittleEndian.Uint64(id[8:]))
+	p := uint64(h)
+	p ^= p >> 33
+	p *= prime2
+	p ^= p >> 29
+	p *= prime3
+	return p ^ p>>32
 }
 
 // mark is what a place counts for in a fingerprint: in a narrow range the places
@@ -195,7 +166,7 @@ func mark(place uint64) uint64 {
 func (v *View) Salt() uint64 { return v.salt }
 
 // Len is the number of ids.
-func (v *View) Len() int { return len(v.places) }
+func (v *View) Len() int { return len(v.ids) }
 
 // Range are the places First to Last, both included.
 type Range struct{ First, Last uint64 }
@@ -203,14 +174,11 @@ type Range struct{ First, Last uint64 }
 // Everything is the range of all places.
 var Everything = Range{0, ^uint64(0)}
 
-// bounds returns which places are in r: from i on, before j.
+// bounds returns which ids have places in r: from i on, before j.
 func (v *View) bounds(r Range) (i, j int) {
-	i, _ = slices.BinarySearch(v.places, r.First)
-	j, found := slices.BinarySearch(v.places, r.Last)
-	for found && j < len(v.places) && v.places[j] == r.Last {
-		j++
-	}
-	return i, max(i, j)
+	i = sort.Search(len(v.ids), func(k int) bool { return v.place(k) >= r.First })
+	j = i + sort.Search(len(v.ids)-i, func(k int) bool { return v.place(i+k) > r.Last })
+	return i, j
 }
 
 // count is how many places are in r.
@@ -222,7 +190,7 @@ func (v *View) count(r Range) int {
 // print is the fingerprint of r: 0 where nothing is.
 func (v *View) print(r Range) uint64 {
 	i, j := v.bounds(r)
-	return v.sums[j] - v.sums[i]
+	return v.sum(j) - v.sum(i)
 }
 
 // split returns r in parts of one size, as many as that or fewer where it is

@@ -62,8 +62,11 @@ type Walk struct {
 	open  []Range // that differ, in order
 	later []Range // that differ too, and have their turn when none is open any more
 	asked Request
-	gives []ID // that the other one lacks
+	gives []span // of the view, that the other one lacks
 }
+
+// span are the ids of a view from one on, before another.
+type span struct{ from, to int }
 
 // NewWalk begins a walk from the other's sketch.
 func NewWalk(view *View, sketch []uint64) (*Walk, error) {
@@ -84,9 +87,7 @@ func (w *Walk) compare(ranges []Range, prints []uint64) {
 			continue
 		}
 		if from, to := w.view.bounds(r); prints[i] == 0 && from < to {
-			for ; from < to; from++ {
-				w.gives = append(w.gives, w.view.id(from))
-			}
+			w.give(span{from, to})
 			continue
 		}
 		if last := len(w.open) - 1; last >= 0 && w.open[last].Last+1 == r.First && w.view.count(w.open[last])+w.view.count(r) == 0 {
@@ -95,6 +96,15 @@ func (w *Walk) compare(ranges []Range, prints []uint64) {
 		}
 		w.open = append(w.open, r)
 	}
+}
+
+// give has ids be given.
+func (w *Walk) give(s span) {
+	if last := len(w.gives) - 1; last >= 0 && w.gives[last].to == s.from {
+		w.gives[last].to = s.to
+		return
+	}
+	w.gives = append(w.gives, s)
 }
 
 // Begin has the walk begin at a place, and go on with what is before it. It is called
@@ -133,7 +143,7 @@ func (w *Walk) Next() *Request {
 			w.asked.Splits = append(w.asked.Splits, r)
 		default:
 			i, j := w.view.bounds(r)
-			w.asked.Lists = append(w.asked.Lists, List{r, w.view.places[i:j]})
+			w.asked.Lists = append(w.asked.Lists, List{r, w.view.places(i, j)})
 			listed += n
 		}
 	}
@@ -160,13 +170,16 @@ func (w *Walk) Took(reply *Reply, entries int) error {
 	}
 	wants := reply.Wants
 	for i, l := range w.asked.Lists {
+		from := 0
+		if len(wants) > 0 && wants[0] <= l.Last {
+			from, _ = w.view.bounds(l.Range)
+		}
 		for ; len(wants) > 0 && wants[0] <= l.Last; wants = wants[1:] {
 			k, listed := slices.BinarySearch(l.Places, wants[0])
 			if !listed || len(wants) > 1 && wants[1] <= wants[0] {
 				return fmt.Errorf("%w: it wants what was not listed", ErrLie)
 			}
-			from, _ := w.view.bounds(l.Range)
-			w.gives = append(w.gives, w.view.id(from+k))
+			w.give(span{from + k, from + k + 1})
 		}
 		if next := reply.Next; next != 0 && next <= l.Last {
 			if i == 0 && next <= l.First || entries == 0 {
@@ -192,24 +205,48 @@ func (w *Walk) Took(reply *Reply, entries int) error {
 	return nil
 }
 
-// Gives returns the next entries that the other one lacks, at most as many.
-func (w *Walk) Gives(most int) []ID { return w.gives[:min(most, len(w.gives))] }
+// Gives returns the next entries that the other one lacks, at most as many. They are valid
+// as long as the view.
+func (w *Walk) Gives(most int) (ids []ID) {
+	for _, s := range w.gives {
+		if ids = extend(ids, w.view.ids[s.from:min(s.to, s.from+most-len(ids))]); len(ids) == most {
+			break
+		}
+	}
+	return ids
+}
 
 // Gave notes that the first of them were handled.
-func (w *Walk) Gave(n int) { w.gives = w.gives[min(n, len(w.gives)):] }
+func (w *Walk) Gave(n int) {
+	for n > 0 && len(w.gives) > 0 {
+		s := &w.gives[0]
+		some := min(n, s.to-s.from)
+		n -= some
+		if s.from += some; s.from == s.to {
+			w.gives = w.gives[1:]
+		}
+	}
+}
+
+// extend appends some ids of a view to others. Where they are the first they are not copied.
+func extend(ids, some []ID) []ID {
+	if len(ids) == 0 {
+		return some[:len(some):len(some)]
+	}
+	return append(ids, some...)
+}
 
 // Found is what a view has for a request.
 type Found struct {
 	Reply
-	IDs     []ID // of the entries that the asker lacks, in the order of their places
-	Looked  int  // how many places were looked at
-	places  []uint64
-	request *Request
+	IDs    []ID // of the entries that the asker lacks, in the order of their places; they are those of the view
+	Looked int  // how many places were looked at
+	view   *View
 }
 
 // Find looks up what a request asks for. The error wraps ErrLie.
 func (v *View) Find(q *Request) (*Found, error) {
-	f := &Found{request: q}
+	f := &Found{view: v}
 	if len(q.Splits) > MaxSplits || len(q.Lists) > MaxLists {
 		return nil, fmt.Errorf("%w: too much is asked for", ErrLie)
 	}
@@ -248,32 +285,35 @@ func (l List) inOrder() bool {
 func (v *View) match(f *Found, l List) bool {
 	i, j := v.bounds(l.Range)
 	theirs := l.Places
-	for i < j || len(theirs) > 0 {
-		f.Looked++
-		switch {
-		case len(theirs) == 0 || i < j && v.places[i] < theirs[0]:
-			if len(f.IDs) >= MaxFound {
-				f.Next = v.places[i]
-				return false
-			}
-			f.IDs, f.places = append(f.IDs, v.id(i)), append(f.places, v.places[i])
+	for {
+		lacked, end := i, min(j, i+MaxFound-len(f.IDs))
+		if len(theirs) == 0 {
+			i = end
+		}
+		for i < end && v.place(i) < theirs[0] {
 			i++
-		case i == j || theirs[0] < v.places[i]:
-			if n := len(f.Wants); n == 0 || f.Wants[n-1] != theirs[0] {
-				f.Wants = append(f.Wants, theirs[0])
-			}
+		}
+		f.IDs = extend(f.IDs, v.ids[lacked:i])
+		f.Looked += i - lacked
+		if i == end && end < j && (len(theirs) == 0 || v.place(i) < theirs[0]) {
+			f.Next = v.place(i)
+			return false
+		}
+		if len(theirs) == 0 {
+			return true
+		}
+		f.Looked++
+		listed := theirs[0]
+		if i == j || v.place(i) != listed {
+			f.Wants = append(f.Wants, listed)
+		}
+		for i < j && v.place(i) == listed {
+			i++
+		}
+		for len(theirs) > 0 && theirs[0] == listed {
 			theirs = theirs[1:]
-		default:
-			same := theirs[0]
-			for i < j && v.places[i] == same {
-				i++
-			}
-			for len(theirs) > 0 && theirs[0] == same {
-				theirs = theirs[1:]
-			}
 		}
 	}
-	return true
 }
 
 // Cut has only the first n entries be answered, at least one.
@@ -281,8 +321,8 @@ func (f *Found) Cut(n int) {
 	if n >= len(f.IDs) {
 		return
 	}
-	f.Next = f.places[n]
-	f.IDs, f.places = f.IDs[:n], f.places[:n]
+	f.Next = f.view.hash.place(&f.IDs[n])
+	f.IDs = f.IDs[:n]
 	k, _ := slices.BinarySearch(f.Wants, f.Next)
 	f.Wants = f.Wants[:k]
 }

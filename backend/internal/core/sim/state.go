@@ -164,7 +164,7 @@ func (st *state) marshalled(m *core.Marshal, snapshot set) core.Marshalled {
 	switch {
 	case m.OnlyDigest || e.HasDigest && slices.Contains(m.Unless, e.Digest):
 	case m.Apart && apart:
-		e.View = reconcile.NewSet(snapshot.ids()).View(st.salt(m.Salt))
+		e.View = reconcile.NewView(snapshot.ids(), st.salt(m.Salt))
 	default:
 		e.Data = snapshot.encode(st.like.size)
 	}
