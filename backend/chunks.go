@@ -200,12 +200,19 @@ func (p *partial) take(index uint64, piece []byte) bool {
 }
 
 // buffer returns an empty buffer with room for n bytes. A large one may come from
-// an update that is merged, and goes back when this one is.
+// what is merged, or was sent, and goes back when this is.
 func buffer(n int) []byte {
 	if n > largeUpdate {
 		return arenas.get(n)
 	}
 	return make([]byte, 0, n)
+}
+
+// spent takes a buffer back that nobody reads any more.
+func spent(b []byte) {
+	if cap(b) > largeUpdate {
+		arenas.put(b)
+	}
 }
 
 func (a *assembly) expire(now time.Duration) {

@@ -74,9 +74,9 @@ type entries struct {
 type tally struct {
 	sum     uint64 // of the ids as they are yielded, in any order, by a key that nobody knows
 	yielded int
-	told    bool
+	told    bool // they were yielded at all
 	digest  uint64
-	count   int
+	count   int // without those that were yielded twice
 }
 
 func newEntries(s State) *entries {
@@ -225,6 +225,9 @@ func (st *state) fetched(f core.Fetch) core.Fetched {
 		case err != nil:
 			st.failed("entries", "an entry of a state cannot be told", err)
 		case b != nil:
+			if out.Entries == nil { // the others may be as large
+				out.Entries = make([][]byte, 0, min(len(f.IDs), f.Room/max(len(b), 1)+1))
+			}
 			out.Entries = append(out.Entries, b)
 			size += len(b)
 		}

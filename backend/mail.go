@@ -328,10 +328,11 @@ func newLetter(to string, message core.Message) letter {
 	return l
 }
 
-// encoded returns the frame of a letter, in two parts.
+// encoded returns the frame of a letter, in two parts. What the letter does not hold
+// itself is in a buffer.
 func (l *letter) encoded(e *wire.Encoder) (head, tail []byte) {
 	if l.frame == nil {
-		return codec.EncodeOpen(e, l.message)
+		return codec.EncodeOpen(e, l.message, buffer)
 	}
 	return l.frame, nil
 }

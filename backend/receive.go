@@ -68,7 +68,7 @@ func (n *node) receive(s *session, b []byte, together bool) {
 	case f.Kind == wire.Chunk:
 		n.receiveChunk(s, f, together)
 	case f.Kind.IsMessage():
-		n.receiveMessage(f, len(b), together)
+		n.receiveMessage(f, b, together)
 	default:
 		n.reject("malformed", "a frame of no kind that is known", "origin", string(f.Origin), "kind", f.Kind)
 	}
@@ -295,8 +295,9 @@ func (n *node) receiveChunk(s *session, f *wire.Frame, together bool) {
 }
 
 // receiveMessage tells the core what another node says. Of its own messages a node
-// hears its heartbeats, and what somebody else says in its name.
-func (n *node) receiveMessage(f *wire.Frame, size int, together bool) {
+// hears its heartbeats, and what somebody else says in its name. The message is in the
+// frame whole, which stays this node's if it was put together.
+func (n *node) receiveMessage(f *wire.Frame, whole []byte, together bool) {
 	own := string(f.Origin) == n.self.Instance
 	if !f.IsFor(n.self.Instance) || own && f.Kind != wire.Heartbeat && f.Kind != wire.Goodbye {
 		return
@@ -305,8 +306,13 @@ func (n *node) receiveMessage(f *wire.Frame, size int, together bool) {
 		n.reject("overflow", "messages arrive faster than they are handled")
 		return
 	}
-	body := f.Message
-	if !together {
+	body, home := f.Message, whole
+	switch {
+	case together:
+	case f.Kind == wire.Walk || f.Kind == wire.Walked: // which have their buffers back
+		body = append(buffer(len(body)), body...)
+		home = body
+	default:
 		body = slices.Clone(body)
 	}
 	m, err := codec.Decode(f.Kind, body)
@@ -317,9 +323,14 @@ func (n *node) receiveMessage(f *wire.Frame, size int, together bool) {
 	if data := newLetter("", m).size; data > 0 {
 		n.met.fullState.in(1, data)
 	}
-	if a, ok := m.(*core.Answer); ok {
-		n.answered(a)
+	switch m := m.(type) {
+	case *core.Answer:
+		n.answered(m)
+	case *core.Walk:
+		m.Home = home
+	case *core.Walked:
+		m.Home = home
 	}
 	n.said.heard(f.Origin, saying(m), nil, time.Now())
-	n.engine.step(core.Received{From: string(f.Origin), Message: m, Size: size})
+	n.engine.step(core.Received{From: string(f.Origin), Message: m, Size: len(whole)})
 }

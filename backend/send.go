@@ -137,7 +137,9 @@ func (s *session) transmit(ctx context.Context, head, tail []byte, to string, na
 	if len(names) > 4 { // each chunk would repeat them
 		names = nil
 	}
-	return s.node.enc.OpenChunks(head, tail, most, names, rand.Uint64(), s.chunk(ctx, one))
+	buf := buffer(most)
+	defer spent(buf)
+	return s.node.enc.OpenChunks(buf, head, tail, most, names, rand.Uint64(), s.chunk(ctx, one))
 }
 
 // chunk sends a chunk by send, after the small messages that wait: a heartbeat
@@ -198,6 +200,9 @@ func (s *session) deliver(ctx context.Context, l letter) {
 	n := s.node
 	head, tail := l.encoded(n.enc)
 	err := s.transmit(ctx, head, tail, l.to, l.names)
+	if l.frame == nil {
+		spent(head)
+	}
 	switch {
 	case err == nil:
 		n.delivered(l)

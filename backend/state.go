@@ -351,6 +351,7 @@ func (n *node) mergeFor(m core.Merge) {
 		out := core.Merged{Job: m.Job}
 		if m.Entries != nil {
 			out = st.mergeEntries(m)
+			spent(m.Home)
 		} else if _, out.Err = st.merge(m.Data, false); out.Err == nil {
 			st.seen.exchanged()
 		}

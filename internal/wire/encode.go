@@ -66,13 +66,14 @@ func (e *Encoder) AppendBatch(b []byte) []byte { return e.begin(b, Batch, nil) }
 // Message returns a frame of a kind that holds a message: what write appends, of
 // about size bytes. Without receivers it is for all.
 func (e *Encoder) Message(kind Kind, to []string, size int, write func([]byte) []byte) []byte {
-	return e.Open(kind, to, size, 0, write)
+	return e.Open(func(n int) []byte { return make([]byte, 0, n) }, kind, to, size, 0, write)
 }
 
 // Open is Message of a message that goes on for tail bytes after what write
-// appends. They follow the frame and are not copied.
-func (e *Encoder) Open(kind Kind, to []string, size, tail int, write func([]byte) []byte) []byte {
-	b := e.begin(make([]byte, 0, len(e.header)+48*len(to)+size+32), kind, to)
+// appends. They follow the frame and are not copied. The frame is in a buffer that
+// room returns, for so many bytes, unless it turns out to be larger.
+func (e *Encoder) Open(room func(int) []byte, kind Kind, to []string, size, tail int, write func([]byte) []byte) []byte {
+	b := e.begin(room(len(e.header)+48*len(to)+size+32), kind, to)
 	return field.AppendOpen(b, fieldMessage, tail, write)
 }
 
@@ -80,14 +81,14 @@ func (e *Encoder) Open(kind Kind, to []string, size, tail int, write func([]byte
 // frame's chunks from another's. It calls send with each, in a buffer that it
 // reuses, until send fails.
 func (e *Encoder) Chunks(frame []byte, maxFrame int, to []string, id uint64, send func([]byte) error) error {
-	return e.OpenChunks(frame, nil, maxFrame, to, id, send)
+	return e.OpenChunks(make([]byte, 0, maxFrame), frame, nil, maxFrame, to, id, send)
 }
 
-// OpenChunks is Chunks of what Open has returned and its tail.
-func (e *Encoder) OpenChunks(frame, tail []byte, maxFrame int, to []string, id uint64, send func([]byte) error) error {
-	buf := make([]byte, 0, maxFrame)
+// OpenChunks is Chunks of what Open has returned and its tail. The buffer that it reuses
+// is buf.
+func (e *Encoder) OpenChunks(buf, frame, tail []byte, maxFrame int, to []string, id uint64, send func([]byte) error) error {
 	return e.chunks(len(frame)+len(tail), maxFrame, to, id, func(header []byte, at, end int) error {
-		b := append(buf, header...)
+		b := append(buf[:0], header...)
 		if at < len(frame) {
 			b = append(b, frame[at:min(end, len(frame))]...)
 		}

@@ -96,11 +96,12 @@ func Encode(e *wire.Encoder, m core.Message) []byte {
 }
 
 // EncodeOpen returns m as a frame in two parts: the second is the largest data in m
-// itself, where that is large.
-func EncodeOpen(e *wire.Encoder, m core.Message) (head, tail []byte) {
+// itself, where that is large. The first is in a buffer that room returns, for so many
+// bytes.
+func EncodeOpen(e *wire.Encoder, m core.Message, room func(int) []byte) (head, tail []byte) {
 	kind, to := Kind(m)
 	tail, write := open(m)
-	return e.Open(kind, to, size(m)-len(tail), len(tail), write), tail
+	return e.Open(room, kind, to, size(m)-len(tail), len(tail), write), tail
 }
 
 // open returns the data that m ends with, and what appends all before it.

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/clusterchannel/clusterchannel/backend/internal/core"
 	"github.com/clusterchannel/clusterchannel/backend/internal/reconcile"
@@ -22,7 +23,7 @@ func appendWalk(b []byte, m *core.Walk) []byte {
 }
 
 func (d *decoder) walk(b []byte) (*core.Walk, error) {
-	m := new(core.Walk)
+	m := &core.Walk{Entries: roomFor(b, 8)}
 	err := field.Each(b, func(num field.Number, v field.Value) error {
 		switch num {
 		case 1:
@@ -68,7 +69,7 @@ func appendWalked(b []byte, m *core.Walked) []byte {
 }
 
 func (d *decoder) walked(b []byte) (*core.Walked, error) {
-	m := new(core.Walked)
+	m := &core.Walked{Entries: roomFor(b, 8)}
 	err := field.Each(b, func(num field.Number, v field.Value) error {
 		switch num {
 		case 1:
@@ -131,6 +132,21 @@ func appendEntries(b []byte, num field.Number, entries [][]byte) []byte {
 		b = field.AppendBytes(b, num, e)
 	}
 	return b
+}
+
+// roomFor returns room for the entries of a message, each a field of that number.
+func roomFor(b []byte, entries field.Number) [][]byte {
+	count := 0
+	err := field.Each(b, func(num field.Number, _ field.Value) error {
+		if num == entries {
+			count++
+		}
+		return nil
+	})
+	if err != nil || count > maxEntries {
+		return nil // it is refused
+	}
+	return slices.Grow([][]byte(nil), count)
 }
 
 func (d *decoder) entry(v field.Value, entries *[][]byte) error {

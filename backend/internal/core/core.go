@@ -266,12 +266,15 @@ type (
 
 	// Merge: Data is to be merged into the state under Key, in its turn, or each of
 	// Entries by itself. Merged is stepped once for each Merge, when that is over. With
-	// Digest its digest afterwards is wanted: of Data that of the whole state.
+	// Digest its digest afterwards is wanted: of Data that of the whole state. What Entries
+	// are in is Home, where the shell said so of the message that brought them: nobody reads
+	// it after that.
 	Merge struct {
 		Job     Job
 		Key     string
 		Data    []byte
 		Entries [][]byte
+		Home    []byte
 		Digest  bool
 	}
 

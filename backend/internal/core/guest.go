@@ -117,7 +117,7 @@ func (a *answered) lead(c *Core, g *guest) {
 		a.given(c, g, r)
 		a.lookUp(c, g, m)
 	})
-	c.emit(Merge{Job: job, Key: m.Key, Entries: m.Entries, Digest: !m.More})
+	c.emit(Merge{Job: job, Key: m.Key, Entries: m.Entries, Home: m.Home, Digest: !m.More})
 }
 
 // given notes that entries of a guest were merged. What is news for this node is told

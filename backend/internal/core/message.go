@@ -109,6 +109,7 @@ type (
 		Room    uint64 // how many bytes of entries the answer may have; one entry may have more
 		Ask     reconcile.Request
 		Entries [][]byte // that To lacks
+		Home    []byte   // the buffer that they are in, of the shell that has received them: see Merge
 		More    bool     // such follow
 	}
 
@@ -120,6 +121,7 @@ type (
 		Outcome Outcome // Apart: here is what was asked for; Lacking: no such walk; Later
 		Reply   reconcile.Reply
 		Entries [][]byte // that the asker lacks
+		Home    []byte   // the buffer that they are in, of the shell that has received them: see Merge
 		Gone    bool     // some of these are not there any more
 		Refused uint64   // so many of the step's entries were not merged
 	}

@@ -165,7 +165,7 @@ func (a *asked) onWalked(c *Core, p *node, m *Walked) {
 	}
 	w.bytes += SizeOf(m.Entries)
 	job := c.job(nil, func(e Event) { a.mergedEntries(c, w, m.Entries, e) })
-	c.emit(Merge{Job: job, Key: w.key.state.key, Entries: m.Entries})
+	c.emit(Merge{Job: job, Key: w.key.state.key, Entries: m.Entries, Home: m.Home})
 }
 
 // mergedEntries notes that the entries of a step were merged, or could not be.

@@ -280,7 +280,7 @@ func TestNoChoiceOfIdsIsSlow(t *testing.T) {
 		all := of(0, 100_000)
 		began := time.Now()
 		v := NewView(all, rand.Uint64())
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("%s: %v", name, took)
 		}
 		if !slices.IsSorted(v.places(0, v.Len())) {
