@@ -164,11 +164,12 @@ const maxFrame = 16 << 20
 
 // What memberlist is set to, beyond the parameters.
 const (
-	suspicionMult  = 1       // a suspect has one probe interval to answer
-	awarenessMax   = 2       // a node that is slow itself waits up to twice as long
-	handoffQueue   = 8 << 10 // packets that wait to be handled
-	maxPacket      = 1400    // as Alertmanager has it
-	retransmitMult = 4
+	suspicionMult  = 1                      // a suspect has one probe interval to answer
+	awarenessMax   = 2                      // a node that is slow itself waits up to twice as long
+	handoffQueue   = 8 << 10                // packets that wait to be handled
+	maxPacket      = 1400                   // as Alertmanager has it
+	retransmitMult = 4                      // of frames: what is lost is sent again
+	membersMult    = 12                     // of changes of members: who misses one, by a chance of e^-12 at most, learns it with the next list
 	reclaimAfter   = 500 * time.Millisecond // until when news of where a failed member was may still go round
 )
 
@@ -264,7 +265,7 @@ func (c *conn) config(d *delegate) *ml.Config {
 	config.PushPullInterval = c.mesh.settings.PushPullInterval
 	config.TCPTimeout = c.mesh.settings.TCPTimeout
 	config.SuspicionMult, config.AwarenessMaxMultiplier = suspicionMult, awarenessMax
-	config.RetransmitMult = retransmitMult
+	config.RetransmitMult = membersMult
 	config.DeadNodeReclaimTime = reclaimAfter
 	config.HandoffQueueDepth = handoffQueue
 	config.DelegateProtocolMax = bundleReads
@@ -336,9 +337,12 @@ func (c *conn) usable(frame []byte) error {
 	return nil
 }
 
-// leaveTimeout bounds how long the goodbye is gossiped. Own nodes receive it
-// directly.
-const leaveTimeout = time.Second
+// The goodbye is gossiped for so many intervals, and for a second at most. Own nodes
+// receive it directly.
+const (
+	leaveIntervals = 3
+	leaveTimeout   = time.Second
+)
 
 // Close implements [driver.Driver]. A probe of memberlist that waits for its
 // answer ends by itself, awarenessMax probe intervals later at most; its
@@ -346,7 +350,7 @@ const leaveTimeout = time.Second
 func (c *conn) Close(ctx context.Context) error {
 	c.cancel(nil)
 	c.sender.goodbye(ctx)
-	left := leaveTimeout
+	left := min(leaveTimeout, leaveIntervals*c.mesh.settings.GossipInterval)
 	if deadline, ok := ctx.Deadline(); ok {
 		left = min(left, time.Until(deadline))
 	}

@@ -2,20 +2,24 @@ package memberlist
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
+	"github.com/clusterchannel/clusterchannel/backend"
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
@@ -152,6 +156,47 @@ func TestLeaveIsPromptAndNoFailure(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Who joins by one member alone is heard of by gossip, which nobody sends again: no other
+// member misses it.
+func TestWhoJoinsIsHeardOfByAll(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ninety nodes: not under the race detector")
+	}
+	for range 3 {
+		var nodes []backend.ClusterChannel
+		seed := ""
+		for i := range 30 {
+			addr := netip.AddrPortFrom(newHost(), 9094).String()
+			c, err := backend.Open(t.Context(), backend.Config{
+				Backend: "memberlist", Cluster: "c", Name: fmt.Sprint("n", i), Logger: slog.New(slog.DiscardHandler),
+				Params: map[string]string{"listen_address": addr, "peers": cmp.Or(seed, addr)},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seed = cmp.Or(seed, addr)
+			nodes = append(nodes, c)
+		}
+		testkit.Eventually(t, 15*time.Second, func() error {
+			for _, c := range nodes {
+				if v := c.View(); len(v.Members) != len(nodes) {
+					return fmt.Errorf("a node lists %d of %d", len(v.Members), len(nodes))
+				}
+			}
+			return nil
+		})
+		var closing sync.WaitGroup
+		for _, c := range nodes {
+			closing.Go(func() {
+				if err := c.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		closing.Wait()
+	}
 }
 
 func TestCrashIsSeen(t *testing.T) {
