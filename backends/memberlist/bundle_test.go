@@ -128,3 +128,19 @@ func TestBundles(t *testing.T) {
 		}
 	}
 }
+
+// FuzzBundle has anything taken for a bundle: what it hands over is a part of it.
+func FuzzBundle(f *testing.F) {
+	f.Add([]byte("\x00m\x01a\x03\x0abc"))
+	f.Add([]byte("\x00m\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) < 2 {
+			return
+		}
+		size := 0
+		err := unbundle(b, func(one []byte) { size += len(one) })
+		if size > len(b) || err != nil && !errors.Is(err, errBundle) {
+			t.Errorf("%d bytes of %d, %v", size, len(b), err)
+		}
+	})
+}
