@@ -37,16 +37,19 @@ processes:
 	cd tests && GOWORK=off CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -short -timeout 10m -run '^TestConformance$$' $(SUITES)
 
 # Under the race detector, which needs a C compiler: all but the slow fault checks, what is
-# one goroutine, and the tests that run programs, which it does not see. A driver whose suite
-# needs a server runs that once, with the basic checks. What fails in the first does not hide
-# the second.
+# one goroutine, and the tests that run programs or databases, which it does not see. A driver
+# whose suite needs a server runs that once, with the basic checks; so does the memory backend,
+# whose variants and mutants are of the suite and not of the library. What fails in the first
+# does not hide the others.
 SUITES   := ./redis ./etcd ./nats
 SERIAL   := backend/internal/codec backend/internal/core backend/internal/core/sim backend/internal/reconcile internal/wire
-PROGRAMS := $(addprefix tests/,redis etcd nats command grafana browser inputs servers) internal/house deploy
-RACED     = $(filter-out $(addprefix %/,$(SERIAL) $(PROGRAMS)),$(shell $(GO) list $(PACKAGES)))
+PROGRAMS := $(addprefix tests/,redis etcd nats command grafana browser inputs servers persist) internal/house deploy
+SUITE    := clusterchannel/conformance
+RACED     = $(filter-out $(addprefix %/,$(SERIAL) $(PROGRAMS) $(SUITE)),$(shell $(GO) list $(PACKAGES)))
 race:
 	@failed=0; \
 	$(GO) test $(TESTFLAGS) -race -short -vet=off -parallel $(WIDTH) -timeout 30m $(RACED) || failed=1; \
+	$(GO) test $(TESTFLAGS) -race -short -vet=off -timeout 30m -run '^TestMemory$$' ./conformance || failed=1; \
 	cd tests && $(GO) test $(TESTFLAGS) -race -short -vet=off -timeout 30m -run '^TestConformance$$' $(SUITES) || failed=1; \
 	exit $$failed
 
