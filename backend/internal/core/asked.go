@@ -332,7 +332,7 @@ func (a *asked) merged(c *Core, pl *pull, k *pullKey, it *AnswerItem, e Event) {
 		c.holes.at = min(c.holes.at, c.now+firstPause)
 	}
 	if differs && quiet && k.hasDigest && !c.misses(st) {
-		if st.owed != pl.node { // who joined, and is joined by this node, asks for itself
+		if pl.reason != "joined" { // who joined, and is joined by this node, asks for itself
 			c.push(st, pl.node)
 		}
 	} else if won {
