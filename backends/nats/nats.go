@@ -25,8 +25,9 @@
 // sender included; that is how a node knows that it is heard. What is for one
 // node, such as a state that it lacks, is published on the node's own subject,
 // which is that of the cluster with the node's instance behind it, so that no other
-// is sent it. About 1 MiB of it is on its way to a node that has not confirmed it.
-// Core NATS keeps nothing: what a node misses is repaired by state exchange.
+// is sent it. About 1 MiB of it is on its way to a node that has not confirmed it;
+// it confirms each half. Core NATS keeps nothing: what a node misses is repaired by
+// state exchange.
 //
 // A frame is as large as the server's max_payload, at most 256 KiB, so that
 // heartbeats get in between; larger ones go in pieces. At least 512 bytes are

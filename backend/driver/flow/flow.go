@@ -77,14 +77,24 @@ type confirm struct {
 // window is what is on its way to one member.
 type window struct {
 	size    int // since the member was last asked
-	waiting map[uint64]chan struct{}
+	last    question
+	asked   map[uint64]chan struct{} // what is not confirmed
+	waiting int                      // calls of Send
 }
 
-// Send publishes frame for one member alone. When the window is full it asks the
-// member to confirm, and waits until it has: at most until ctx is done, or for
-// Patience, both of which are driver.ErrUnavailable. Once Serve has returned, who
-// waits gets driver.ErrClosed. An instance that this project's nodes do not have,
-// which may hold what is special in an address, is driver.ErrUnavailable too.
+// question is a number that a member is asked to confirm, and a channel that is closed
+// once it has; nil for none.
+type question struct {
+	number    uint64
+	confirmed chan struct{}
+}
+
+// Send publishes frame for one member alone. After each half of a window it asks the
+// member to confirm, and waits until the half before is confirmed, so that the member
+// reads one while the other is on its way: at most until ctx is done, or for Patience,
+// both of which are driver.ErrUnavailable. Once Serve has returned, who waits gets
+// driver.ErrClosed. An instance that this project's nodes do not have, which may hold
+// what is special in an address, is driver.ErrUnavailable too.
 func (f *Flow) Send(ctx context.Context, to driver.Member, frame []byte) error {
 	if !isInstance(to.Instance) {
 		return fmt.Errorf("%s: %w: %q is no instance of a node", f.backend, driver.ErrUnavailable, to.Instance)
@@ -92,18 +102,21 @@ func (f *Flow) Send(ctx context.Context, to driver.Member, frame []byte) error {
 	if err := f.publish(ctx, to.Instance, frame); err != nil {
 		return err
 	}
-	number, confirmed := f.add(to.Instance, len(frame))
-	if confirmed == nil {
+	now, before := f.add(to.Instance, len(frame))
+	if now.confirmed == nil {
 		return nil
 	}
-	defer f.forget(to.Instance, number)
-	if err := f.publish(ctx, to.Instance, mark(askMark, f.self, number)); err != nil {
+	defer f.forget(to.Instance, before)
+	if err := f.publish(ctx, to.Instance, mark(askMark, f.self, now.number)); err != nil {
 		return err
+	}
+	if before.confirmed == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	select {
-	case <-confirmed:
+	case <-before.confirmed:
 		return nil
 	case <-f.done:
 		return fmt.Errorf("%s: %w", f.backend, driver.ErrClosed)
@@ -163,33 +176,35 @@ func mark(kind []byte, instance string, number uint64) []byte {
 	return fmt.Appendf(nil, "%s%d/%s", kind, number, instance)
 }
 
-// add counts size bytes. When the window is full it returns a number to ask for,
-// and a channel that is closed once that is confirmed.
-func (f *Flow) add(instance string, size int) (uint64, <-chan struct{}) {
+// add counts size bytes. When half of the window is full it returns the question that is
+// to be asked, and the one before, which the caller waits for and forgets.
+func (f *Flow) add(instance string, size int) (now, before question) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := f.to[instance]
 	if w == nil {
 		f.makeRoom()
-		w = &window{waiting: map[uint64]chan struct{}{}}
+		w = &window{asked: map[uint64]chan struct{}{}}
 		f.to[instance] = w
 	}
-	if w.size += size; w.size < Window {
-		return 0, nil
+	if w.size += size; w.size < Window/2 {
+		return question{}, question{}
 	}
 	w.size = 0
+	w.waiting++
 	f.last++
-	confirmed := make(chan struct{})
-	w.waiting[f.last] = confirmed
-	return f.last, confirmed
+	before, w.last = w.last, question{f.last, make(chan struct{})}
+	w.asked[f.last] = w.last.confirmed
+	return w.last, before
 }
 
-// forget waits for the number no more.
-func (f *Flow) forget(instance string, number uint64) {
+// forget ends what add has begun.
+func (f *Flow) forget(instance string, q question) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if w := f.to[instance]; w != nil {
-		delete(w.waiting, number)
+		w.waiting--
+		delete(w.asked, q.number)
 	}
 }
 
@@ -199,7 +214,7 @@ func (f *Flow) makeRoom() {
 		return
 	}
 	for instance, w := range f.to {
-		if len(w.waiting) == 0 {
+		if w.waiting == 0 {
 			delete(f.to, instance)
 		}
 	}
@@ -213,10 +228,10 @@ func (f *Flow) confirmed(instance string, number uint64) {
 	if w == nil {
 		return
 	}
-	for n, c := range w.waiting {
+	for n, c := range w.asked {
 		if n <= number {
 			close(c)
-			delete(w.waiting, n)
+			delete(w.asked, n)
 		}
 	}
 }

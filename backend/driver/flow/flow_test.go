@@ -24,6 +24,8 @@ type server struct {
 	frames map[string]int // bytes of frames, by instance
 	marks  int
 	deaf   map[string]bool
+	lag    int      // frames for b that it has not read
+	late   [][]byte // those
 }
 
 func newServer(instances ...string) *server {
@@ -37,15 +39,26 @@ func newServer(instances ...string) *server {
 func (s *server) publish(_ context.Context, instance string, payload []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if instance == "b" && s.lag > 0 {
+		s.late = append(s.late, payload)
+		payload = nil
+		if len(s.late) > s.lag {
+			payload, s.late = s.late[0], s.late[1:]
+		}
+	}
+	s.hand(instance, payload)
+	return nil
+}
+
+func (s *server) hand(instance string, payload []byte) {
 	f := s.flows[instance]
 	switch {
-	case f == nil || s.deaf[instance]:
+	case f == nil || s.deaf[instance] || payload == nil:
 	case f.Heard(payload):
 		s.frames[instance] += len(payload)
 	default:
 		s.marks++
 	}
-	return nil
 }
 
 func (s *server) serve(ctx context.Context) (wait func()) {
@@ -84,8 +97,24 @@ func TestAMemberThatReadsIsSentAll(t *testing.T) {
 		if s.frames["b"] != 40*len(frame) || s.frames["c"] != 0 {
 			t.Errorf("b has read %d bytes, c %d", s.frames["b"], s.frames["c"])
 		}
-		if s.marks != 20 { // ten windows, each asked for and confirmed
-			t.Errorf("%d marks for ten windows, want 20", s.marks)
+		if s.marks != 40 { // twenty halves, each asked for and confirmed
+			t.Errorf("%d marks for ten windows, want 40", s.marks)
+		}
+	})
+}
+
+// While a member reads one half of a window the other is on its way.
+func TestASlowMemberIsNotWaitedFor(t *testing.T) {
+	run(t, func(t *testing.T, s *server, _ func()) {
+		s.lag = 2 // frames and questions
+		start := time.Now()
+		for range 40 {
+			if err := s.flows["a"].Send(t.Context(), driver.Member{Instance: "b"}, frame); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it is waited for: %v", took)
 		}
 	})
 }
@@ -104,8 +133,8 @@ func TestAMemberThatReadsNothingIsSentOneWindow(t *testing.T) {
 		if err := s.flows["a"].Send(t.Context(), driver.Member{Instance: "c"}, frame); err != nil {
 			t.Errorf("another member: %v", err)
 		}
-		if n := len(s.flows["a"].to["b"].waiting); n != 0 {
-			t.Errorf("%d numbers are still waited for", n)
+		if w := s.flows["a"].to["b"]; w.waiting != 0 || len(w.asked) != 1 {
+			t.Errorf("%d calls wait, %d numbers are asked for: want the last half's", w.waiting, len(w.asked))
 		}
 	})
 }
