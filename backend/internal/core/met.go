@@ -104,18 +104,31 @@ func (c *Core) metAsked(st *state, p *node, o outcome) {
 	}
 }
 
+// debt is what a state owes a member that was met and differed: what that member lacks of
+// it, unless it asks for itself by then.
+type debt struct {
+	to  *node
+	due time.Duration
+}
+
 // owe notes that a member that was met lacks something of a state. It asks for itself as
 // a rule, since it has met this node; one that met it long before does not.
 func (c *Core) owe(st *state, p *node) {
-	st.owed, st.owedAt = p, c.now+metPatience
+	st.settle(p)
+	st.owed = append(st.owed, debt{p, c.now + metPatience})
 	c.metAgain(metPatience)
+}
+
+// settle ends what the state owes a member.
+func (st *state) settle(p *node) {
+	st.owed = slices.DeleteFunc(st.owed, func(d debt) bool { return d.to == p })
 }
 
 // paid notes that a member asks for itself.
 func (c *Core) paid(p *node, m *Pull) {
 	for _, st := range c.keys {
-		if st.owed == p && (m.HasRoot || slices.ContainsFunc(m.Items, func(it PullItem) bool { return it.Key == st.key })) {
-			st.owed = nil
+		if m.HasRoot || slices.ContainsFunc(m.Items, func(it PullItem) bool { return it.Key == st.key }) {
+			st.settle(p)
 		}
 	}
 }
@@ -126,19 +139,20 @@ func (c *Core) pay() {
 	due := map[*node][]*state{}
 	var owed []*node
 	for _, st := range c.keys {
-		switch p := st.owed; {
-		case p == nil:
-		case !p.present() || p.lacks[st.key]:
-			st.owed = nil
-		case c.now < st.owedAt:
-			c.metAgain(st.owedAt - c.now)
-		case !st.isFree() || c.asked.with(p) != nil:
-			c.metAgain(busyPause)
-		default:
-			if due[p] == nil {
-				owed = append(owed, p)
+		st.owed = slices.DeleteFunc(st.owed, func(d debt) bool { return !d.to.present() || d.to.lacks[st.key] })
+		free := st.isFree() // for one exchange at a time
+		for _, d := range st.owed {
+			switch {
+			case c.now < d.due:
+				c.metAgain(d.due - c.now)
+			case !free || c.asked.with(d.to) != nil:
+				c.metAgain(busyPause)
+			default:
+				if free = false; due[d.to] == nil {
+					owed = append(owed, d.to)
+				}
+				due[d.to] = append(due[d.to], st)
 			}
-			due[p] = append(due[p], st)
 		}
 	}
 	for _, p := range owed {
@@ -147,7 +161,7 @@ func (c *Core) pay() {
 			continue
 		}
 		for _, st := range due[p] {
-			st.owed = nil
+			st.settle(p)
 		}
 	}
 }

@@ -163,23 +163,8 @@ func TestWhoWasMetIsOwed(t *testing.T) {
 	} {
 		p := newPair(t, Transport{Unicast: true}, "s")
 		p.sent = nil
-		p.hears("c", &Heartbeat{Member: Member{Name: "c"}, Count: 1, Interval: time.Minute, Worth: Whole})
-		differs := func(pull *Pull) (pushes int) {
-			p.sent = nil
-			p.hears("c", &Answer{For: []Asker{{"a", pull.ID}}, End: true, Sent: []string{"s"}, Items: []AnswerItem{
-				{Key: "s", Outcome: Data, Worth: Whole, HasDigest: true, Digest: 2, Data: []byte("theirs")},
-			}})
-			for _, m := range take[Merge](p) {
-				p.Begin(m.Job)
-				p.step(Merged{Job: m.Job, HasDigest: true, Digest: 3})
-			}
-			for _, m := range take[Marshal](p) {
-				p.Begin(m.Job)
-				p.step(Marshalled{Job: m.Job, HasDigest: true, Digest: 3, Data: []byte("ours")})
-			}
-			return len(take[*Push](p))
-		}
-		if n := differs(p.next(time.Second)); n != 0 {
+		p.meets("c")
+		if n := p.differs(p.next(time.Second)); n != 0 {
 			t.Errorf("%s: it was given the state when it was met", what)
 		}
 		c.do(p)
@@ -187,8 +172,48 @@ func TestWhoWasMetIsOwed(t *testing.T) {
 		if (pull.To == "c") != c.owed {
 			t.Errorf("%s: %q is compared with once more", what, pull.To)
 		}
-		if c.owed && differs(pull) != 1 {
+		if c.owed && p.differs(pull) != 1 {
 			t.Errorf("%s: it is not given the state", what)
 		}
 	}
+}
+
+// Two that were met one after the other, and differ, are both owed.
+func TestTwoThatWereMetAreOwed(t *testing.T) {
+	p := newPair(t, Transport{Unicast: true}, "s")
+	p.sent = nil
+	for _, who := range []string{"c", "d"} {
+		p.meets(who)
+		if pull := p.next(time.Second); pull.To != who || p.differs(pull) != 0 {
+			t.Fatalf("%s was met: %q is compared with", who, pull.To)
+		}
+	}
+	for _, who := range []string{"c", "d"} {
+		if pull := p.next(metPatience + time.Second); pull.To != who || p.differs(pull) != 1 {
+			t.Errorf("%q is given the state, not %s", pull.To, who)
+		}
+	}
+}
+
+// meets has the node hear of a member that was ready before.
+func (p *pair) meets(who string) {
+	p.hears(who, &Heartbeat{Member: Member{Name: who}, Count: 1, Interval: time.Minute, Worth: Whole})
+}
+
+// differs answers a comparison with another state. It returns how often the node then
+// gives its own.
+func (p *pair) differs(pull *Pull) (pushes int) {
+	p.sent = nil
+	p.hears(pull.To, &Answer{For: []Asker{{"a", pull.ID}}, End: true, Sent: []string{"s"}, Items: []AnswerItem{
+		{Key: "s", Outcome: Data, Worth: Whole, HasDigest: true, Digest: 2, Data: []byte("theirs")},
+	}})
+	for _, m := range take[Merge](p) {
+		p.Begin(m.Job)
+		p.step(Merged{Job: m.Job, HasDigest: true, Digest: 3})
+	}
+	for _, m := range take[Marshal](p) {
+		p.Begin(m.Job)
+		p.step(Marshalled{Job: m.Job, HasDigest: true, Digest: 3, Data: []byte("ours")})
+	}
+	return len(take[*Push](p))
 }

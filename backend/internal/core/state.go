@@ -51,8 +51,7 @@ type state struct {
 	marshals  int     // that others have asked for and that are to come
 	met       []*node // that appeared ready, and one of which it is to be compared with
 	metTries  int
-	owed      *node // that differed when it was met, and is given what differs unless it asks for itself
-	owedAt    time.Duration
+	owed      []debt
 	news      bool // it holds something that the others may not, to be compared soon
 	refusing  bool // the last walk brought entries that one of the two refused
 	doubted   bool // it differed from another's while it missed something: to be compared again when it does not
