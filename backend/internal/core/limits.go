@@ -107,6 +107,7 @@ const (
 	tellChanged = 16                     // keys that changed, in one heartbeat
 	tellIdle    = 16                     // others, in turn, in one that is not short
 	fullEvery   = 4                      // heartbeats, of which one at least is not short
+	volley      = 60                     // members that beat together, in a cluster of more
 	tellTimes   = 3                      // heartbeats that tell of a change
 	markEvery   = 30 * time.Second       // between marks, with native membership
 	markAgain   = 5 * time.Second        // before a mark tells a change once more

@@ -61,6 +61,9 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 	default:
 		p.beat.Beat(h.Interval, c.cfg.Heartbeat)
 		c.appear(p)
+		if !h.Hello {
+			c.beatWith(p)
+		}
 	}
 	if p.life == live {
 		if !p.steady { // its interval may be another than it was
