@@ -65,10 +65,10 @@ var sizes = []sized{
 				all(names, 32*time.Second, 200*time.Millisecond, "start %s")
 		},
 		most: map[string]func(n float64) float64{
-			"frames":      func(n float64) float64 { return n * ((10+n/5)*(1/interval(n)+2.0/30) + 22) },
+			"frames":      func(n float64) float64 { return n * ((10+n/5)*(1/interval(n)+2.0/30) + 24) },
 			"note.failed": func(n float64) float64 { return 0 },
 		},
-		says: map[string]string{"frames": "N x ((10 s + N x 0.2 s) x (1 / interval + 2 / sync) + 22)", "note.failed": "0"},
+		says: map[string]string{"frames": "N x ((10 s + N x 0.2 s) x (1 / interval + 2 / sync) + 24)", "note.failed": "0"},
 	},
 	{
 		name: "halves",
