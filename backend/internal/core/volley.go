@@ -11,8 +11,8 @@ func (c *Core) beatWith(p *node) {
 }
 
 // inVolley reports whether a member beats with this node. Volleys are of neighbours in
-// the order of the members, and there are none in a cluster that is one: who loses another
-// there knows it the sooner the more their heartbeats are apart.
+// the order of the members. A cluster that is but one has none: it would save little, and
+// whoever beats first in a volley sees a crash half an interval later than on average.
 func (c *Core) inVolley(p *node) bool {
 	if len(c.roster.live) < volley {
 		return false
