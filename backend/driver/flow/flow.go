@@ -65,7 +65,8 @@ type PublishFunc func(ctx context.Context, instance string, payload []byte) erro
 // New returns the flow of the node with the instance self. The backend's name
 // stands before its errors.
 func New(backend, self string, publish PublishFunc) *Flow {
-	return &Flow{backend: backend, self: self, publish: publish, confirms: make(chan confirm, maxConfirms), done: make(chan struct{}), to: map[string]*window{}}
+	// Numbers go on where an earlier Flow of the instance was: a late confirmation closes none.
+	return &Flow{backend: backend, self: self, last: uint64(time.Now().UnixNano()), publish: publish, confirms: make(chan confirm, maxConfirms), done: make(chan struct{}), to: map[string]*window{}}
 }
 
 // confirm is one confirmation that is to be sent.

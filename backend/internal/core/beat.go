@@ -12,7 +12,8 @@ func (c *Core) beatNow() {
 		return
 	}
 	if !c.transport.Native {
-		c.interval = heartbeat.Interval(c.cfg.Heartbeat, c.roster.settled()+1)
+		// No more than twice as long: who missed the heartbeat that said so waits for four of the former.
+		c.interval = min(heartbeat.Interval(c.cfg.Heartbeat, c.roster.settled()+1), 2*c.interval)
 	}
 	h := &Heartbeat{
 		Member: c.cfg.Self, Incarnation: c.incarnation, Count: c.pulse.Beat(c.now), Interval: c.interval,

@@ -36,6 +36,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		return
 	}
 	wasWhole, wasKnown, wasLive := p.known && p.worth == Whole, p.known, p.life == live
+	quiet := c.now - p.heardAt
 	p.count, p.ignored, p.numbered = h.Count, 0, true
 	p.heardAt, p.alone, p.brief = c.now, h.Alone, h.Brief
 	c.learnWorth(p, h.Worth, h.KeySet)
@@ -62,7 +63,7 @@ func (c *Core) onHeartbeat(from string, h *Heartbeat) {
 		p.beat.Beat(h.Interval, c.cfg.Heartbeat)
 		c.appear(p)
 		if !h.Hello {
-			c.beatWith(p)
+			c.beatWith(p, quiet)
 		}
 	}
 	if p.life == live {

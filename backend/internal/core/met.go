@@ -127,7 +127,7 @@ func (st *state) settle(p *node) {
 // paid notes that a member asks for itself.
 func (c *Core) paid(p *node, m *Pull) {
 	for _, st := range c.keys {
-		if m.HasRoot || slices.ContainsFunc(m.Items, func(it PullItem) bool { return it.Key == st.key }) {
+		if len(st.owed) > 0 && (m.HasRoot || slices.ContainsFunc(m.Items, func(it PullItem) bool { return it.Key == st.key })) {
 			st.settle(p)
 		}
 	}
