@@ -51,6 +51,7 @@ type transport struct {
 
 	mu      sync.Mutex
 	conns   map[net.Conn]string        // open, in both directions; the address of those that this node opened
+	dials   map[*dialing]struct{}      // connections that this node is opening
 	awaited map[string][]chan struct{} // by address: closed when a stream to it has been handled
 }
 
@@ -78,7 +79,7 @@ func listen(s settings, logger *slog.Logger, strangers *log.Logger) (*transport,
 			reject: func(driver.Reason, error) {}, leaving: func(string) {},
 		},
 		failures: loglimit.Limiter{Burst: 1, Every: 10 * time.Second},
-		ctx:      ctx, cancel: cancel, conns: map[net.Conn]string{}, awaited: map[string][]chan struct{}{}, retries: rate.NewLimiter(rate.Every(20*time.Millisecond), 1),
+		ctx:      ctx, cancel: cancel, conns: map[net.Conn]string{}, dials: map[*dialing]struct{}{}, awaited: map[string][]chan struct{}{}, retries: rate.NewLimiter(rate.Every(20*time.Millisecond), 1),
 	}
 	if s.tls != nil {
 		var err error
@@ -315,6 +316,7 @@ func (t *transport) open(addr string, timeout time.Duration) (net.Conn, error) {
 func (t *transport) dial(addr string, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, timeout)
 	defer cancel()
+	defer t.beginDial(&dialing{addr, cancel})()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if errors.Is(err, syscall.ECONNREFUSED) {
@@ -327,7 +329,29 @@ func (t *transport) dial(addr string, timeout time.Duration) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil { // it was abandoned before it was tracked
+		_ = tracked.Close() // it was never used
+		return nil, err
+	}
 	return tracked, nil
+}
+
+// dialing is a connection that this node is opening.
+type dialing struct {
+	addr   string
+	cancel context.CancelFunc
+}
+
+// beginDial notes that a connection is being opened, until done is called.
+func (t *transport) beginDial(d *dialing) (done func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dials[d] = struct{}{}
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.dials, d)
+	}
 }
 
 // Shutdown closes everything and waits for the goroutines.
@@ -376,11 +400,16 @@ func (t *transport) handled(addr string) {
 	delete(t.awaited, addr)
 }
 
-// abandon ends the connections that this node has opened to addr, since nobody is
-// there any more.
+// abandon ends the connections that this node has opened to addr, or is opening, since
+// nobody is there any more.
 func (t *transport) abandon(addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for d := range t.dials {
+		if d.addr == addr {
+			d.cancel()
+		}
+	}
 	for conn, at := range t.conns {
 		if at == addr {
 			_ = conn.Close() // there is nobody to tell
