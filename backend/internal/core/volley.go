@@ -24,14 +24,12 @@ func (c *Core) beatWith(p *node, quiet time.Duration) {
 // that is but one volley has none: it would save little, and whoever beats first in a
 // volley sees a crash half an interval later than on average.
 func (c *Core) leads(p *node) bool {
-	if c.roster.settled() < volley {
-		return false
-	}
 	own, _ := c.roster.find(c.cfg.Self)
 	its, _ := c.roster.find(p.Member)
 	if its >= own {
 		its++ // this node is before it
 	}
 	first := own / volley * volley
-	return its == first+min(volley, len(c.roster.live)+1-first)/2
+	middle := first + min(volley, len(c.roster.live)+1-first)/2
+	return its == middle && c.roster.settled() >= volley // which looks at all
 }
