@@ -130,9 +130,11 @@ func configBeforeDialling(e *env) {
 			e.Errorf("%s: the error shows the secret: %v", what, err)
 		}
 	}
+	bad := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(e.h.Bad)) {
 		key, _, _ := strings.Cut(name, " ")
 		refused("bad "+name, key, e.h.Bad[name])
+		bad[key] = true
 	}
 	b, _ := backend.Lookup(e.h.Backend)
 	if b.Params == nil {
@@ -153,10 +155,14 @@ func configBeforeDialling(e *env) {
 	for _, k := range keys {
 		known[k.Name], known[k.Alias] = true, true
 	}
+	var unseen []string
 	for _, k := range keys {
 		form := badForms[k.Type]
 		if len(k.OneOf) > 0 {
 			form = "conformance"
+		}
+		if form == "" && !bad[k.Name] && !bad[k.Alias] {
+			unseen = append(unseen, k.Name)
 		}
 		if form != "" {
 			block := with(k.Name, form)
@@ -168,6 +174,9 @@ func configBeforeDialling(e *env) {
 				refused(fmt.Sprintf("%q in place of %s", misspelt, k.Name), misspelt, with(misspelt, Secret))
 			}
 		}
+	}
+	if len(unseen) > 0 {
+		e.notChecked("whether these are read, since their text has no form that is wrong and Harness.Bad has no value for them: %s", strings.Join(unseen, ", "))
 	}
 }
 

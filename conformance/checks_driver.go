@@ -26,6 +26,8 @@ var driverChecks = []*check{
 		holds: "what is for one member reaches that one alone, in order; nobody is reached by a wildcard, nor is silence the answer where there is no such member"},
 	{name: "driver/nothing-stale", level: basic, rules: []int{1, 11}, body: driverNothingStale,
 		holds: "a subscription is handed nothing that was sent before it, longer ago than Caps.Linger"},
+	{name: "driver/nothing-older", level: fault, rules: []int{1, 11}, waits: true, body: driverNothingOlder,
+		holds: "the same of a transport whose frames may linger for more than a second: once that is over, which takes up to a minute"},
 	{name: "driver/closed", level: basic, rules: []int{20}, alone: true, body: driverClosed,
 		holds: "what was accepted before Close is sent; after it, sends report ErrClosed; a driver that never served leaves nothing either"},
 }
@@ -181,15 +183,39 @@ func driverSendToOne(e *env) {
 	}
 }
 
+// shortLinger is how long every run waits for what may still arrive, longestLinger how
+// long the fault checks do.
+const shortLinger, longestLinger = time.Second, time.Minute
+
 func driverNothingStale(e *env) {
 	nodes := e.openAll("a", "b")
-	a, b := nodes[0], nodes[1]
-	const most = time.Second
-	_, caps := a.tap.driver()
-	if caps.Linger > most {
-		e.notChecked("frames may linger for %v, by Caps.Linger, which is too long to wait for", caps.Linger)
+	if linger := lingerOf(nodes[0]); linger > shortLinger {
+		e.notChecked("frames may linger for %v, by Caps.Linger: see driver/nothing-older", linger)
 		return
 	}
+	nothingStale(e, nodes[0], nodes[1])
+}
+
+func driverNothingOlder(e *env) {
+	nodes := e.openAll("a", "b")
+	switch linger := lingerOf(nodes[0]); {
+	case linger <= shortLinger: // driver/nothing-stale has judged it
+	case linger > longestLinger:
+		e.notChecked("frames may linger for %v, by Caps.Linger, which is too long to wait for", linger)
+	default:
+		nothingStale(e, nodes[0], nodes[1])
+	}
+}
+
+func lingerOf(n *node) time.Duration {
+	_, caps := n.tap.driver()
+	return caps.Linger
+}
+
+// nothingStale has a speak, and looks whether b, with another driver, or a new node is
+// handed that once it cannot be on its way any more.
+func nothingStale(e *env, a, b *node) {
+	nodes, linger := []*node{a, b}, lingerOf(a)
 	var old []mark
 	for range 5 {
 		m := e.mark(300)
@@ -204,7 +230,7 @@ func driverNothingStale(e *env) {
 		}
 		return nil
 	})
-	e.always(caps.Linger+e.scaled(100*time.Millisecond), "all agree", func() error { return agree(nodes...) })
+	e.always(linger+e.scaled(100*time.Millisecond), "all agree", func() error { return agree(nodes...) })
 	again := len(b.tap.order(old))
 	opens := b.tap.opened()
 	b.tap.giveUp()
@@ -225,7 +251,7 @@ func driverNothingStale(e *env) {
 	})
 	for n, had := range map[*node]int{b: again, c: 0} {
 		if got := len(n.tap.order(old)); got > had {
-			e.Errorf("%s was handed %d frames that were sent before it subscribed, though Caps.Linger is %v: a retained message, a replay from the start of a stream, or the queue of a session that outlived its node", n, got-had, caps.Linger)
+			e.Errorf("%s was handed %d frames that were sent before it subscribed, though Caps.Linger is %v: a retained message, a replay from the start of a stream, or the queue of a session that outlived its node", n, got-had, linger)
 		}
 	}
 }

@@ -56,6 +56,7 @@ var brokerMutants = []mutant{
 	{name: "shares a subscription, as a group", check: "broadcast/reaches-others", driver: bend(inGroup)},
 	{name: "hands over what is retained", check: "driver/nothing-stale", driver: bend(replays(1))},
 	{name: "begins at the start of the stream", check: "driver/nothing-stale", driver: bend(replays(1000))},
+	{name: "hands over what is retained, later than it says", check: "driver/nothing-older", driver: bend(lingering(2*time.Second, replays(1)))},
 	{name: "keeps its session when it is closed", check: "driver/nothing-stale", driver: bend(keepsSession)},
 	{name: "reconnects in silence", check: "loss/is-told", driver: reconnects{subscribes: 10 * time.Millisecond}.over},
 	{name: "reconnects and does not subscribe", check: "loss/is-told", driver: reconnects{subscribes: time.Hour}.over},
@@ -261,6 +262,17 @@ func replays(n int) func(*bent) {
 			}
 			return inner.Serve(ctx, h)
 		}
+	}
+}
+
+// lingering says that frames may linger for so long, beside another fault.
+func lingering(most time.Duration, fault func(*bent)) func(*bent) {
+	return func(d *bent) {
+		d.caps = func(c driver.Caps) driver.Caps {
+			c.Linger = most
+			return c
+		}
+		fault(d)
 	}
 }
 

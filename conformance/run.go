@@ -15,7 +15,7 @@ import (
 )
 
 // Run checks the backend that h describes. It ends with one line,
-// "82 checks: 66 passed, 2 waived", and the time measured for each budget. A check
+// "83 checks: 67 passed, 2 waived", and the time measured for each budget. A check
 // that fails while the machine keeps the process from running is tried again, and is
 // at last not judged: that is no failure, and Run says so at its end, where it also
 // lists what it cannot check.

@@ -70,20 +70,19 @@ func TestARunSaysWhatItCannotSee(t *testing.T) {
 			t.Errorf("%s\nlacks %q", text, want)
 		}
 	}
+	unread := unseenList(execute(t, memoryHarness(), Options{Select: in("config/before-dialling")}).NotChecked)
+	if want := "Harness.Bad has no value for them: bus"; !strings.Contains(unread, want) {
+		t.Errorf("%s\nlacks %q", unread, want)
+	}
 	h := memoryHarness()
 	h.Backend, h.Residue, h.Foreign = "made by nobody", nil, nil
 	open := h.Driver
 	h.Driver = func(t testing.TB, n Node) driver.OpenFunc {
-		return roster{}.over(bend(func(d *bent) {
-			d.caps = func(c driver.Caps) driver.Caps {
-				c.Linger = 1 << 40
-				return c
-			}
-		})(open(t, n)))
+		return roster{}.over(bend(lingering(1<<40, func(*bent) {}))(open(t, n)))
 	}
 	text := unseenList(execute(t, h, Options{Select: in("driver/")}).NotChecked)
 	for _, want := range []string{
-		"driver/subscribed-first: a transport that knows its members need not hear its own frames", "driver/nothing-stale: frames may linger for ",
+		"driver/subscribed-first: a transport that knows its members need not hear its own frames", "driver/nothing-stale: frames may linger for ", "driver/nothing-older: frames may linger for ",
 		"driver.Backend.Params", "Harness.Foreign", "Harness.Residue",
 	} {
 		if !strings.Contains(text, want) {
