@@ -8,7 +8,7 @@ PACKAGES  ?= work
 # The modules, as go.work lists them.
 MODULES   ?= $(shell sed -n 's/^\t\(\.[^ ]*\)$$/\1/p' go.work)
 
-.PHONY: build servers test processes race whole lint format modules static fuzz bench demo simulate sizes mutants mutation nemesis compat release ci
+.PHONY: build servers test processes race whole lint format modules static fuzz bench demo simulate sizes mutants mutation nemesis compat steady release ci
 
 build:
 	$(GO) build work
@@ -129,6 +129,14 @@ demo:
 # A cluster of nodes of this tree and of the commit BASE.
 compat:
 	.ci/compat "$(BASE)"
+
+# The whole suite of one backend ROUNDS times, with LOOPS busy loops beside it: steady is
+# what passes each time.
+STEADY ?= memory
+ROUNDS ?= 20
+LOOPS  ?= 2
+steady:
+	.ci/steady $(STEADY) $(ROUNDS) $(LOOPS)
 
 # The commit and the tags of VERSION; with DRY=1 they are shown and tried, and nothing
 # is kept.
