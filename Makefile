@@ -60,7 +60,7 @@ whole:
 	conformance/images/build --binaries
 	$(GO) test $(TESTFLAGS) -race -vet=off -p 1 -timeout 90m $(PACKAGES)
 	cd tests && CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -timeout 60m $(SUITES)
-	cd tests && $(GO) test $(TESTFLAGS) -timeout 30m -run 'TestManyJoinOneSeed|TestHealMovesStatesOnce|TestRealAlertmanagerLeaves' ./memberlist -large -leaves 50
+	cd tests && $(GO) test $(TESTFLAGS) -timeout 30m -run 'TestManyJoinOneSeed|TestHealMovesStatesOnce|TestRealAlertmanagerLeaves|TestManyFormOnABusyMachine' ./memberlist -large -leaves 50
 	$(GO) test $(TESTFLAGS) -timeout 30m -run '^TestStaticProgram$$' ./deploy -architectures
 
 lint: format modules static

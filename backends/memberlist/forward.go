@@ -55,12 +55,15 @@ type reachers struct {
 }
 
 const (
-	askedReachers = 16               // members that are asked at a time
+	askedReachers = 16            // members that are asked at a time
+	questionRate  = askedReachers // questions a second: about one member
+	questionBurst = 8 * askedReachers
 	reacherFor    = 10 * time.Second // how long a word counts
 )
 
 // whoReaches returns those of some members that say that they reach p, or all of them if
-// none is known to. It waits for an answer where nobody was asked lately.
+// none is known to. It waits for an answer where nobody was asked lately. Who would have to
+// ask about many is late itself, and asks nobody.
 func (r *roster) whoReaches(p *member, all []*member) []*member {
 	name := p.node.Name
 	r.mu.Lock()
@@ -74,7 +77,8 @@ func (r *roster) whoReaches(p *member, all []*member) []*member {
 		r.reachers[name] = of
 	}
 	now := time.Now()
-	ask, first, word := now.Sub(of.asked) > r.mesh.settings.ReconnectInterval, now.Sub(of.asked) > reacherFor, of.word
+	due, first, word := now.Sub(of.asked) > r.mesh.settings.ReconnectInterval, now.Sub(of.asked) > reacherFor, of.word
+	ask := due && r.sender.questions.AllowN(now, min(len(all), askedReachers))
 	if ask {
 		of.asked = now
 	}
@@ -84,7 +88,7 @@ func (r *roster) whoReaches(p *member, all []*member) []*member {
 			_ = r.sender.pass(w, addressed(controlWitness, name, []byte(r.self))) // it may be lost
 		}
 	}
-	if first {
+	if ask && first {
 		timer := time.NewTimer(r.mesh.settings.ProbeTimeout)
 		defer timer.Stop()
 		select {
@@ -96,7 +100,7 @@ func (r *roster) whoReaches(p *member, all []*member) []*member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := slices.DeleteFunc(slices.Clone(all), func(w *member) bool { return time.Since(of.said[w.node.Name]) > reacherFor })
-	if len(known) == 0 {
+	if len(known) == 0 && ask == due {
 		return all
 	}
 	return known
@@ -140,7 +144,7 @@ func (s *sender) patience(p *member) time.Duration {
 	if s.mesh.settings.tls != nil {
 		least = forwardAfterTLS
 	}
-	return max(least, 4*w.rtt)
+	return max(least, 4*w.rtt, 4*s.haste.best())
 }
 
 // passOn handles the message that forward has sent.

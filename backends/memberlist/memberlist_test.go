@@ -176,6 +176,7 @@ func TestWhoJoinsIsHeardOfByAll(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { _ = c.Close(context.Background()) }) // again, unless a node was missed
 			seed = cmp.Or(seed, addr)
 			nodes = append(nodes, c)
 		}

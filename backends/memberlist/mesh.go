@@ -15,7 +15,37 @@ type mesh struct {
 	transport ml.NodeAwareTransport
 	trans     *transport     // without what a test may have wrapped around it
 	list      *ml.Memberlist // nil until it is created, which calls the delegate
-	knocks    sync.WaitGroup
+	knocks    knocks
+}
+
+// knocks are the streams of knock that have not ended, each with the time when it began:
+// one an address and probe interval, however many ask.
+type knocks struct {
+	sync.WaitGroup
+
+	mu    sync.Mutex
+	began map[string]time.Time // by address
+}
+
+// begin reports whether a stream to addr is to begin, as none has within so long, or the
+// last one has ended.
+func (k *knocks) begin(addr string, within time.Duration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if last, ok := k.began[addr]; ok && time.Since(last) < within {
+		return false
+	}
+	if k.began == nil {
+		k.began = map[string]time.Time{}
+	}
+	k.began[addr] = time.Now()
+	return true
+}
+
+func (k *knocks) end(addr string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.began, addr)
 }
 
 // ping reports whether p answers.
@@ -58,13 +88,18 @@ func (m *mesh) stream(p *member, b []byte, patience time.Duration) error {
 }
 
 // knock sends an empty message by a stream, which any node takes and ignores, and
-// reports whether the node there has handled it: a host that is up, or a process
+// reports whether the node there has handled one in time: a host that is up, or a process
 // that stands still, may take a connection, but does not do that.
-func (m *mesh) knock(p *member) bool {
+func (m *mesh) knock(p *member, patience time.Duration) bool {
 	handled := make(chan struct{})
 	defer m.trans.await(p.Addr, handled)()
-	m.knocks.Go(func() { _ = m.stream(p, nil, m.settings.TCPTimeout) }) // it ends with the transport at the latest
-	timer := time.NewTimer(m.settings.ProbeTimeout)
+	if m.knocks.begin(p.Addr, m.settings.ProbeInterval) {
+		m.knocks.Go(func() { // it ends with the transport at the latest
+			defer m.knocks.end(p.Addr)
+			_ = m.stream(p, nil, m.settings.TCPTimeout)
+		})
+	}
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-handled:
@@ -74,11 +109,26 @@ func (m *mesh) knock(p *member) bool {
 	}
 }
 
+// pingFirst is for how long a ping is alone: a stream costs both sides ten times as much,
+// which a machine that is late already does not have.
+const pingFirst = 100 * time.Millisecond
+
 // reach reports whether p answers a ping, or handles a stream.
 func (m *mesh) reach(p *member) bool {
+	alone := min(pingFirst, m.settings.ProbeTimeout/2)
 	pinged := make(chan bool, 1)
 	m.knocks.Go(func() { pinged <- m.ping(p) })
-	return m.knock(p) || <-pinged
+	timer := time.NewTimer(alone)
+	defer timer.Stop()
+	select {
+	case answered := <-pinged:
+		if answered {
+			return true
+		}
+		pinged <- false // the packet could not be sent
+	case <-timer.C:
+	}
+	return m.knock(p, m.settings.ProbeTimeout-alone) || <-pinged
 }
 
 // join exchanges the lists of members, and the states, with whoever is at addr.

@@ -41,10 +41,33 @@ const (
 	pingDelay   = 5 * time.Millisecond  // before the first, so that it delays no frame
 	pingSpacing = 50 * time.Millisecond // between pings while frames are sent
 	pingDoubt   = 50 * time.Millisecond // how long an answer may take, on a network with short round trips
+	pingsAtOnce = 16                    // members that are pinged in a probe interval while they are silent
 	pingsLost   = 3                     // pings without an answer in a row that are no chance
 	pingsParted = 5                     // what else is given up by then is gone
 	unmetFor    = 2                     // probe intervals after which a member is pinged that nothing was sent to
 )
+
+// haste is how fast answers come to this node at best: the least of the last round trips,
+// whoever answered. On a machine that is late all are long.
+type haste struct {
+	mu   sync.Mutex
+	last [8]time.Duration
+	next int
+}
+
+func (h *haste) note(rtt time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last[h.next%len(h.last)] = rtt
+	h.next++
+}
+
+// best is zero as long as too few have answered.
+func (h *haste) best() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Min(h.last[:])
+}
 
 // path returns the path to a member, a new one if it has a new address.
 func (s *sender) path(p *member) *path {
@@ -107,11 +130,13 @@ func (s *sender) ask(w *path) {
 // keepAsking pings until nothing waits for an answer and packets pass, or the
 // member is gone.
 func (s *sender) keepAsking(w *path) {
+	s.asking.Add(1)
+	defer s.asking.Add(-1)
 	for pause := pingDelay; s.rest(pause) && s.pingOnce(w); {
 		w.mu.Lock()
 		pause = pingSpacing
 		if w.missed >= pingsLost {
-			pause = s.mesh.settings.ProbeInterval
+			pause = s.mesh.settings.ProbeInterval * time.Duration(1+s.asking.Load()/pingsAtOnce)
 		}
 		w.mu.Unlock()
 	}
@@ -132,9 +157,14 @@ func (s *sender) rest(pause time.Duration) bool {
 // pingOnce pings a member, and reports whether to go on.
 func (s *sender) pingOnce(w *path) bool {
 	w.mu.Lock()
-	sent, doubt := w.sent, max(pingDoubt, 4*w.rtt)
+	sent, doubt := w.sent, min(max(pingDoubt, 4*w.rtt, 4*s.haste.best()), s.mesh.settings.ProbeTimeout)
 	w.mu.Unlock()
-	late := time.AfterFunc(min(doubt, s.mesh.settings.ProbeTimeout), func() { s.rescue(w, false) })
+	began := time.Now()
+	late := time.AfterFunc(doubt, func() {
+		if time.Since(began) < 2*doubt { // else it is this node that is late
+			s.rescue(w, false)
+		}
+	})
 	rtt, err := s.mesh.roundTrip(w.member)
 	late.Stop()
 	if s.roster.named(w.member.node.Name) == nil {
@@ -164,6 +194,7 @@ func (s *sender) pingOnce(w *path) bool {
 
 // passed notes that a ping was answered, before which so many frames were sent.
 func (s *sender) passed(w *path, sent uint64, rtt time.Duration) {
+	s.haste.note(rtt)
 	w.mu.Lock()
 	w.doubted, w.missed, w.met, w.rtt, w.answered = false, 0, true, rtt, time.Now()
 	w.waiting = slices.DeleteFunc(w.waiting, func(m waiting) bool { return m.number <= sent })
@@ -186,7 +217,7 @@ func (s *sender) complain(w *path) {
 		s.roster.vet(p)
 		return
 	}
-	byStreams := s.mesh.knock(w.member)
+	byStreams := s.mesh.knock(w.member, s.mesh.settings.ProbeTimeout)
 	w.mu.Lock()
 	w.met = w.met || byStreams
 	w.mu.Unlock()

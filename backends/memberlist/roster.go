@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
@@ -60,7 +62,9 @@ type roster struct {
 	witnessed map[[2]string]bool         // members that are looked at for others, and for whom
 	reachers  map[string]*reachers       // by node: who says that it reaches it
 	refusing  *complaint                 // of members that are reached, and whose hosts refuse connections
-	vetting   chan struct{}              // cap maxVetted: held by who looks for a member that may be nobody
+	vetting   chan struct{}              // cap maxVetted: held by who looks for a member that was never met
+	seeking   chan struct{}              // likewise, for one that was
+	looks     singleflight.Group         // by name and address: whether this node reaches a member
 	ended     bool                       // no more checks begin
 	checks    sync.WaitGroup
 
@@ -88,6 +92,8 @@ const (
 	askedWitnesses    = 4  // members that are asked whether they reach one
 	maxWitnessed      = 64 // members that are looked at for others at a time
 	maxVetted         = 64 // members that may be nobody and are looked for at a time
+	slotPause         = 4  // reconnect intervals until another is looked for in the place of one that nobody reached
+	longestPause      = 8  // reconnect intervals between two looks for a member that nobody reaches
 	farewellIntervals = 5  // gossip intervals within which an Alertmanager's goodbye comes
 )
 
@@ -98,7 +104,7 @@ func newRoster(c *conn) *roster {
 		alive: map[string]*member{}, gone: map[string]bool{}, goneAt: map[string]time.Time{}, vacant: map[string]bool{},
 		unproven: map[string]doubt{}, farewell: map[string]bool{}, refusals: map[string]bool{}, excused: map[string]time.Time{},
 		inquiry: map[string][]chan struct{}{}, examined: map[string]bool{}, witnessed: map[[2]string]bool{}, refusing: refusal(), failed: map[string]*member{},
-		reachers: map[string]*reachers{}, vetting: make(chan struct{}, maxVetted),
+		reachers: map[string]*reachers{}, vetting: make(chan struct{}, maxVetted), seeking: make(chan struct{}, maxVetted),
 		changes: make(chan struct{}), shown: map[string]*member{}, held: map[string]time.Time{},
 	}
 }
@@ -182,20 +188,49 @@ func (r *roster) vet(p *member) {
 }
 
 // look reports whether a member that may be nobody is reached by any, or cannot be looked
-// for any more.
+// for any more. A look for nobody keeps its slot for a while: it costs this node and those
+// that it asks most, and where a machine is late there are many. Those that were never met
+// have slots of their own, as anybody may have invented them.
 func (r *roster) look(p *member) bool {
+	slots := r.vetting
+	if r.sender.met(p) {
+		slots = r.seeking
+	}
 	select {
-	case r.vetting <- struct{}{}:
-		defer func() { <-r.vetting }()
-		return r.inquire(p, quietly) != byNobody
+	case slots <- struct{}{}:
 	case <-r.ctx.Done():
 		return true
 	}
+	if r.inquire(p, quietly) != byNobody {
+		<-slots
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.checks.Go(func() {
+			timer := time.NewTimer(slotPause * r.mesh.settings.ReconnectInterval)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-r.ctx.Done():
+			}
+			<-slots
+		})
+	}
+	return false
 }
 
-// reach is that of the mesh. Who shares an address with others is there if it answers by
-// its name; by a connection alone only if none of them does.
+// reach reports whether this node reaches p. Who asks while it is found out for another
+// is told what that is: many ask at once when many are late.
 func (r *roster) reach(p *member) bool {
+	reached, _, _ := r.looks.Do(p.node.Name+" "+p.Addr, func() (any, error) { return r.reachByName(p), nil })
+	return reached.(bool)
+}
+
+// reachByName is reach of the mesh. Who shares an address with others is there if it
+// answers by its name; by a connection alone only if none of them does.
+func (r *roster) reachByName(p *member) bool {
 	var others []*member
 	r.mu.Lock()
 	for name, q := range r.alive {
@@ -212,7 +247,7 @@ func (r *roster) reach(p *member) bool {
 	case len(others) > lookAt || slices.Contains(each(others, r.mesh.ping), true):
 		return false
 	}
-	return r.mesh.knock(p)
+	return r.mesh.knock(p, r.mesh.settings.ProbeTimeout)
 }
 
 // hidden reports whether a node is no member though memberlist may hold it alive. r.mu is
@@ -404,15 +439,15 @@ func (r *roster) find(ctx context.Context, instance string) *member {
 
 // toReach returns the addresses of failed members, and of those that memberlist
 // holds alive.
-func (r *roster) toReach() (failed []string, alive map[string]bool) {
+func (r *roster) toReach() (failed, alive map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	alive = map[string]bool{}
+	failed, alive = map[string]bool{}, map[string]bool{}
 	for _, p := range r.alive {
 		alive[p.Addr] = true
 	}
 	for _, p := range r.failed {
-		failed = append(failed, p.Addr)
+		failed[p.Addr] = true
 	}
 	return failed, alive
 }
@@ -616,8 +651,8 @@ func (r *roster) missing() (left, failed []*member, wait bool) {
 		case answers && (!holding || time.Now().Before(until)):
 			if !holding {
 				r.held[name] = time.Now().Add(holdFor)
+				r.seeds.soon(p.Addr)
 			}
-			r.seeds.soon(p.Addr)
 			wait, sure = true, true
 		default:
 			silent = append(silent, p)
@@ -682,7 +717,7 @@ func (r *roster) suspect(p *member, hinted bool) {
 	}()
 	if !errors.Is(r.mesh.dial(p), syscall.ECONNREFUSED) || !hinted && !errors.Is(r.mesh.dial(p), syscall.ECONNREFUSED) {
 		r.refusing.set(r.gate, p, false)
-		if hinted && r.mesh.reach(p) { // else it may be slow: memberlist finds out
+		if hinted && r.reach(p) { // else it may be slow: memberlist finds out
 			r.sender.hint(controlMessage(controlReached, name))
 		}
 		return
@@ -829,9 +864,11 @@ func (r *roster) proven(name string) {
 	}
 }
 
-// prove tries to reach a node until it does, or memberlist has given it up.
+// prove tries to reach a node until it does, or memberlist has given it up, after pauses
+// that grow: what memberlist's own probes find is noted too.
 func (r *roster) prove(name string) {
-	for {
+	pause := r.mesh.settings.ReconnectInterval
+	for ; ; pause = min(2*pause, longestPause*r.mesh.settings.ReconnectInterval) {
 		r.mu.Lock()
 		p, why := r.alive[name], r.unproven[name]
 		r.mu.Unlock()
@@ -844,7 +881,7 @@ func (r *roster) prove(name string) {
 			r.mu.Unlock()
 			return
 		}
-		timer := time.NewTimer(r.mesh.settings.ReconnectInterval)
+		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-r.ctx.Done():
@@ -914,7 +951,7 @@ func (r *roster) whole(failed []*member) bool {
 	}
 	if r.wholeBy.IsZero() {
 		r.wholeBy = time.Now().Add(wholeTimeout)
-		for _, p := range failed {
+		for _, p := range some(failed, maxFailedDue) { // who is told that others count as failed tells them
 			r.seeds.soon(p.Addr)
 		}
 	}

@@ -55,6 +55,7 @@ const (
 	maxAttempts  = 16  // at a time
 	maxAddresses = 256 // of one name
 	largeCluster = 10  // members above which nodes try less often
+	maxFailedDue = 4   // failed members that are tried at a time: who is reached knows the others
 )
 
 func newSeeds(c *conn, resolve resolver) *seeds {
@@ -260,31 +261,45 @@ func (s *seeds) configured() map[string]bool {
 // due returns the addresses to try now, and notes that they are being tried.
 func (s *seeds) due() []string {
 	failed, alive := s.roster.toReach()
-	every := s.mesh.settings.ReconnectInterval * time.Duration(max(1, len(alive)/largeCluster))
+	every := s.mesh.settings.ReconnectInterval * time.Duration(max(1, (len(alive)+len(failed))/largeCluster))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	want := s.configured()
-	for _, addr := range failed {
-		want[addr] = true
-	}
 	for addr, a := range s.attempts {
 		if a.urgent {
 			want[addr] = true
-		} else if !want[addr] && !a.busy {
+		} else if !want[addr] && !a.busy && !failed[addr] {
 			delete(s.attempts, addr)
 		}
 	}
 	var now []string
-	for addr := range want {
-		a, pause := s.of(addr), every
-		if a.err == nil && !slices.Contains(failed, addr) {
-			pause = max(every, s.mesh.settings.PeersResolveInterval) // it answered, and is no other member: most likely this node
-		}
+	try := func(addr string, pause time.Duration) {
+		a := s.of(addr)
 		// An attempt under way may have begun when nothing answered: an urgent one
 		// does not wait for it.
 		if a.urgent || (!a.busy && !alive[addr] && time.Since(a.ended) >= pause) {
 			a.busy, a.urgent = true, false
 			now = append(now, addr)
+		}
+	}
+	for addr := range want {
+		pause := every
+		if s.of(addr).err == nil && !failed[addr] {
+			pause = max(every, s.mesh.settings.PeersResolveInterval) // it answered, and is no other member: most likely this node
+		}
+		try(addr, pause)
+	}
+	tried := 0
+	for addr := range failed {
+		if a := s.of(addr); a.busy || time.Since(a.ended) < every {
+			tried++
+		}
+	}
+	for addr := range failed { // in any order
+		if tried < maxFailedDue && !want[addr] {
+			n := len(now)
+			try(addr, every)
+			tried += len(now) - n
 		}
 	}
 	return now

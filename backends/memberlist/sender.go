@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -24,19 +25,22 @@ import (
 // few, else by a stream; straight to every member, or in a large cluster from
 // member to member.
 type sender struct {
-	mesh    *mesh
-	roster  *roster
-	gate    *gate
-	logger  *slog.Logger
-	ctx     context.Context // while frames are passed on
-	gossip  *ml.TransmitLimitedQueue
-	packets *rate.Limiter // broadcasts that go by packet
-	echoes  *rate.Limiter // streams that are opened for those who ask
-	parts   *rate.Limiter // the same to Alertmanagers
-	small   int           // the largest frame that fits a packet
-	silent  *complaint    // of members that streams reach and packets do not
-	parted  *complaint    // of members that neither reaches
-	seen    *lru.Cache[uint64, struct{}]
+	mesh      *mesh
+	roster    *roster
+	gate      *gate
+	logger    *slog.Logger
+	ctx       context.Context // while frames are passed on
+	gossip    *ml.TransmitLimitedQueue
+	packets   *rate.Limiter // broadcasts that go by packet
+	echoes    *rate.Limiter // streams that are opened for those who ask
+	parts     *rate.Limiter // the same to Alertmanagers
+	questions *rate.Limiter // who reaches a member
+	small     int           // the largest frame that fits a packet
+	silent    *complaint    // of members that streams reach and packets do not
+	parted    *complaint    // of members that neither reaches
+	seen      *lru.Cache[uint64, struct{}]
+	haste     haste
+	asking    atomic.Int64 // paths that are pinged
 
 	stop chan struct{}  // ends the couriers
 	wg   sync.WaitGroup // waits for them
@@ -73,7 +77,7 @@ func newSender(c *conn) *sender {
 		panic(err) // only for a size that is not positive
 	}
 	s := &sender{
-		mesh: &c.mesh, roster: c.roster, gate: &c.gate, logger: c.logger, ctx: c.ctx, packets: rate.NewLimiter(packetRate, packetBurst), echoes: rate.NewLimiter(echoRate, echoBurst), parts: rate.NewLimiter(packetRate, packetBurst), small: small, seen: seen, silent: silence(c.mesh.settings), parted: partition(),
+		mesh: &c.mesh, roster: c.roster, gate: &c.gate, logger: c.logger, ctx: c.ctx, packets: rate.NewLimiter(packetRate, packetBurst), echoes: rate.NewLimiter(echoRate, echoBurst), parts: rate.NewLimiter(packetRate, packetBurst), questions: rate.NewLimiter(questionRate, questionBurst), small: small, seen: seen, silent: silence(c.mesh.settings), parted: partition(),
 		stop: make(chan struct{}), couriers: map[string]*courier{}, paths: map[string]*path{},
 	}
 	s.gossip = &ml.TransmitLimitedQueue{RetransmitMult: retransmitMult, NumNodes: func() int { return len(c.roster.current()) + 1 }}
