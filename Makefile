@@ -8,7 +8,7 @@ PACKAGES  ?= work
 # The modules, as go.work lists them.
 MODULES   ?= $(shell sed -n 's/^\t\(\.[^ ]*\)$$/\1/p' go.work)
 
-.PHONY: build servers test processes race whole lint format modules static fuzz bench demo simulate sizes mutants mutation nemesis compat steady release ci
+.PHONY: build servers test processes race whole raced lint format tidy vet static modules fuzz bench demo simulate sizes mutants mutation nemesis compat steady release ci
 
 build:
 	$(GO) build work
@@ -36,16 +36,16 @@ processes:
 	conformance/images/build --binaries
 	cd tests && GOWORK=off CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -short -timeout 10m -run '^TestConformance$$' $(SUITES)
 
-# Under the race detector, which needs a C compiler: all but the slow fault checks, what is
-# one goroutine, and the tests that run programs or databases, which it does not see. A driver
-# whose suite needs a server runs that once, with the basic checks; so does the memory backend,
-# whose variants and mutants are of the suite and not of the library. What fails in the first
-# does not hide the others.
-SUITES   := ./redis ./etcd ./nats
-SERIAL   := backend/internal/codec backend/internal/core backend/internal/core/sim backend/internal/reconcile internal/wire
-PROGRAMS := $(addprefix tests/,redis etcd nats command grafana browser inputs servers persist) internal/house deploy
-SUITE    := clusterchannel/conformance
-RACED     = $(filter-out $(addprefix %/,$(SERIAL) $(PROGRAMS) $(SUITE)),$(shell $(GO) list $(PACKAGES)))
+# Under the race detector, which needs a C compiler: the modules that get a version, without
+# the slow fault checks, what is one goroutine, and the tests that run programs, which it does
+# not see. A driver whose suite needs a server runs that once, with the basic checks; so does the
+# memory backend, whose variants and mutants are of the suite and not of the library. What
+# fails in the first does not hide the others.
+SUITES  := ./redis ./etcd ./nats
+SERIAL  := backend/internal/codec backend/internal/core backend/internal/core/sim backend/internal/reconcile internal/wire
+SUITE   := clusterchannel/conformance
+TAGGED  := $(shell sed -n '/^use/,/^$$/{s/^\t\(\.[^ ]*\)$$/\1/p;/^$$/q;}' go.work)
+RACED    = $(filter-out $(addprefix %/,$(SERIAL) internal/house $(SUITE)),$(shell $(GO) list $(addsuffix /...,$(TAGGED))))
 race:
 	@failed=0; \
 	$(GO) test $(TESTFLAGS) -race -short -vet=off -parallel $(WIDTH) -timeout 30m $(RACED) || failed=1; \
@@ -53,26 +53,37 @@ race:
 	cd tests && $(GO) test $(TESTFLAGS) -race -short -vet=off -timeout 30m -run '^TestConformance$$' $(SUITES) || failed=1; \
 	exit $$failed
 
-# What each change runs a part of, all of it: with the race detector, and on processes.
+# What race runs tests of, for who compiles them first.
+raced:
+	@echo $(RACED) ./conformance $(SUITES:./%=./tests/%)
+
+# What each change runs a part of, all of it: each module in its own versions, with the race
+# detector, and on processes.
 # And gossip with states of 50 MiB and a hundred leaves of a real Alertmanager, and the
 # image's program for each architecture.
-whole:
+whole: modules
 	conformance/images/build --binaries
 	$(GO) test $(TESTFLAGS) -race -vet=off -p 1 -timeout 90m $(PACKAGES)
 	cd tests && CLUSTERCHANNEL_SERVERS=process $(GO) test $(TESTFLAGS) -timeout 60m $(SUITES)
 	cd tests && $(GO) test $(TESTFLAGS) -timeout 30m -run 'TestManyJoinOneSeed|TestHealMovesStatesOnce|TestRealAlertmanagerLeaves|TestManyFormOnABusyMachine' ./memberlist -large -leaves 50
 	$(GO) test $(TESTFLAGS) -timeout 30m -run '^TestStaticProgram$$' ./deploy -architectures
 
-lint: format modules static
+lint: format tidy vet static
 
 format:
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 
-# Each module by itself, in the versions that it requires, as its users see it. Two side
-# by side, since what reads a module is one thread.
+# Two side by side, since what reads a module is one thread.
+EACH = printf '%s\n' $(MODULES) | GOWORK=off xargs -n 1 -P 2 sh -c
+tidy:
+	@$(EACH) 'echo "module $$0"; cd "$$0" && $(GO) mod tidy -diff'
+
+vet:
+	$(GO) vet $(PACKAGES)
+
+# Each module by itself, in the versions that it requires, as its users see it.
 modules:
-	@printf '%s\n' $(MODULES) | GOWORK=off xargs -n 1 -P 2 sh -c 'echo "module $$0"; cd "$$0" && $(GO) mod tidy -diff && \
-		packages="$$($(GO) list ./...)" && if [ -n "$$packages" ]; then $(GO) vet ./...; fi'
+	@$(EACH) 'echo "module $$0"; cd "$$0" && packages="$$($(GO) list ./...)" && if [ -n "$$packages" ]; then $(GO) vet ./...; fi'
 
 static:
 	$(GO) tool staticcheck work
