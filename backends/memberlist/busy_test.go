@@ -3,6 +3,7 @@ package memberlist
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	ml "github.com/hashicorp/memberlist"
+
+	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
 // counting counts the streams that its node opens, and those packets that are pings.
@@ -92,4 +95,40 @@ func TestALookForNobodyKeepsItsSlot(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Peers that never answer are tried each second, and do not keep a node from trying a
+// failed member that is none.
+func TestDeadPeersHideNoFailedMember(t *testing.T) {
+	var peers []string
+	for range maxFailedDue + 1 {
+		peers = append(peers, netip.AddrPortFrom(newHost(), 9094).String()) // where nothing listens
+	}
+	a := start(t, spec{name: "a", cluster: "c", params: map[string]string{"peers": strings.Join(peers, ",")}})
+	lone := netip.AddrPortFrom(newHost(), 9094)
+	a.roster.mu.Lock()
+	for _, addr := range append(peers, lone.String()) {
+		p := &member{Member: driver.Member{Name: addr, Instance: addr, Addr: addr}}
+		p.node.Name = addr
+		a.roster.failed[addr] = p
+	}
+	a.roster.mu.Unlock()
+	listener, err := net.Listen("tcp", lone.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := make(chan struct{})
+	go func() {
+		defer close(tried)
+		if conn, err := listener.Accept(); err == nil {
+			_ = conn.Close() // that it came is enough
+		}
+	}()
+	defer func() { <-tried }()
+	defer func() { _ = listener.Close() }() // which ends Accept
+	select {
+	case <-tried:
+	case <-time.After(15 * time.Second):
+		t.Error("a failed member is not tried")
+	}
 }

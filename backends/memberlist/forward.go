@@ -63,7 +63,7 @@ const (
 
 // whoReaches returns those of some members that say that they reach p, or all of them if
 // none is known to. It waits for an answer where nobody was asked lately. Who would have to
-// ask about many is late itself, and asks nobody.
+// ask about many is late itself, and asks about a few.
 func (r *roster) whoReaches(p *member, all []*member) []*member {
 	name := p.node.Name
 	r.mu.Lock()
@@ -77,8 +77,8 @@ func (r *roster) whoReaches(p *member, all []*member) []*member {
 		r.reachers[name] = of
 	}
 	now := time.Now()
-	due, first, word := now.Sub(of.asked) > r.mesh.settings.ReconnectInterval, now.Sub(of.asked) > reacherFor, of.word
-	ask := due && r.sender.questions.AllowN(now, min(len(all), askedReachers))
+	first, word := now.Sub(of.asked) > reacherFor, of.word
+	ask := now.Sub(of.asked) > r.mesh.settings.ReconnectInterval && r.sender.questions.AllowN(now, min(len(all), askedReachers))
 	if ask {
 		of.asked = now
 	}
@@ -100,7 +100,7 @@ func (r *roster) whoReaches(p *member, all []*member) []*member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := slices.DeleteFunc(slices.Clone(all), func(w *member) bool { return time.Since(of.said[w.node.Name]) > reacherFor })
-	if len(known) == 0 && ask == due {
+	if len(known) == 0 {
 		return all
 	}
 	return known

@@ -113,8 +113,8 @@
 // after it began (a headless service with nobody else ready), and when all others
 // have said goodbye. A node that gets no answer at all reports that it is cut off
 // before it drops any member. Names are looked up, and peers and failed members
-// are tried, for ever, every second by default. When a host's address changes, the
-// node opens again at the new one.
+// are tried, for ever, every second by default, of many failed ones a part at a time.
+// When a host's address changes, the node opens again at the new one.
 //
 // # Server footprint
 //
@@ -122,7 +122,7 @@
 // a second in all, as an Alertmanager does; every minute it exchanges the list of
 // members with one other, and, unlike an Alertmanager, the states only where
 // Alertmanagers are there. A failed member costs each node one TCP dial a second,
-// less in large clusters.
+// less in large clusters and where many have failed.
 //
 // A frame over TCP is copied once, for all its receivers, and read into memory
 // that is reused, unless encryption_keys are given.
@@ -134,10 +134,10 @@
 // 60 MiB at a time; more waits for its turn. Up to 4096 others are believed to be
 // members: who knows the label can invent them, unless traffic is encrypted. What is
 // above, or has another label, is refused and counted as rejected. An Alertmanager is
-// looked for when it joins, or is said to, 64 at a time: one that nobody reaches is
-// listed for a second or two. An own node is pinged then, by the first frame for it, or
-// after two seconds, and is looked for likewise if it answers none of three pings: one
-// that nobody reaches is listed for five seconds or so.
+// looked for when it joins, or is said to, 64 in four seconds: one that nobody reaches
+// is listed for a second or two, and longer if more are invented. An own node is pinged
+// then, by the first frame for it, or after two seconds, and is looked for likewise if it
+// answers none of three pings: one that nobody reaches is listed for five seconds or so.
 package memberlist
 
 import (

@@ -18,34 +18,44 @@ type mesh struct {
 	knocks    knocks
 }
 
-// knocks are the streams of knock that have not ended, each with the time when it began:
-// one an address and probe interval, however many ask.
+// knocks are the streams of knock that have not ended: one an address at a time, however
+// many ask, unless it hangs.
 type knocks struct {
 	sync.WaitGroup
 
 	mu    sync.Mutex
-	began map[string]time.Time // by address
+	under map[string]*knocking // by address, the latest
 }
 
-// begin reports whether a stream to addr is to begin, as none has within so long, or the
-// last one has ended.
-func (k *knocks) begin(addr string, within time.Duration) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if last, ok := k.began[addr]; ok && time.Since(last) < within {
-		return false
-	}
-	if k.began == nil {
-		k.began = map[string]time.Time{}
-	}
-	k.began[addr] = time.Now()
-	return true
+// knocking is a stream of knock.
+type knocking struct {
+	began time.Time
+	done  chan struct{} // is closed when it has ended
 }
 
-func (k *knocks) end(addr string) {
+// share returns the stream to addr that began within so long, or a new one, for which it
+// calls open, and whether it is new.
+func (k *knocks) share(addr string, within time.Duration, open func()) (one *knocking, fresh bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.began, addr)
+	if one = k.under[addr]; one != nil && time.Since(one.began) < within {
+		return one, false
+	}
+	if k.under == nil {
+		k.under = map[string]*knocking{}
+	}
+	one = &knocking{began: time.Now(), done: make(chan struct{})}
+	k.under[addr] = one
+	k.Go(func() {
+		open()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		close(one.done)
+		if k.under[addr] == one {
+			delete(k.under, addr)
+		}
+	})
+	return one, true
 }
 
 // ping reports whether p answers.
@@ -93,19 +103,28 @@ func (m *mesh) stream(p *member, b []byte, patience time.Duration) error {
 func (m *mesh) knock(p *member, patience time.Duration) bool {
 	handled := make(chan struct{})
 	defer m.trans.await(p.Addr, handled)()
-	if m.knocks.begin(p.Addr, m.settings.ProbeInterval) {
-		m.knocks.Go(func() { // it ends with the transport at the latest
-			defer m.knocks.end(p.Addr)
-			_ = m.stream(p, nil, m.settings.TCPTimeout)
-		})
-	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	select {
-	case <-handled:
-		return true
-	case <-timer.C:
-		return false
+	open := func() { _ = m.stream(p, nil, m.settings.TCPTimeout) } // it ends with the transport at the latest
+	one, fresh := m.knocks.share(p.Addr, m.settings.ProbeTimeout/2, open)
+	for {
+		ended := one.done
+		if fresh {
+			ended = nil // if it was not handled, another one may be
+		}
+		select {
+		case <-handled:
+			return true
+		case <-ended:
+			select {
+			case <-handled:
+				return true
+			default: // before this one waited for it, perhaps
+			}
+			one, fresh = m.knocks.share(p.Addr, m.settings.ProbeTimeout/2, open)
+		case <-timer.C:
+			return false
+		}
 	}
 }
 

@@ -67,7 +67,8 @@ type Params struct {
 	TCPTimeout time.Duration `param:"tcp_timeout" default:"10s"`
 
 	// ReconnectInterval is how often a peer, or a failed member, that does not
-	// answer is tried, for ever. Above ten members it stretches in proportion.
+	// answer is tried, for ever. Above ten members it stretches in proportion. Failed
+	// members that are no peers are tried in turn, at least four, or a quarter of them, at a time.
 	ReconnectInterval time.Duration `param:"reconnect_interval" default:"1s"`
 
 	// EncryptionKeys are keys for AES, base64 of 16, 24 or 32 bytes. The first one

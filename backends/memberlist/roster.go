@@ -69,8 +69,8 @@ type roster struct {
 	checks    sync.WaitGroup
 
 	// Only run uses the rest.
-	shown    map[string]*member   // the members that the Handler knows
-	held     map[string]time.Time // nodes that answered after memberlist gave them up, and until when to wait
+	shown    map[string]*member // the members that the Handler knows
+	held     map[string]hold    // nodes that answered after memberlist gave them up
 	isolated bool
 	deserted bool      // the last of the others have failed
 	told     string    // what Link was called with; empty: it was not
@@ -97,6 +97,12 @@ const (
 	farewellIntervals = 5  // gossip intervals within which an Alertmanager's goodbye comes
 )
 
+// hold is how a node is waited for that answers, and is not alive by the list.
+type hold struct {
+	until  time.Time
+	joined time.Time // when it was last asked for its list
+}
+
 // newRoster returns a roster without seeds and sender.
 func newRoster(c *conn) *roster {
 	return &roster{
@@ -105,7 +111,7 @@ func newRoster(c *conn) *roster {
 		unproven: map[string]doubt{}, farewell: map[string]bool{}, refusals: map[string]bool{}, excused: map[string]time.Time{},
 		inquiry: map[string][]chan struct{}{}, examined: map[string]bool{}, witnessed: map[[2]string]bool{}, refusing: refusal(), failed: map[string]*member{},
 		reachers: map[string]*reachers{}, vetting: make(chan struct{}, maxVetted), seeking: make(chan struct{}, maxVetted),
-		changes: make(chan struct{}), shown: map[string]*member{}, held: map[string]time.Time{},
+		changes: make(chan struct{}), shown: map[string]*member{}, held: map[string]hold{},
 	}
 }
 
@@ -193,7 +199,10 @@ func (r *roster) vet(p *member) {
 // have slots of their own, as anybody may have invented them.
 func (r *roster) look(p *member) bool {
 	slots := r.vetting
-	if r.sender.met(p) {
+	r.mu.Lock()
+	known := r.failed[p.node.Name] != nil
+	r.mu.Unlock()
+	if known || r.sender.met(p) {
 		slots = r.seeking
 	}
 	select {
@@ -643,16 +652,20 @@ func (r *roster) missing() (left, failed []*member, wait bool) {
 	r.mu.Unlock()
 	for i, answers := range each(ask, func(p *member) bool { return r.inquire(p, quietly) != byNobody }) {
 		p, name := ask[i], ask[i].node.Name
-		until, holding := r.held[name]
+		held, holding := r.held[name]
 		switch {
 		case answers && p.foreign:
 			left = append(left, p) // it said so to memberlist, and still runs
 			sure = true
-		case answers && (!holding || time.Now().Before(until)):
+		case answers && (!holding || time.Now().Before(held.until)):
 			if !holding {
-				r.held[name] = time.Now().Add(holdFor)
+				held.until = time.Now().Add(holdFor)
+			}
+			if time.Since(held.joined) >= r.mesh.settings.ReconnectInterval/2 { // the first may tell what was so before it refuted
+				held.joined = time.Now()
 				r.seeds.soon(p.Addr)
 			}
+			r.held[name] = held
 			wait, sure = true, true
 		default:
 			silent = append(silent, p)
@@ -865,7 +878,7 @@ func (r *roster) proven(name string) {
 }
 
 // prove tries to reach a node until it does, or memberlist has given it up, after pauses
-// that grow: what memberlist's own probes find is noted too.
+// that grow: an answer to a probe of memberlist's own is noted too.
 func (r *roster) prove(name string) {
 	pause := r.mesh.settings.ReconnectInterval
 	for ; ; pause = min(2*pause, longestPause*r.mesh.settings.ReconnectInterval) {

@@ -55,7 +55,7 @@ const (
 	maxAttempts  = 16  // at a time
 	maxAddresses = 256 // of one name
 	largeCluster = 10  // members above which nodes try less often
-	maxFailedDue = 4   // failed members that are tried at a time: who is reached knows the others
+	maxFailedDue = 4   // failed members that are tried at a time, or a part of so many: who is reached knows the others
 )
 
 func newSeeds(c *conn, resolve resolver) *seeds {
@@ -258,10 +258,11 @@ func (s *seeds) configured() map[string]bool {
 	return all
 }
 
-// due returns the addresses to try now, and notes that they are being tried.
+// due returns the addresses to try now, and notes that they are being tried. Failed members
+// that are no peers are tried in turn, a part of them at a time: who is reached knows others.
 func (s *seeds) due() []string {
 	failed, alive := s.roster.toReach()
-	every := s.mesh.settings.ReconnectInterval * time.Duration(max(1, (len(alive)+len(failed))/largeCluster))
+	every := s.mesh.settings.ReconnectInterval * time.Duration(max(1, len(alive)/largeCluster))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	want := s.configured()
@@ -278,7 +279,7 @@ func (s *seeds) due() []string {
 		// An attempt under way may have begun when nothing answered: an urgent one
 		// does not wait for it.
 		if a.urgent || (!a.busy && !alive[addr] && time.Since(a.ended) >= pause) {
-			a.busy, a.urgent = true, false
+			a.urgent, a.busy = false, true
 			now = append(now, addr)
 		}
 	}
@@ -289,18 +290,21 @@ func (s *seeds) due() []string {
 		}
 		try(addr, pause)
 	}
-	tried := 0
+	round := s.mesh.settings.ReconnectInterval * time.Duration(max(1, (len(alive)+len(failed))/largeCluster))
+	room := max(maxFailedDue, len(failed)/maxFailedDue)
+	var rested []string
 	for addr := range failed {
-		if a := s.of(addr); a.busy || time.Since(a.ended) < every {
-			tried++
+		switch a := s.of(addr); {
+		case want[addr]:
+		case a.busy || time.Since(a.ended) < round:
+			room--
+		default:
+			rested = append(rested, addr)
 		}
 	}
-	for addr := range failed { // in any order
-		if tried < maxFailedDue && !want[addr] {
-			n := len(now)
-			try(addr, every)
-			tried += len(now) - n
-		}
+	slices.SortFunc(rested, func(a, b string) int { return s.of(a).ended.Compare(s.of(b).ended) })
+	for _, addr := range rested[:min(max(room, 0), len(rested))] {
+		try(addr, round)
 	}
 	return now
 }

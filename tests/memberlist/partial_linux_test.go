@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -202,6 +203,38 @@ func TestJoinAfterALeaveWithoutUDP(t *testing.T) {
 	d.call(t, request{Do: "open", Name: d.name(), Params: map[string]string{"listen_address": d.ip + ":9094", "peers": a.ip + ":9094," + b.ip + ":9094"}})
 	agreed(t, a, b, d)
 	for _, h := range []*host{a, b, d} {
+		if s := h.call(t, request{Do: "status"}); s.value(t, "clusterchannel_members_failed_total") != 0 {
+			t.Errorf("%s counts a failure; its views were %q", h.name(), s.History)
+		}
+	}
+}
+
+// A process that stands still for less than it takes to detect a crash has not failed, also
+// where UDP is blocked everywhere: then it cannot be told that it is suspected, nor tell by
+// gossip that it lives.
+func TestAStallWithoutUDP(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t)
+	a, b, c := l.host(t), l.host(t), l.host(t)
+	for _, h := range []*host{a, b, c} {
+		h.filter(t, packetsIn(nil))
+	}
+	openAll(t, nil, a, b, c)
+	for _, h := range []*host{a, c} {
+		logged(t, h, `what="UDP is blocked"`)
+	}
+	for range 4 {
+		if err := b.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(1200 * time.Millisecond)
+		if err := b.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(5 * time.Second) // in which it would be dropped
+	}
+	agreed(t, a, b, c)
+	for _, h := range []*host{a, c} {
 		if s := h.call(t, request{Do: "status"}); s.value(t, "clusterchannel_members_failed_total") != 0 {
 			t.Errorf("%s counts a failure; its views were %q", h.name(), s.History)
 		}
