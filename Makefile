@@ -49,7 +49,7 @@ TAGGED  := $(shell sed -n '/^use/,/^$$/{s/^\t\(\.[^ ]*\)$$/\1/p;/^$$/q;}' go.wor
 RACED    = $(filter-out $(addprefix %/,$(SERIAL) internal/house $(SUITE)),$(shell $(GO) list $(addsuffix /...,$(TAGGED))))
 race:
 	@failed=0; \
-	$(GO) test $(TESTFLAGS) -race -short -vet=off -parallel $(WIDTH) -timeout 30m $(RACED) || failed=1; \
+	$(GO) test $(TESTFLAGS) -race -short -vet=off -p $(WIDTH) -parallel $(WIDTH) -timeout 30m $(RACED) || failed=1; \
 	$(GO) test $(TESTFLAGS) -race -short -vet=off -timeout 30m -run '^TestMemory$$' ./conformance || failed=1; \
 	cd tests && $(GO) test $(TESTFLAGS) -race -short -vet=off -timeout 30m -run '^TestConformance$$' $(SUITES) || failed=1; \
 	exit $$failed
