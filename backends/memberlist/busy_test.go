@@ -15,7 +15,7 @@ import (
 	"github.com/clusterchannel/clusterchannel/backend/driver"
 )
 
-// counting counts the streams that its node opens, and those packets that are pings.
+// counting counts the streams that its node opens, and the packets that it sends.
 type counting struct {
 	ml.NodeAwareTransport
 	streams, packets atomic.Int64

@@ -279,7 +279,7 @@ func (s *seeds) due() []string {
 		// An attempt under way may have begun when nothing answered: an urgent one
 		// does not wait for it.
 		if a.urgent || (!a.busy && !alive[addr] && time.Since(a.ended) >= pause) {
-			a.urgent, a.busy = false, true
+			a.busy, a.urgent = true, false
 			now = append(now, addr)
 		}
 	}

@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/clusterchannel/clusterchannel/backend"
+	child "github.com/clusterchannel/clusterchannel/conformance/servers/process"
 	"github.com/clusterchannel/clusterchannel/conformance/testkit"
 )
 
@@ -49,9 +50,9 @@ func TestManyFormOnABusyMachine(t *testing.T) {
 	t.Logf("%d nodes agreed %v after the last was opened", n, time.Since(began).Round(time.Millisecond))
 	testkit.Eventually(t, time.Minute, func() error {
 		const watched = 5 * time.Second
-		before := used(t)
+		before := processor(t, os.Getpid())
 		<-time.After(watched)
-		if spent := used(t) - before; spent > watched/4 {
+		if spent := processor(t, os.Getpid()) - before; spent > watched/4 {
 			return fmt.Errorf("at rest they use %v of a processor in %v", spent, watched)
 		}
 		return nil
@@ -62,7 +63,7 @@ func TestManyFormOnABusyMachine(t *testing.T) {
 func take(t *testing.T, loops int) {
 	for range loops {
 		cmd := exec.Command("sh", "-c", "while :; do :; done")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = child.EndWithParent()
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -71,13 +72,4 @@ func take(t *testing.T, loops int) {
 			_ = cmd.Wait() // that it was killed
 		})
 	}
-}
-
-// used is the processor time of this process.
-func used(t *testing.T) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
