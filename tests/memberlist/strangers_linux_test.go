@@ -199,7 +199,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	agreed(t, a, b)
 }
 
-// processor is the time of a processor that a host's process has taken.
+// processor is the time of a processor that a process has taken.
 func processor(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
